@@ -1,0 +1,80 @@
+"""The command line, the same for every job."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import NoReturn
+
+from profiling_spark.config import Settings, load_settings
+from profiling_spark.errors import EXIT_CODES, ConfigError
+
+
+@dataclass(frozen=True)
+class Command:
+    """Options of a job."""
+
+    config: tuple[Path, ...] = ()
+    overrides: tuple[str, ...] = ()
+    as_of: date | None = None
+    quiet: bool = False
+    verbose: bool = False
+    json: bool = False
+    refit: bool = False
+
+    def settings(self) -> Settings:
+        """Settings of the files and --set pairs. Raises ConfigError with every fault."""
+        return load_settings(self.config, self.overrides)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}\n{self.format_usage().rstrip()}")
+
+
+def parser(job: str, description: str) -> argparse.ArgumentParser:
+    """Options that every job has."""
+    codes = "\n".join(f"  {code}  {text}" for code, text in EXIT_CODES.items())
+    made = _Parser(
+        prog=f"submit.sh {job}",
+        description=description.strip().split("\n\n")[0],
+        epilog=f"exit codes:\n{codes}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.add_argument("--config", action="append", default=[], type=Path, metavar="FILE", help="repeatable, later wins")
+    made.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="one setting, repeatable")
+    made.add_argument("--as-of", type=_day, metavar="YYYY-MM-DD", help="default: the day after the latest event")
+    made.add_argument("--refit", action="store_true", help="fit models anew even where a stored one serves")
+    made.add_argument("--json", action="store_true", help="the result as one JSON line on stdout")
+    loudness = made.add_mutually_exclusive_group()
+    loudness.add_argument("--quiet", action="store_true", help="errors only")
+    loudness.add_argument("--verbose", action="store_true", help="stack traces and Spark's log")
+    return made
+
+
+def parse(job: str, description: str, arguments: list[str] | None = None) -> Command:
+    """Read the command line. Raises ConfigError where it is wrong."""
+    return to_command(parser(job, description).parse_args(arguments))
+
+
+def to_command(found: argparse.Namespace) -> Command:
+    """The common options of a parsed command line."""
+    return Command(
+        config=tuple(found.config),
+        overrides=tuple(found.set),
+        as_of=found.as_of,
+        quiet=found.quiet,
+        verbose=found.verbose,
+        json=found.json,
+        refit=found.refit,
+    )
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as err:
+        raise argparse.ArgumentTypeError(f"expected YYYY-MM-DD, found {text!r}") from err

@@ -1,0 +1,210 @@
+"""Every setting with type, range and default. conf/base.yaml states them with units and reasons; a test compares."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from profiling_spark.config.base import Days, Model, Name, Positive, Share
+from profiling_spark.config.sources import IGNORED, Source, check_timezone
+
+
+class Storage(Model):
+    root: Annotated[str, Field(min_length=1)] = "./lake"
+
+
+class SparkSettings(Model):
+    shuffle_partitions: Positive = 4
+    fit_partitions: Positive = 2
+
+
+class Rule(Model):
+    """A row breaks the rule where `when` (SQL over canonical columns) is true; null counts as false."""
+
+    name: Name
+    target: Literal["events", "users", "items", "reviews"] = "events"
+    level: Literal["reject", "flag"] = "flag"
+    when: Annotated[str, Field(min_length=1)]
+    message: str = ""
+
+
+class Ingest(Model):
+    earliest_event_date: date = date(2000, 1, 1)
+    latest_event_date: date | None = None
+    max_future_days: Annotated[int, Field(ge=0, le=366)] = 1
+    redelivery_days: Days = 7
+    max_rejected_share: Share = 0.2
+    max_no_user_share: Share = 0.5
+    rules: tuple[Rule, ...] = ()
+
+
+class Segments(Model):
+    features: tuple[str, ...] = ()
+    k: Annotated[int, Field(ge=2, le=50)] | None = None
+    k_min: Annotated[int, Field(ge=2)] = 4
+    k_max: Annotated[int, Field(ge=2, le=50)] = 10
+    min_stability: Share = 0.8
+    silhouette_tolerance: Share = 0.1
+    sample_rows: Annotated[int, Field(ge=100)] = 5000
+    max_iterations: Positive = 50
+    max_age_days: Days = 90
+
+
+class Churn(Model):
+    horizon_days: Days = 30
+    active_days: Days = 30
+    trees: Positive = 100
+    max_depth: Annotated[int, Field(ge=1, le=20)] = 8
+    subsampling_rate: Annotated[float, Field(gt=0, le=1)] = 0.7
+    holdout_percent: Annotated[int, Field(ge=5, le=50)] = 20
+    holdout_salt: int = 42
+    min_rows: Positive = 200
+    min_class_rows: Positive = 30
+    max_age_days: Days = 30
+    high_from: Share = 0.6
+    medium_from: Share = 0.3
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Churn:
+        if self.medium_from >= self.high_from:
+            raise ValueError(f"medium_from {self.medium_from} must be below high_from {self.high_from}")
+        return self
+
+
+class Scores(Model):
+    churn: Churn = Churn()
+
+
+class Recommend(Model):
+    weights: dict[str, float] = {
+        "view": 1.0,
+        "favorite": 3.0,
+        "cart": 4.0,
+        "purchase": 8.0,
+        "refund": -8.0,
+    }
+    half_life_days: Annotated[float, Field(gt=0)] = 45.0
+    history_days: Days = 365
+    history_items: Positive = 300
+    top_n: Annotated[int, Field(ge=1, le=1000)] = 20
+    neighbours: Annotated[int, Field(ge=1, le=1000)] = 50
+    rank: Annotated[int, Field(ge=2, le=512)] = 32
+    iterations: Annotated[int, Field(ge=1, le=30)] = 5
+    regularisation: Annotated[float, Field(ge=0)] = 0.2
+    alpha: Annotated[float, Field(gt=0)] = 1.0
+    test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    evaluation_users: Positive = 5000
+    min_pairs: Positive = 100
+    max_age_days: Days = 7
+
+
+class Tag(Model):
+    """A customer carries the tag where `when` (SQL over the columns of user_profile and user_features) is true."""
+
+    name_en: Annotated[str, Field(min_length=1)]
+    name_zh: Annotated[str, Field(min_length=1)]
+    when: Annotated[str, Field(min_length=1)]
+    value: str | None = None
+    reason: Annotated[str, Field(min_length=1)]
+
+
+_TAGS = {
+    "vip": Tag(
+        name_en="VIP",
+        name_zh="贵宾",
+        when="r_score >= 4 and f_score >= 4 and m_score = 5",
+        value="monetary",
+        reason="{frequency} orders worth {monetary} in all, the last {recency_days} days ago",
+    ),
+    "low_price": Tag(
+        name_en="Low-price",
+        name_zh="低价偏好",
+        when="price_preference <= 0.35",
+        value="price_preference",
+        reason="buys at {price_preference} of the price range of its categories (0 cheapest, 1 dearest)",
+    ),
+    "quality_first": Tag(
+        name_en="Quality-first",
+        name_zh="品质优先",
+        when="price_preference >= 0.65",
+        value="price_preference",
+        reason="buys at {price_preference} of the price range of its categories (0 cheapest, 1 dearest)",
+    ),
+    "churn_prone": Tag(
+        name_en="Churn-prone",
+        name_zh="流失风险",
+        when="churn_level = 'high'",
+        value="churn_probability",
+        reason="churn probability {churn_probability}: {churn_reason}",
+    ),
+    "new": Tag(
+        name_en="New",
+        name_zh="新客",
+        when="tenure_days <= 30",
+        value="tenure_days",
+        reason="first seen {tenure_days} days ago",
+    ),
+    "lapsed": Tag(
+        name_en="Lapsed",
+        name_zh="已流失",
+        when="days_since_last_event > 30",
+        value="days_since_last_event",
+        reason="not seen for {days_since_last_event} days",
+    ),
+}
+
+
+class Profile(Model):
+    tags: dict[Name, Tag] = _TAGS
+
+
+class Settings(Model):
+    """All settings of a run."""
+
+    storage: Storage = Storage()
+    data_root: str = "."
+    business_timezone: str = "UTC"
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"
+    language: Literal["en", "zh"] = "en"
+    buckets: Annotated[int, Field(ge=1, le=4096)] = 4
+    windows_days: tuple[Days, ...] = (7, 30, 90)
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42
+    spark: SparkSettings = SparkSettings()
+    sources: dict[Name, Source] = {}
+    ingest: Ingest = Ingest()
+    segments: Segments = Segments()
+    scores: Scores = Scores()
+    recommend: Recommend = Recommend()
+    profile: Profile = Profile()
+
+    @field_validator("business_timezone")
+    @classmethod
+    def _known_timezone(cls, value: str) -> str:
+        return check_timezone(value)
+
+    @field_validator("windows_days")
+    @classmethod
+    def _distinct_windows(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value or list(value) != sorted(set(value)):
+            raise ValueError("allowed: at least one window, each once, in rising order")
+        return value
+
+    @model_validator(mode="after")
+    def _one_authority_per_event_type(self) -> Settings:
+        seen: dict[str, str] = {}
+        for name, source in self.sources.items():
+            for event_type in sorted(source.supplied):
+                if event_type in seen:
+                    raise ValueError(
+                        f"event type {event_type} comes from two sources, {seen[event_type]} and {name}: "
+                        f"declare it {IGNORED} in one of them, or customers are counted twice"
+                    )
+                seen[event_type] = name
+        return self
+
+    @property
+    def supplied(self) -> frozenset[str]:
+        """Event types that any source can give; features of other types are null, not 0."""
+        return frozenset().union(*(s.supplied for s in self.sources.values()))

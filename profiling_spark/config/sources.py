@@ -1,0 +1,106 @@
+"""How a source's files become rows of a silver table."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, field_validator, model_validator
+
+from profiling_spark.config.base import Model
+from profiling_spark.contracts.silver import EVENT_TYPES, EVENTS, ITEMS, REVIEWS, USERS
+
+TARGETS = {table.name: table for table in (EVENTS, USERS, ITEMS, REVIEWS)}
+IGNORED = "ignored"
+
+# columns that ingest fills itself; all others of a target can be mapped
+_DERIVED = {"user_bucket", "event_date", "flags", "rescued", "source", "file_id", "run_id"}
+_REQUIRED = {
+    "events": ("event_time", "user_id", "event_type"),
+    "users": ("user_id",),
+    "items": ("item_id",),
+    "reviews": ("text",),
+}
+
+
+def mappable(target: str) -> tuple[str, ...]:
+    """Columns of a target table that a source may map."""
+    return tuple(c for c in TARGETS[target].names if c not in _DERIVED)
+
+
+def check_timezone(value: str) -> str:
+    """Refuse a name that the time zone database does not know."""
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError) as err:
+        raise ValueError("allowed: a name of the time zone database, such as Europe/London or UTC") from err
+    return value
+
+
+class CsvOptions(Model):
+    """How a CSV source is written. `escape` is the character that stands before a quote inside quotes."""
+
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    quote: Annotated[str, Field(min_length=1, max_length=1)] = '"'
+    escape: Annotated[str, Field(min_length=1, max_length=1)] = '"'
+    multiline: bool = False
+    encoding: Literal["UTF-8", "ISO-8859-1", "GBK"] = "UTF-8"
+
+
+class Source(Model):
+    """One source: where its files are, how they are read, what each canonical column is made of."""
+
+    format: Literal["csv", "json", "parquet", "delta"]
+    path: Annotated[str, Field(min_length=1)]
+    target: Literal["events", "users", "items", "reviews"]
+    columns: dict[str, str]
+    event_types: dict[str, str] = {}
+    timezone: str | None = None
+    csv: CsvOptions = CsvOptions()
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_timezone(cls, value: str | None) -> str | None:
+        return None if value is None else check_timezone(value)
+
+    @model_validator(mode="after")
+    def _mapping_fits_target(self) -> Source:
+        allowed = mappable(self.target)
+        unknown = [c for c in self.columns if c not in allowed]
+        if unknown:
+            raise ValueError(f"columns {unknown} are not in {self.target}; allowed: {', '.join(allowed)}")
+        missing = [c for c in _REQUIRED[self.target] if c not in self.columns]
+        if missing:
+            raise ValueError(f"columns lacks {missing}, which {self.target} needs")
+        if self.target == "events":
+            self._check_event_types()
+        elif self.event_types:
+            raise ValueError("event_types is for sources of events only")
+        return self
+
+    def _check_event_types(self) -> None:
+        if not self.event_types:
+            raise ValueError("event_types is empty: map each of the source's event words to a canonical type")
+        wrong = {w: t for w, t in self.event_types.items() if t not in (*EVENT_TYPES, IGNORED)}
+        if wrong:
+            raise ValueError(f"event_types {wrong}: allowed are {', '.join(EVENT_TYPES)} and {IGNORED}")
+
+    @property
+    def supplied(self) -> frozenset[str]:
+        """Canonical event types that this source can give."""
+        return frozenset(self.event_types.values()) - {IGNORED}
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Every word in the mapped expressions that may be the name of a source column, in order.
+
+        Superfluous words (function names, keywords) do no harm: a column of that name is null where absent.
+        """
+        found: dict[str, None] = {}
+        for expression in self.columns.values():
+            found[expression] = None
+            bare = re.sub(r"'(?:[^'\\]|\\.|'')*'", " ", expression)
+            for quoted, plain in re.findall(r"`([^`]+)`|([^\W\d]\w*)", bare):
+                found[quoted or plain] = None
+        return tuple(found)

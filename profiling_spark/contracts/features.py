@@ -1,0 +1,93 @@
+"""Feature tables. Columns follow the configured windows; features/catalogue.py says what a customer feature is."""
+
+from __future__ import annotations
+
+from profiling_spark.contracts.table import AMOUNT_SUM, PRICE, Column, Table
+from profiling_spark.features.catalogue import user_feature_list
+
+_AS_OF = Column("as_of", "date", "the features know days before this one only")
+_NO_EVENT = "no source supplies the event type"
+
+
+def user_features_columns(windows: tuple[int, ...]) -> tuple[Column, ...]:
+    """as_of, user_id, then every feature. All are figures about one person, so none keeps statistics in the log."""
+    features = (Column(f.name, f.type, f.meaning, f.null, personal=True) for f in user_feature_list(windows))
+    return (_AS_OF, Column("user_id", "string", "customer", personal=True), *features)
+
+
+def user_features_table(windows: tuple[int, ...]) -> Table:
+    """Contract of `user_features` for the configured windows (days)."""
+    return Table(
+        name="user_features",
+        layer="features",
+        row="customer with an event or attributes before as_of",
+        columns=user_features_columns(windows),
+        key=("as_of", "user_id"),
+        slice=("as_of",),
+        partition_by=("as_of",),
+    )
+
+
+ITEM_FEATURES = Table(
+    name="item_features",
+    layer="features",
+    row="product with an event or a catalogue row before as_of",
+    columns=(
+        _AS_OF,
+        Column("item_id", "string", "product"),
+        Column("category", "string", "category", "not known"),
+        Column("brand", "string", "brand", "not known"),
+        Column("price", PRICE, "price of one piece, reporting currency", "not known"),
+        Column(
+            "price_percentile",
+            "double",
+            "place of the price among the items of its category, 0 cheapest to 1 dearest",
+            "price or category not known",
+        ),
+        Column("views", "bigint", "view events, whole history", _NO_EVENT),
+        Column("carts", "bigint", "cart events, whole history", _NO_EVENT),
+        Column("purchases", "bigint", "distinct orders with the item, whole history", _NO_EVENT),
+        Column("buyers", "bigint", "distinct customers who bought it, whole history", _NO_EVENT),
+        Column("conversion", "double", "purchases / views; may pass 1", "no view, or no source supplies views"),
+        Column("popularity_rank", "int", "1 has the most purchases (views where no source supplies purchases)"),
+        Column("repeat_share", "double", "share of its buyers with more than one order of it, 0 to 1", "no buyer"),
+        Column("rating", "double", "mean rating of its reviews, the source's stars", "no rated review"),
+    ),
+    key=("as_of", "item_id"),
+    slice=("as_of",),
+    partition_by=("as_of",),
+)
+
+RFM_CUTS = Table(
+    name="rfm_cuts",
+    layer="features",
+    row="measure and cut point",
+    columns=(
+        _AS_OF,
+        Column("measure", "string", "recency_days, frequency or monetary"),
+        Column("cut", "int", "1 to 4, for 20, 40, 60 and 80 % of the customers with a purchase"),
+        Column(
+            "value", "decimal(28,4)", "cut point in the measure's unit: the smallest value with that share at or below"
+        ),
+        Column("customers", "bigint", "customers with a purchase that the cuts come from"),
+    ),
+    key=("as_of", "measure", "cut"),
+    slice=("as_of",),
+    partition_by=("as_of",),
+)
+
+RFM_CUTS = Table(
+    name="rfm_cuts",
+    layer="features",
+    row="cut point of a measure: equal values get equal scores, a score rises where the value is above the cut",
+    columns=(
+        _AS_OF,
+        Column("measure", "string", "recency_days, frequency or monetary"),
+        Column("cut", "int", "1 to 4: at 20, 40, 60 and 80 % of the customers with a purchase"),
+        Column("value", AMOUNT_SUM, "a value that occurs, in the measure's own unit"),
+        Column("customers", "bigint", "customers with a purchase"),
+    ),
+    key=("as_of", "measure", "cut"),
+    slice=("as_of",),
+    partition_by=("as_of",),
+)

@@ -1,0 +1,67 @@
+"""Tables about the runs themselves: models, their figures, jobs."""
+
+from profiling_spark.contracts.gold import AS_OF
+from profiling_spark.contracts.table import Column, Table
+
+MODEL_RUNS = Table(
+    name="model_runs",
+    layer="operations",
+    row="figure of a model",
+    columns=(
+        AS_OF,
+        Column("job", "string", "job that measured it"),
+        Column("task", "string", "churn, segments, recommendations"),
+        Column("model", "string", "random_forest, majority, recency, als, popular, item_cf, kmeans"),
+        Column("split", "string", "holdout, validation, test, sample"),
+        Column("metric", "string", "auc, f1, recall_at_20, silhouette, ..."),
+        Column("value", "double", "the figure", "not defined on this data"),
+        Column("params", "string", "JSON of the parameters"),
+        Column("train_as_of", "date", "features of the training rows are as of this day"),
+        Column("rows", "bigint", "rows it was measured on"),
+        Column("promoted", "boolean", "this model serves"),
+        Column("model_version", "string", "name of the stored model", "a baseline: nothing is stored"),
+    ),
+    key=("as_of", "job", "task", "model", "split", "metric"),
+    slice=("as_of", "job", "task"),
+)
+
+LIVE_MODELS = Table(
+    name="live_models",
+    layer="operations",
+    row="task with a model in use",
+    columns=(
+        Column("task", "string", "what it answers"),
+        Column("model_version", "string", "name of the stored model"),
+        Column("path", "string", "where it is stored, relative to the storage root"),
+        Column("sha256", "string", "of the stored files, in order of their names"),
+        Column("since", "date", "as_of from which it serves"),
+    ),
+    key=("task",),
+    slice=("task",),
+)
+
+JOB_RUNS = Table(
+    name="job_runs",
+    layer="operations",
+    row="job of a run",
+    columns=(
+        Column("run_id", "string", "run"),
+        Column("job", "string", "job"),
+        Column("started_at", "timestamp", "UTC"),
+        Column("finished_at", "timestamp", "UTC", "running, or lost"),
+        Column("status", "string", "running, done, skipped, failed, lost"),
+        Column("error", "string", "message, or the reason of a skip", "none"),
+        Column("as_of", "date", "the run's date", "ingest before any event"),
+        Column("config_hash", "string", "sha256 of the settings in force"),
+        Column("version", "string", "of the package"),
+        Column("seed", "bigint", "of all that is random"),
+        Column("rows_in", "bigint", "rows read from sources", "not a reading job"),
+        Column("rows_out", "bigint", "rows written", "not finished"),
+        Column("rows_rejected", "bigint", "rows refused", "not a reading job"),
+        Column("seconds", "double", "wall time", "not finished"),
+        Column("tables_read", "string", "JSON: table to Delta version", "not finished"),
+        Column("tables_written", "string", "JSON: table to Delta version", "not finished"),
+    ),
+    key=("run_id", "job"),
+    slice=("run_id",),
+)

@@ -1,0 +1,164 @@
+"""Silver tables: accepted events, versions of users and items, reviews, and what was refused."""
+
+from profiling_spark.contracts.table import AMOUNT, PRICE, Column, Table
+
+EVENT_TYPES = (
+    "login",
+    "search",
+    "view",
+    "favorite",
+    "cart",
+    "purchase",
+    "refund",
+    "review",
+    "ad_view",
+    "ad_click",
+    "service",
+)
+
+_UNKNOWN = "not known"
+_LINEAGE = (
+    Column("source", "string", "name of the source in the settings"),
+    Column("file_id", "string", "fingerprint of the file's content"),
+    Column("run_id", "string", "run that wrote the row"),
+)
+
+EVENTS = Table(
+    name="events",
+    layer="silver",
+    row="accepted behaviour event",
+    columns=(
+        Column("user_bucket", "int", "pmod(xxhash64(user_id), buckets)"),
+        Column("event_id", "string", "hash of source and the source's own id, else of source and the whole row"),
+        Column("event_time", "timestamp", "when it happened, UTC"),
+        Column("event_date", "date", "its day in the business timezone"),
+        Column("user_id", "string", "customer", personal=True),
+        Column("event_type", "string", "one of: " + ", ".join(EVENT_TYPES)),
+        Column("item_id", "string", "product", _UNKNOWN, personal=True),
+        Column("category", "string", "the source's, else the catalogue's at ingest", _UNKNOWN, personal=True),
+        Column("brand", "string", "the source's, else the catalogue's at ingest", _UNKNOWN, personal=True),
+        Column("session_id", "string", "visit", _UNKNOWN, personal=True),
+        Column("order_id", "string", "order or invoice", _UNKNOWN, personal=True),
+        Column("quantity", AMOUNT, "pieces", _UNKNOWN, personal=True),
+        Column("unit_price", PRICE, "price of one piece, reporting currency", _UNKNOWN, personal=True),
+        Column("discount", AMOUNT, "taken off the whole line, reporting currency", _UNKNOWN, personal=True),
+        Column(
+            "amount", AMOUNT, "net of discount, reporting currency; a refund's is positive", _UNKNOWN, personal=True
+        ),
+        Column("duration_seconds", "double", "time spent, seconds", _UNKNOWN, personal=True),
+        Column("channel", "string", "app, web, shop, ...", _UNKNOWN, personal=True),
+        Column("device", "string", "device or browser", _UNKNOWN, personal=True),
+        Column("province", "string", "province or state", _UNKNOWN, personal=True),
+        Column("city", "string", "city", _UNKNOWN, personal=True),
+        Column("payment_method", "string", "as the source names it", _UNKNOWN, personal=True),
+        Column("third_party_payment", "boolean", "paid through a wallet such as Alipay", _UNKNOWN, personal=True),
+        Column("search_text", "string", "what was searched for", _UNKNOWN, personal=True),
+        Column("flags", "string", "names of outlier and warning rules that hold, comma separated", "none holds"),
+        Column("rescued", "string", "JSON of source columns that the settings do not know", "none", personal=True),
+        *_LINEAGE,
+    ),
+    key=("event_id",),
+    partition_by=("user_bucket",),
+)
+
+USERS = Table(
+    name="users",
+    layer="silver",
+    row="version of a user's attributes",
+    columns=(
+        Column("user_id", "string", "customer", personal=True),
+        Column("valid_from", "timestamp", "the source's own time of this version; 1970-01-01 from a static source"),
+        Column("gender", "string", "male or female", _UNKNOWN, personal=True),
+        Column("age", "int", "years", _UNKNOWN, personal=True),
+        Column("age_band", "string", "the source's own band where it gives no age", _UNKNOWN, personal=True),
+        Column("birth_date", "date", "day of birth", _UNKNOWN, personal=True),
+        Column("occupation", "string", "as the source names it", _UNKNOWN, personal=True),
+        Column("income", AMOUNT, "a year, reporting currency", _UNKNOWN, personal=True),
+        Column("income_band", "string", "the source's own band", _UNKNOWN, personal=True),
+        Column("interests", "string", "as the source names them", _UNKNOWN, personal=True),
+        Column("country", "string", "country", _UNKNOWN, personal=True),
+        Column("province", "string", "province or state", _UNKNOWN, personal=True),
+        Column("city", "string", "city", _UNKNOWN, personal=True),
+        Column("registered_at", "timestamp", "registration, UTC", _UNKNOWN, personal=True),
+        Column("credit_score", "double", "the source's scale", _UNKNOWN, personal=True),
+        Column("assets", AMOUNT, "reporting currency", _UNKNOWN, personal=True),
+        Column("personalisation_opt_out", "boolean", "the customer wants no personal offers", _UNKNOWN, personal=True),
+        *_LINEAGE,
+    ),
+    key=("user_id", "valid_from"),
+)
+
+ITEMS = Table(
+    name="items",
+    layer="silver",
+    row="version of a product",
+    columns=(
+        Column("item_id", "string", "product"),
+        Column("valid_from", "timestamp", "the source's own time of this version; 1970-01-01 from a static source"),
+        Column("title", "string", "what the shop calls it", _UNKNOWN),
+        Column("category", "string", "category", _UNKNOWN),
+        Column("subcategory", "string", "finer category", _UNKNOWN),
+        Column("brand", "string", "brand", _UNKNOWN),
+        Column("list_price", PRICE, "price of one piece, reporting currency", _UNKNOWN),
+        Column("stock", "bigint", "pieces in stock", _UNKNOWN),
+        *_LINEAGE,
+    ),
+    key=("item_id", "valid_from"),
+)
+
+REVIEWS = Table(
+    name="reviews",
+    layer="silver",
+    row="review",
+    columns=(
+        Column("review_id", "string", "hash of source and the source's own id, else of source and the whole row"),
+        Column("user_id", "string", "customer", _UNKNOWN, personal=True),
+        Column("item_id", "string", "product", _UNKNOWN),
+        Column("rating", "double", "stars, 1 to 5", _UNKNOWN),
+        Column("text", "string", "what was written", personal=True),
+        Column("review_time", "timestamp", "when it was written, UTC", _UNKNOWN),
+        *_LINEAGE,
+    ),
+    key=("review_id",),
+)
+
+REJECTED_ROWS = Table(
+    name="rejected_rows",
+    layer="silver",
+    row="distinct refused row of a file",
+    columns=(
+        Column("file_id", "string", "fingerprint of the file's content"),
+        Column("target_table", "string", "table it was meant for"),
+        Column("row_hash", "string", "hash of the raw row"),
+        Column("raw", "string", "the original line where it cannot be parsed, else JSON of its values", personal=True),
+        Column("reasons", "string", "every reason, comma separated, in alphabetical order"),
+        Column("occurrences", "bigint", "how often the row stands in the file"),
+        Column("first_line", "bigint", "line number of the first occurrence", "not known"),
+        Column("source", "string", "name of the source in the settings"),
+        Column("run_id", "string", "run that wrote the row"),
+    ),
+    key=("file_id", "target_table", "row_hash"),
+)
+
+INGESTED_FILES = Table(
+    name="ingested_files",
+    layer="silver",
+    row="file and the table it feeds",
+    columns=(
+        Column("source", "string", "name of the source in the settings"),
+        Column("file_id", "string", "fingerprint of the file's content"),
+        Column("target_table", "string", "table it feeds"),
+        Column("path", "string", "where it was found"),
+        Column("bytes", "bigint", "size"),
+        Column("status", "string", "taking (claimed by a run), done, or refused"),
+        Column("reason", "string", "why it was refused", "not refused"),
+        Column("rows_read", "bigint", "rows in the file", "not read yet"),
+        Column("rows_accepted", "bigint", "rows in the target table", "not read yet"),
+        Column("rows_rejected", "bigint", "rows counted in rejected_rows.occurrences", "not read yet"),
+        Column("rows_duplicate", "bigint", "repeats of an accepted row", "not read yet"),
+        Column("rows_ignored", "bigint", "event words that the settings declare irrelevant", "not read yet"),
+        Column("rows_superseded", "bigint", "older values of the same version of an attribute row", "not read yet"),
+        Column("run_id", "string", "run that took the file"),
+    ),
+    key=("source", "file_id", "target_table"),
+)

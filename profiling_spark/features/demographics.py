@@ -1,0 +1,84 @@
+"""Who the customer is: the last version of the attributes before as_of, whole, never mixed with older versions."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from profiling_spark.features.windows import FeatureParams, age_days, local_date
+
+USER_COLUMNS: tuple[str, ...] = (
+    "user_id",
+    "valid_from",
+    "gender",
+    "age",
+    "age_band",
+    "birth_date",
+    "occupation",
+    "income",
+    "province",
+    "city",
+    "registered_at",
+)
+
+# youngest age of the band and its name, falling
+AGE_BANDS: tuple[tuple[int, str], ...] = (
+    (66, "over 65"),
+    (56, "56-65"),
+    (46, "46-55"),
+    (36, "36-45"),
+    (26, "26-35"),
+    (18, "18-25"),
+)
+YOUNGEST_BAND = "under 18"
+
+
+def gender_code() -> pl.Expr:
+    """male 0, female 1; null where neither is stated."""
+    male, female = pl.col("gender") == "male", pl.col("gender") == "female"
+    return pl.when(male).then(0).when(female).then(1).cast(pl.Int32).alias("gender_code")
+
+
+def age(params: FeatureParams) -> pl.Expr:
+    """Years as the source states them, else the birthdays reached by as_of; null where neither is known."""
+    born, today = pl.col("birth_date"), params.as_of
+    day_of_year = born.dt.month().cast(pl.Int32) * 100 + born.dt.day()
+    years = today.year - born.dt.year() - (day_of_year > today.month * 100 + today.day).cast(pl.Int32)
+    from_birth = pl.when(born <= pl.lit(today)).then(years)
+    return pl.coalesce(pl.col("age"), from_birth).cast(pl.Int32).alias("age")
+
+
+def age_band() -> pl.Expr:
+    """Band of the column `age`; the source's own band where the age is unknown."""
+    years = pl.col("age")
+    bands = [pl.when(years >= youngest).then(pl.lit(name)) for youngest, name in AGE_BANDS]
+    youngest_band = pl.when(years.is_not_null()).then(pl.lit(YOUNGEST_BAND))
+    return pl.coalesce(*bands, youngest_band, pl.col("age_band")).alias("age_band")
+
+
+def registered_days(params: FeatureParams) -> pl.Expr:
+    """Days from registration to as_of; null where unknown or not before as_of."""
+    days = age_days(params.as_of, "_registered")
+    return pl.when(days > 0).then(days).alias("registered_days")
+
+
+def demographics(users: pl.DataFrame | pl.LazyFrame, params: FeatureParams) -> pl.DataFrame:
+    """One row for everyone with a version valid before as_of (USER_COLUMNS in, features out)."""
+    last = (
+        users.lazy()
+        .select(USER_COLUMNS)
+        .filter(local_date("valid_from", params.timezone) < params.as_of)
+        .sort("user_id", "valid_from")
+        .unique(subset="user_id", keep="last", maintain_order=True)
+    )
+    known = last.with_columns(age(params), gender_code(), _registered=local_date("registered_at", params.timezone))
+    return known.select(
+        "user_id",
+        "gender_code",
+        "age",
+        age_band(),
+        "occupation",
+        pl.col("income").cast(pl.Decimal(18, 4)),
+        "province",
+        "city",
+        registered_days(params),
+    ).collect()

@@ -1,0 +1,194 @@
+"""The features stage: items, then RFM cut points, then all customers, at as_of and where labels will look from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from decimal import Decimal
+from functools import partial, reduce
+
+import polars as pl
+from pyspark.sql import DataFrame, Row
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from profiling_spark.buckets import Feed, Kernel, map_buckets
+from profiling_spark.config import Settings
+from profiling_spark.contracts.features import ITEM_FEATURES, RFM_CUTS, user_features_table
+from profiling_spark.contracts.silver import EVENTS, ITEMS, REVIEWS, USERS
+from profiling_spark.features import (
+    EVENT_COLUMNS,
+    REVIEW_COLUMNS,
+    RFM_EVENT_COLUMNS,
+    USER_COLUMNS,
+    FeatureParams,
+    RfmCuts,
+    many_dates,
+    rfm_measures,
+)
+from profiling_spark.features.items import ItemSides, item_features, item_sides
+from profiling_spark.runner import Context, Outcome
+from profiling_spark.storage import Tables, literal
+
+_MEASURES = (("recency_days", "int"), ("frequency", "bigint"), ("monetary", "decimal(28,4)"))
+_MEASURE_SCHEMA = T.StructType(
+    [
+        T.StructField("user_id", T.StringType()),
+        T.StructField("recency_days", T.IntegerType()),
+        T.StructField("frequency", T.LongType()),
+        T.StructField("monetary", T.DecimalType(28, 4)),
+    ]
+)
+
+
+def build_features(ctx: Context) -> Outcome:
+    """Compute user_features and item_features as of the run's date and as of the date that labels look from."""
+    dates = feature_dates(ctx)
+    items = _items(ctx, dates)
+    listed = ", ".join(literal(d) for d in dates)
+    ctx.tables.replace_where(ITEM_FEATURES, reduce(DataFrame.unionByName, items.values()), f"as_of IN ({listed})")
+    written = ctx.tables.read(ITEM_FEATURES)
+    events = ctx.tables.read(EVENTS)
+    sides = {
+        d: item_sides(written.where(F.col("as_of") == F.lit(d)), events, as_of=d, windows=ctx.settings.windows_days)
+        for d in dates
+    }
+    cuts = {d: fit_rfm_cuts(ctx.tables, ctx.settings, as_of=d) for d in dates}
+    ctx.tables.replace_where(RFM_CUTS, _cut_rows(ctx, cuts), f"as_of IN ({listed})")
+    table = user_features_table(ctx.settings.windows_days)
+    features = user_feature_frame(ctx.tables, ctx.settings, dates, sides=sides, cuts=cuts)
+    rows = ctx.tables.replace_where(table, features, f"as_of IN ({listed})")
+    return Outcome(
+        rows_out=rows,
+        facts={"dates": [str(d) for d in dates], "features": len(table.columns) - 2},
+        lines=(f"{len(table.columns) - 2} features of customers as of {' and '.join(str(d) for d in sorted(dates))}",),
+    )
+
+
+def feature_dates(ctx: Context) -> list[date]:
+    """The run's date, and the one whose features are trained on with labels up to the run's date."""
+    return [ctx.as_of, ctx.as_of - timedelta(days=ctx.settings.scores.churn.horizon_days)]
+
+
+def feature_params(settings: Settings, as_of: date) -> FeatureParams:
+    """What a build of features depends on: windows, zone, and what the configured sources can give at all."""
+    mapped = {column for s in settings.sources.values() if s.target == "events" for column in s.columns}
+    return FeatureParams(
+        as_of=as_of,
+        windows=settings.windows_days,
+        timezone=settings.business_timezone,
+        supplied=settings.supplied,
+        has_sessions="session_id" in mapped,
+        has_durations="duration_seconds" in mapped,
+        has_discounts="discount" in mapped,
+    )
+
+
+def user_feature_frame(
+    tables: Tables,
+    settings: Settings,
+    dates: Sequence[date],
+    *,
+    sides: Mapping[date, ItemSides],
+    cuts: Mapping[date, RfmCuts],
+    feed: Feed | None = None,
+) -> DataFrame:
+    """user_features at all dates: each bucket's events are read once."""
+    targets = {s.target for s in settings.sources.values()}
+    side_frames: dict[str, DataFrame] = {}
+    if "users" in targets:
+        side_frames["users"] = tables.read(USERS).select(*USER_COLUMNS)
+    if "reviews" in targets:
+        side_frames["reviews"] = tables.read(REVIEWS).where("user_id is not null").select(*REVIEW_COLUMNS)
+    kernel = partial(
+        _features_of_bucket,
+        params=[feature_params(settings, d) for d in dates],
+        prices={d: s.prices for d, s in sides.items()},
+        popular={d: s.popular for d, s in sides.items()},
+        cuts=dict(cuts),
+    )
+    return map_buckets(
+        tables,
+        kernel,
+        schema=user_features_table(settings.windows_days).schema,
+        columns=EVENT_COLUMNS,
+        buckets=settings.buckets,
+        before=max(dates),
+        sides=side_frames,
+        feed=feed,
+    )
+
+
+def _features_of_bucket(
+    events: pl.DataFrame,
+    sides: Mapping[str, pl.DataFrame],
+    *,
+    params: Sequence[FeatureParams],
+    prices: Mapping[date, pl.DataFrame],
+    popular: Mapping[date, dict[int, list[str]]],
+    cuts: Mapping[date, RfmCuts],
+) -> pl.DataFrame:
+    return many_dates(
+        events,
+        params,
+        users=sides.get("users"),
+        reviews=sides.get("reviews"),
+        item_prices=prices,
+        popular_items=popular,
+        rfm_cuts=cuts,
+    )
+
+
+def fit_rfm_cuts(tables: Tables, settings: Settings, *, as_of: date) -> RfmCuts:
+    """Cut points over all customers with a purchase before as_of: values that occur (nearest rank)."""
+    kernel: Kernel = partial(_measures_of_bucket, params=feature_params(settings, as_of))
+    measures = map_buckets(
+        tables,
+        kernel,
+        schema=_MEASURE_SCHEMA,
+        columns=RFM_EVENT_COLUMNS,
+        buckets=settings.buckets,
+        before=as_of,
+    )
+    quantiles = [
+        F.expr(f"percentile_disc({share}) within group (order by {name})").alias(f"{name}_{i}")
+        for name, _ in _MEASURES
+        for i, share in enumerate((0.2, 0.4, 0.6, 0.8))
+    ]
+    row = measures.agg(F.count(F.lit(1)).alias("customers"), *quantiles).first()
+    if row is None or row["customers"] == 0:
+        return RfmCuts((), (), (), 0)
+    return RfmCuts(
+        recency_days=tuple(int(row[f"recency_days_{i}"]) for i in range(4)),
+        frequency=tuple(int(row[f"frequency_{i}"]) for i in range(4)),
+        monetary=tuple(Decimal(row[f"monetary_{i}"]) for i in range(4)),
+        customers=int(row["customers"]),
+    )
+
+
+def _measures_of_bucket(
+    events: pl.DataFrame, sides: Mapping[str, pl.DataFrame], *, params: FeatureParams
+) -> pl.DataFrame:
+    return rfm_measures(events, params=params)
+
+
+def _cut_rows(ctx: Context, cuts: Mapping[date, RfmCuts]) -> DataFrame:
+    rows = [Row(as_of=d, **r) for d, c in cuts.items() for r in c.rows()]
+    schema = ", ".join(f"{c.name} {c.type}" for c in RFM_CUTS.columns)
+    ordered = [tuple(r[c] for c in RFM_CUTS.names) for r in rows]
+    return ctx.spark.createDataFrame(ordered, schema).coalesce(1)
+
+
+def _items(ctx: Context, dates: Sequence[date]) -> dict[date, DataFrame]:
+    read = ctx.tables.read
+    return {
+        d: item_features(
+            read(EVENTS),
+            read(ITEMS),
+            read(REVIEWS),
+            as_of=d,
+            supplied=ctx.settings.supplied,
+            timezone=ctx.settings.business_timezone,
+        )
+        for d in dates
+    }

@@ -1,0 +1,99 @@
+"""What a date and its windows mean: the only place that turns dates into ages and ages into windows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import polars as pl
+
+from profiling_spark.errors import ConfigError
+
+FAVORITE_DAYS = 90  # favourites look at the last quarter whatever the configured windows are
+NIGHT_STARTS_HOUR = 22
+NIGHT_ENDS_HOUR = 6
+SATURDAY = 6  # ISO number of the weekday
+
+AGE = "_age"  # whole days from the event's date to as_of; 1 is the day before
+
+
+@dataclass(frozen=True)
+class FeatureParams:
+    """What a build of features depends on besides the rows.
+
+    `as_of` is exclusive. `windows` are days, rising. `supplied` names the event types that any configured source
+    supplies: a feature that needs another type is null, not 0. The flags say the same of optional columns.
+    """
+
+    as_of: date
+    windows: tuple[int, ...]
+    timezone: str
+    supplied: frozenset[str]
+    has_sessions: bool = True
+    has_durations: bool = True
+    has_discounts: bool = True
+
+    def __post_init__(self) -> None:
+        rising = self.windows == tuple(sorted(set(self.windows)))
+        if not self.windows or not rising or self.windows[0] < 1:
+            raise ConfigError(
+                f"windows: expected rising numbers of days, each once and at least 1; found {self.windows}"
+            )
+        try:
+            ZoneInfo(self.timezone)
+        except (ZoneInfoNotFoundError, ValueError) as err:
+            raise ConfigError(
+                f"timezone: expected an IANA name such as Asia/Shanghai; found {self.timezone!r}"
+            ) from err
+
+    def has(self, need: str) -> bool:
+        """Whether an event type, or one of the optional columns `sessions`, `durations`, `discounts`, is supplied."""
+        flags = {"sessions": self.has_sessions, "durations": self.has_durations, "discounts": self.has_discounts}
+        return flags.get(need, need in self.supplied)
+
+
+def age_days(as_of: date, column: str = "event_date") -> pl.Expr:
+    """Whole days from the date `column` to `as_of`; 1 is the day before, 0 or less is not yet known at `as_of`."""
+    return (pl.lit(as_of) - pl.col(column)).dt.total_days().cast(pl.Int32)
+
+
+def local_date(column: str, timezone: str) -> pl.Expr:
+    """Calendar date of a UTC time in `timezone`."""
+    return pl.col(column).dt.convert_time_zone(timezone).dt.date()
+
+
+def local_hour(column: str, timezone: str) -> pl.Expr:
+    """Hour 0-23 on the wall clock of `timezone`; a repeated hour of a clock change counts as the same hour."""
+    return pl.col(column).dt.convert_time_zone(timezone).dt.hour()
+
+
+def is_night(hour: str) -> pl.Expr:
+    """From 22:00 to 05:59."""
+    return (pl.col(hour) >= NIGHT_STARTS_HOUR) | (pl.col(hour) < NIGHT_ENDS_HOUR)
+
+
+def is_weekend(day: str) -> pl.Expr:
+    """Saturday or Sunday."""
+    return pl.col(day).dt.weekday() >= SATURDAY
+
+
+def within(days: int) -> pl.Expr:
+    """Rows of the window [as_of - days, as_of); the frame holds no row dated on or after as_of."""
+    return pl.col(AGE) <= days
+
+
+def total_within(column: str, days: int) -> pl.Expr:
+    """Sum of `column` over the window. Masked, because `filter` inside an aggregate is several times slower."""
+    return pl.when(within(days)).then(pl.col(column)).sum()
+
+
+def windowed(stem: str, days: int) -> str:
+    """Name of a windowed feature."""
+    return f"{stem}_{days}d"
+
+
+def ratio(numerator: str | pl.Expr, denominator: str | pl.Expr) -> pl.Expr:
+    """numerator / denominator as a double; null where the denominator is 0 or null."""
+    top, below = (pl.col(e) if isinstance(e, str) else e for e in (numerator, denominator))
+    return pl.when(below != 0).then(top.cast(pl.Float64) / below.cast(pl.Float64))

@@ -1,0 +1,99 @@
+"""Repeats: in the incoming rows by one shuffle that also brings events to their bucket; against stored rows by key."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from profiling_spark.buckets import bucket_of
+from profiling_spark.contracts.table import Table
+from profiling_spark.ingest.rules import OK, REJECTED
+
+DUPLICATE, SUPERSEDED, ACCEPTED = "duplicate", "superseded", "accepted"
+_LINEAGE = ("source", "file_id", "run_id")
+
+
+def with_identity(frame: DataFrame, *, source: str, id_column: str) -> DataFrame:
+    """The row's id: hash of source and the source's own id, else of source and the whole row.
+
+    The whole row rather than its mapped columns: two rows that differ in a column nobody mapped are two rows.
+    """
+    own = F.col(id_column).cast("string")
+    whole = F.concat(F.lit("\u0001"), F.col("_identity"))
+    return frame.withColumn(id_column, F.md5(F.concat(F.lit(f"{source}\u001f"), F.coalesce(own, whole))))
+
+
+def content_hash(table: Table) -> Column:
+    """Hash of what a row says, without where it came from: decides between rows of the same key."""
+    said = [c.name for c in table.columns if c.name not in (*_LINEAGE, *table.key, "user_bucket")]
+    # xxhash64 skips nulls; the second half tells (null, a) from (a, null)
+    return F.xxhash64(*said, *(F.col(c).isNull() for c in said))
+
+
+def mark_repeats(frame: DataFrame, table: Table, *, buckets: int) -> DataFrame:
+    """Adds `user_bucket`, `_content`, and sets `_status` of repeats.
+
+    Of rows with one key the greatest content survives, then the smallest file_id: never the order of arrival. Accepted
+    rows that say the same as the row before them are duplicates, others are superseded (of events and reviews:
+    duplicates, since one event cannot happen twice). Refused rows all stay; `distinct_refused` folds them.
+    """
+    is_ok = F.col("_status") == OK
+    owner = F.coalesce(*(F.col(c).cast("string") for c in ("user_id", *table.key) if c in frame.columns))
+    # refused rows often lack a user: by their raw text they do not all fall into one bucket
+    spread = F.pmod(F.xxhash64("_raw"), F.lit(buckets)).cast("int")
+    prepared = frame.select(
+        "*",
+        F.when(is_ok, bucket_of(owner, buckets)).otherwise(spread).alias("user_bucket"),
+        content_hash(table).alias("_content"),
+        F.when(is_ok, F.concat_ws("\u001f", *(F.col(c).cast("string") for c in table.key))).alias("_key"),
+    )
+    # one group a bucket and a look at the row before: a group per key costs ten times as much, nearly all are single
+    order = Window.partitionBy("user_bucket").orderBy("_key", F.col("_content").desc(), "file_id")
+    before = prepared.repartition(buckets, "user_bucket").select(
+        "*", F.lag("_key").over(order).alias("_key_before"), F.lag("_content").over(order).alias("_content_before")
+    )
+    repeats = F.col("_key") == F.col("_key_before")
+    says_same = (F.col("_content") == F.col("_content_before")) | F.lit(table.name in ("events", "reviews"))
+    status = (
+        F.when(~is_ok, F.col("_status"))
+        .when(F.coalesce(repeats, F.lit(False)), F.when(says_same, F.lit(DUPLICATE)).otherwise(F.lit(SUPERSEDED)))
+        .otherwise(F.lit(ACCEPTED))
+    )
+    return before.withColumn("_status", status).drop("_key", "_key_before", "_content_before")
+
+
+def distinct_refused(frame: DataFrame, table: Table) -> DataFrame:
+    """One row per distinct refused row of a file, with its occurrences (columns: contracts REJECTED_ROWS)."""
+    refused = frame.where(F.col("_status") == REJECTED)
+    return refused.groupBy("file_id", F.md5("_raw").alias("row_hash"), "source", "run_id").agg(
+        F.lit(table.name).alias("target_table"),
+        F.first("_raw").alias("raw"),
+        F.first("_reasons").alias("reasons"),
+        F.count(F.lit(1)).alias("occurrences"),
+        F.lit(None).cast("bigint").alias("first_line"),
+    )
+
+
+def mark_stored(frame: DataFrame, stored: DataFrame, table: Table) -> DataFrame:
+    """Accepted rows whose key is already stored: a stored event repeats; of a stored attribute version the greater
+    content survives, so the order of deliveries does not matter.
+    """
+    same = F.col("_content") == F.col("_stored_content")
+    keys = stored.select(*table.key, content_hash(table).alias("_stored_content"))
+    joined = frame.join(keys, list(table.key), how="left")
+    is_new = F.col("_stored_content").isNull() | (F.col("_status") != ACCEPTED)
+    repeated = same | F.lit(table.name in ("events", "reviews"))
+    status = (
+        F.when(is_new, F.col("_status"))
+        .when(repeated, F.lit(DUPLICATE))
+        .when(F.col("_content") > F.col("_stored_content"), F.lit(ACCEPTED))
+        .otherwise(F.lit(SUPERSEDED))
+    )
+    return joined.withColumn("_status", status).drop("_stored_content")
+
+
+def near_in_time(stored: DataFrame, first: date, last: date, *, days: int) -> DataFrame:
+    """Stored events that a redelivery of days `first` to `last` can repeat; file statistics prune the rest."""
+    return stored.where(F.col("event_date").between(first - timedelta(days=days), last + timedelta(days=days)))

@@ -1,0 +1,107 @@
+"""Which files a source has, and their fingerprints. A file is known by its content, never by its name."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from delta.tables import DeltaTable
+from pyspark.errors import AnalysisException
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from profiling_spark.config.sources import Source
+from profiling_spark.errors import InputError
+from profiling_spark.storage import local_path
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file of a source. `problem` is why it cannot be read, empty if it can."""
+
+    source: str
+    target: str
+    path: str
+    uri: str
+    file_id: str
+    bytes: int
+    problem: str = ""
+
+
+def find_files(spark: SparkSession, name: str, source: Source, data_root: str) -> list[SourceFile]:
+    """Files of a source, ordered by path. Raises InputError where the pattern finds none."""
+    pattern = source.path if _absolute(source.path) else f"{data_root.rstrip('/')}/{source.path}"
+    if source.format == "delta":
+        return [_delta_source(spark, name, source, pattern)]
+    if local_path(pattern) is None:
+        found = _remote_files(spark, name, source, pattern)
+    else:
+        paths = sorted(p for p in glob.glob(str(local_path(pattern)), recursive=True) if Path(p).is_file())
+        found = [_local_file(name, source, Path(p)) for p in paths]
+    if not found:
+        raise InputError(f"source {name}: expected files at {pattern}, found none")
+    return found
+
+
+def distinct_files(files: Iterable[SourceFile]) -> tuple[list[SourceFile], list[SourceFile]]:
+    """(one file per content, the others): of equal contents the first path stays."""
+    kept: dict[tuple[str, str, str], SourceFile] = {}
+    repeated = []
+    for file in files:
+        key = (file.source, file.file_id, file.target)
+        if key in kept:
+            repeated.append(file)
+        else:
+            kept[key] = file
+    return list(kept.values()), repeated
+
+
+def _absolute(path: str) -> bool:
+    return path.startswith("/") or local_path(path) is None
+
+
+def _local_file(name: str, source: Source, path: Path) -> SourceFile:
+    problem, digest, size = "", hashlib.sha256(), 0
+    try:
+        with path.open("rb") as handle:
+            while chunk := handle.read(_CHUNK):
+                digest.update(chunk)
+                size += len(chunk)
+        if source.format == "parquet":
+            pq.read_schema(path)
+    except OSError as err:
+        problem = f"cannot be read: {err.strerror or err}"
+    except Exception as err:  # pyarrow raises several kinds for a file that is not Parquet
+        problem = f"is not {source.format}: {str(err).splitlines()[0]}"
+    # a file that cannot be opened has no content to know it by
+    file_id = digest.hexdigest()[:32] if not problem or size else hashlib.sha256(str(path).encode()).hexdigest()[:32]
+    return SourceFile(name, source.target, str(path), path.absolute().as_uri(), file_id, size, problem)
+
+
+def _remote_files(spark: SparkSession, name: str, source: Source, pattern: str) -> list[SourceFile]:
+    content = spark.read.format("binaryFile").load(pattern)
+    rows = content.select("path", "length", F.sha2("content", 256).alias("digest")).orderBy("path").collect()
+    return [
+        SourceFile(name, source.target, r["path"], r["path"], str(r["digest"])[:32], int(r["length"])) for r in rows
+    ]
+
+
+def _delta_source(spark: SparkSession, name: str, source: Source, path: str) -> SourceFile:
+    """A Delta table counts as one file whose content is its version."""
+    try:
+        table = DeltaTable.forPath(spark, path)
+        version = table.history(1).select("version").first()
+        detail = table.detail().select("id", "sizeInBytes").first()
+    except AnalysisException as err:
+        raise InputError(f"source {name}: expected a Delta table at {path}, found none") from err
+    if version is None or detail is None:
+        raise InputError(f"source {name}: the Delta table at {path} has no version")
+    key = f"{detail['id']}@{version['version']}"
+    file_id = hashlib.sha256(key.encode()).hexdigest()[:32]
+    return SourceFile(name, source.target, path, path, file_id, int(detail["sizeInBytes"] or 0))

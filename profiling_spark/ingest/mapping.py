@@ -1,0 +1,119 @@
+"""Source columns to canonical columns: expressions from the settings, typed without raising.
+
+A value that is there but does not fit its type leaves null and the reason `bad_<column>`; nothing is guessed.
+"""
+
+from __future__ import annotations
+
+from pyspark.errors import AnalysisException
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from profiling_spark.config.sources import IGNORED, TARGETS, Source, mappable
+from profiling_spark.contracts.table import Table
+from profiling_spark.errors import ConfigError
+from profiling_spark.ingest.readers import HELPERS
+
+_ZONE = r"(Z|[A-Z]{3,4}|[+-]\d{2}:?\d{2})\s*$"
+_MALE = ("male", "m", "man", "男", "男性")
+_FEMALE = ("female", "f", "woman", "女", "女性")
+_TRUE = ("true", "t", "yes", "y", "1", "是")
+_FALSE = ("false", "f", "no", "n", "0", "否")
+EPOCH = "1970-01-01 00:00:00"
+WORD = "_word"
+BAD = "_bad_"
+
+
+def map_columns(frame: DataFrame, name: str, source: Source, *, timezone: str) -> DataFrame:
+    """Canonical columns of the source's target, helper columns, and `_bad_<column>` (true: a value that does not fit).
+
+    `event_type` is canonical or null; `_word` is the source's own. Times without a zone are local in `timezone`.
+    """
+    table = TARGETS[source.target]
+    values = {column: _expression(frame, name, column, text) for column, text in source.columns.items()}
+    mapped = _select(frame, name, source, values)
+    types = dict(mapped.dtypes)
+    typed: dict[str, Column] = {}
+    for column in mappable(source.target):
+        raw = f"_v_{column}"
+        typed[column] = (
+            _typed(table, column, F.col(raw), types[raw], timezone)
+            if raw in types
+            else F.lit(None).cast(_type(table, column))
+        )
+    if source.target == "events":
+        word = F.trim(F.col("_v_event_type").cast("string"))
+        typed["event_type"] = _event_type(word, source)
+        typed[WORD] = word
+    bad = [_is_bad(column, types[f"_v_{column}"]) for column in values if _can_be_bad(table, column)]
+    typed_frame = mapped.select(*HELPERS, *(f"_v_{c}" for c in values), *(c.alias(n) for n, c in typed.items()))
+    return typed_frame.select(*HELPERS, *typed, *bad)
+
+
+def _expression(frame: DataFrame, name: str, column: str, text: str) -> Column:
+    if text in frame.columns:
+        return F.col(f"`{text}`")
+    try:
+        return F.expr(text)
+    except Exception as err:
+        raise ConfigError(f"sources.{name}.columns.{column} = {text!r}: is neither a column nor SQL: {err}") from err
+
+
+def _select(frame: DataFrame, name: str, source: Source, values: dict[str, Column]) -> DataFrame:
+    try:
+        return frame.select(*HELPERS, *(value.alias(f"_v_{column}") for column, value in values.items()))
+    except AnalysisException as err:
+        columns = ", ".join(c for c in frame.columns if c not in HELPERS)
+        first = str(err).splitlines()[0]
+        raise ConfigError(f"sources.{name}.columns: {first} The source's columns: {columns}") from err
+
+
+def _type(table: Table, column: str) -> T.DataType:
+    return next(c.data_type for c in table.columns if c.name == column)
+
+
+def _typed(table: Table, column: str, raw: Column, found: str, timezone: str) -> Column:
+    want = _type(table, column)
+    text = _blank_to_null(raw.cast("string"))
+    if isinstance(want, T.StringType):
+        return _gender(text) if column == "gender" else text
+    if isinstance(want, T.TimestampType):
+        return _instant(text, timezone) if found == "string" else raw.try_cast(want)
+    if isinstance(want, T.BooleanType):
+        lowered = F.lower(text)
+        return F.when(lowered.isin(*_TRUE), F.lit(True)).when(lowered.isin(*_FALSE), F.lit(False))
+    if isinstance(want, T.DoubleType):
+        number = text.try_cast("double")
+        return F.when(~F.isnan(number) & (F.abs(number) < F.lit(float("inf"))), number)
+    return text.try_cast(want)
+
+
+def _blank_to_null(text: Column) -> Column:
+    trimmed = F.trim(text)
+    return F.when(trimmed != "", trimmed)
+
+
+def _instant(text: Column, timezone: str) -> Column:
+    """A text that starts with a year; Spark would read a bare time of day as today."""
+    parsed = F.when(text.rlike(r"^\d{4}"), F.try_to_timestamp(text))
+    return F.when(text.rlike(_ZONE), parsed).otherwise(F.to_utc_timestamp(parsed, timezone))
+
+
+def _gender(text: Column) -> Column:
+    lowered = F.lower(text)
+    return F.when(lowered.isin(*_MALE), F.lit("male")).when(lowered.isin(*_FEMALE), F.lit("female"))
+
+
+def _event_type(word: Column, source: Source) -> Column:
+    pairs = [F.lit(part) for pair in source.event_types.items() if pair[1] != IGNORED for part in pair]
+    return F.try_element_at(F.create_map(*pairs), word) if pairs else F.lit(None).cast("string")
+
+
+def _can_be_bad(table: Table, column: str) -> bool:
+    return column != "event_type" and not isinstance(_type(table, column), T.StringType)
+
+
+def _is_bad(column: str, found: str) -> Column:
+    given = F.trim(f"_v_{column}") != "" if found == "string" else F.col(f"_v_{column}").isNotNull()
+    return (given & F.col(column).isNull()).alias(f"{BAD}{column}")

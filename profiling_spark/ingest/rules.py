@@ -1,0 +1,120 @@
+"""Quality rules: each a named Column that is true where the row breaks it. All of a row's reasons are kept."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+from pyspark.errors import AnalysisException
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from profiling_spark.config.settings import Ingest, Rule
+from profiling_spark.config.sources import IGNORED, Source
+from profiling_spark.errors import ConfigError
+from profiling_spark.ingest.mapping import BAD, WORD
+
+OK, REJECTED, IGNORED_ROW, UNREADABLE = "ok", "rejected", "ignored", "unreadable"
+_BOUGHT = ("purchase", "refund")
+
+
+def check_rows(frame: DataFrame, source: Source, *, ingest: Ingest, started: date, business_timezone: str) -> DataFrame:
+    """Adds `_status` (ok, rejected, ignored) and `_reasons` (sorted, comma separated, null where ok); events also get
+    `event_date` and `flags`. Removes `_bad_*` and `_word`.
+    """
+    rules = [r for r in ingest.rules if r.target == source.target]
+    if source.target == "events":
+        frame = _with_amounts(frame.withColumn("event_date", _local_date("event_time", business_timezone)))
+    bad = {c.removeprefix("_"): F.col(c) for c in frame.columns if c.startswith(BAD)}
+    found = {**_builtin(source, ingest, started), **_configured(frame, rules, "reject")}
+    named = {**bad, **found, **{name: bad[name] | found[name] for name in bad.keys() & found.keys()}}
+    listed = F.when(F.col("_unreadable"), F.lit(UNREADABLE)).otherwise(_names(named))
+    ignored = [w for w, t in source.event_types.items() if t == IGNORED]
+    is_ignored = ~F.col("_unreadable") & _holds(F.col(WORD).isin(*ignored)) if ignored else F.lit(False)
+    frame = frame.withColumn("_reasons", listed)
+    status = F.when(is_ignored, F.lit(IGNORED_ROW)).when(F.col("_reasons") != "", F.lit(REJECTED)).otherwise(F.lit(OK))
+    columns = {"_status": status, "_reasons": F.when(~is_ignored & (F.col("_reasons") != ""), F.col("_reasons"))}
+    if source.target == "events":
+        columns |= _flagged(frame, rules)
+    return frame.withColumns(columns).drop(WORD, *(f"_{name}" for name in bad))
+
+
+def _names(rules: dict[str, Column]) -> Column:
+    """Names of the rules that hold, comma separated, in alphabetical order; empty where none holds."""
+    # concat_ws skips nulls and is compiled; an array of names with a filter would be interpreted for every row
+    return F.concat_ws(",", *(F.when(condition, F.lit(name)) for name, condition in sorted(rules.items())))
+
+
+def _holds(condition: Column) -> Column:
+    """`a <> b` is null where a is null; a rule whose condition is null does not hold."""
+    return F.coalesce(condition, F.lit(False))
+
+
+def _local_date(time: str, timezone: str) -> Column:
+    return F.to_date(F.from_utc_timestamp(time, timezone))
+
+
+def _with_amounts(frame: DataFrame) -> DataFrame:
+    """amount = quantity * unit_price - discount where the source gives no amount."""
+    gross = F.col("quantity") * F.col("unit_price")
+    net = (gross - F.coalesce("discount", F.lit(0))).try_cast("decimal(18,4)")
+    return frame.withColumn("amount", F.coalesce("amount", net))
+
+
+def _builtin(source: Source, ingest: Ingest, started: date) -> dict[str, Column]:
+    if source.target == "events":
+        return _event_rules(ingest, started)
+    if source.target == "users":
+        return {
+            "no_user": F.col("user_id").isNull(),
+            "bad_age": ~F.col("age").between(0, 120),
+        }
+    if source.target == "items":
+        return {"no_item": F.col("item_id").isNull(), "price_negative": F.col("list_price") < 0}
+    return {"no_text": F.col("text").isNull(), "bad_rating": ~F.col("rating").between(1, 5)}
+
+
+def _event_rules(ingest: Ingest, started: date) -> dict[str, Column]:
+    # the one use of a clock: how far ahead an event may lie where the settings name no last date
+    latest = ingest.latest_event_date or started + timedelta(days=ingest.max_future_days)
+    in_range = F.col("event_date").between(F.lit(ingest.earliest_event_date), F.lit(latest))
+    bought = F.col("event_type").isin(*_BOUGHT)
+    return {
+        "no_user": F.col("user_id").isNull(),
+        "no_event_time": F.col("event_time").isNull() & ~F.col(f"{BAD}event_time"),
+        "time_out_of_range": ~in_range,
+        "no_event_type": F.coalesce(WORD, F.lit("")) == "",
+        "unknown_event_type": (F.col(WORD) != "") & F.col("event_type").isNull(),
+        "price_not_positive": bought & (F.col("unit_price") <= 0),
+        "quantity_not_positive": bought & (F.col("quantity") <= 0),
+        # a price or quantity that is not positive is the cause, so a negative amount of its own is named alone
+        "negative_amount": bought & (F.col("amount") < 0) & (F.col("unit_price") > 0) & (F.col("quantity") > 0),
+    }
+
+
+def _flagged(frame: DataFrame, rules: list[Rule]) -> dict[str, Column]:
+    flags = _configured(frame, rules, "flag")
+    not_bought = ~F.col("event_type").isin(*_BOUGHT)
+    no_price = _holds(not_bought & (F.col("unit_price") <= 0))
+    flags["price_not_positive"] = no_price
+    names = _names(flags)
+    return {
+        "flags": F.when(names != "", names),
+        # a click log that writes 0 for "no price" must not make the item free
+        "unit_price": F.when(~no_price, F.col("unit_price")),
+    }
+
+
+def _configured(frame: DataFrame, rules: list[Rule], level: str) -> dict[str, Column]:
+    found = {}
+    for rule in rules:
+        if rule.level != level:
+            continue
+        condition = F.expr(rule.when)
+        try:
+            kind = frame.select(condition.alias("when")).dtypes[0][1]
+        except AnalysisException as err:
+            raise ConfigError(f"ingest.rules {rule.name}: when = {rule.when!r}: {str(err).splitlines()[0]}") from err
+        if kind != "boolean":
+            raise ConfigError(f"ingest.rules {rule.name}: when = {rule.when!r}: expected true or false, found {kind}")
+        found[rule.name] = condition
+    return found

@@ -1,0 +1,279 @@
+"""Stored models: save, verify, load, promote. One folder a model under `<storage root>/models/<task>/<version>/`.
+
+    mllib/        what MLlib saves
+    declaration/  JSON: how it was made, preparation, figures, whatever else the task needs to apply it
+    seal/         sha256 of all files above, in order of their names; written last: a folder without it is half written
+
+A version's name holds a hash of everything the model is made from (settings, features, training rows), not of a clock:
+the same ingredients give the same name, and a finished folder of that name is used rather than written again. So no
+folder that live_models names is ever touched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from pyspark.errors import AnalysisException, PySparkException
+from pyspark.ml.util import JavaMLWritable
+from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import functions as F
+
+from profiling_spark.contracts.operations import LIVE_MODELS, MODEL_RUNS
+from profiling_spark.errors import ModelError
+from profiling_spark.runner import Context
+from profiling_spark.storage import Tables, local_path
+
+_File = tuple[str, str, str | None]  # name inside the folder, sha256, text where it is one
+_REMEDY = "restore it, or run with --refit"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A finished, verified model."""
+
+    task: str
+    version: str
+    sha256: str
+    declaration: Mapping[str, Any]
+
+    @property
+    def path(self) -> str:
+        """Relative to the storage root."""
+        return relative_path(self.task, self.version)
+
+    @property
+    def train_as_of(self) -> date:
+        """Features of the training rows are as of this day."""
+        return date.fromisoformat(self.declaration["train_as_of"])
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a run asks of a stored model: the task, and the settings it must have been fitted with."""
+
+    job: str
+    task: str
+    params: Mapping[str, Any]
+    max_age_days: int
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured figure, a row of model_runs. `value` None: not defined on this data."""
+
+    model: str
+    split: str
+    metric: str
+    value: float | None
+    rows: int
+
+
+def relative_path(task: str, version: str) -> str:
+    """Where a version lies, relative to the storage root."""
+    return f"models/{task}/{version}"
+
+
+def mllib_path(tables: Tables, task: str, version: str) -> str:
+    """Where MLlib's own part of a model lies."""
+    return f"{tables.path(relative_path(task, version))}/mllib"
+
+
+def canonical(value: Any) -> str:
+    """JSON with one form per value."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def version_name(task: str, as_of: date, ingredients: Mapping[str, Any]) -> str:
+    """`churn-2026-06-30-1a2b3c4d`: task, date, and a hash of all that the model is made from."""
+    digest = hashlib.sha256(canonical(ingredients).encode()).hexdigest()
+    return f"{task}-{as_of.isoformat()}-{digest[:8]}"
+
+
+def fingerprint(frame: DataFrame, columns: Sequence[str]) -> list[Any]:
+    """Aggregates that change with any row of the frame, whatever its order, for an `agg` (see `ingredient`)."""
+    row_hash = F.xxhash64(*columns).cast("decimal(38,0)")
+    return [F.count(F.lit(1)).alias("_rows"), F.sum(row_hash).alias("_sum")]
+
+
+def ingredient(row: Row) -> str:
+    """The fingerprint's aggregates as text."""
+    return f"{row['_rows']}:{row['_sum']}"
+
+
+def save_mllib(tables: Tables, task: str, version: str, model: JavaMLWritable) -> str:
+    """MLlib's part of a version that is not finished. Returns where it lies."""
+    path = mllib_path(tables, task, version)
+    model.write().overwrite().save(path)
+    return path
+
+
+def finish(tables: Tables, task: str, version: str, declaration: Mapping[str, Any]) -> Stored:
+    """Write the declaration, then the seal. From here on the version can be found."""
+    path = tables.path(relative_path(task, version))
+    _write_text(tables, f"{path}/declaration", canonical(declaration))
+    sha256 = _open(tables, task, version).sha256
+    _write_text(tables, f"{path}/seal", sha256)
+    return Stored(task, version, sha256, declaration)
+
+
+def find(tables: Tables, task: str, version: str) -> Stored | None:
+    """The finished version, None where there is none. Raises ModelError where it is damaged."""
+    folder = _open(tables, task, version)
+    return None if folder.seal is None else _verified(folder, task, version, folder.seal)
+
+
+def live(tables: Tables, task: str) -> Row | None:
+    """The task's row of live_models, None where no model serves."""
+    return tables.read(LIVE_MODELS, task=task).first()
+
+
+def load_live(tables: Tables, row: Row) -> Stored:
+    """The model that live_models names. Raises ModelError where it is absent, damaged or another one."""
+    task, version = row["task"], row["model_version"]
+    return _verified(_open(tables, task, version), task, version, row["sha256"])
+
+
+def promote(tables: Tables, stored: Stored, *, since: date) -> None:
+    """Let the model serve from `since` on, in one commit."""
+    row = (stored.task, stored.version, stored.path, stored.sha256, since)
+    frame = tables.spark.createDataFrame([row], LIVE_MODELS.schema).coalesce(1)
+    tables.replace_slice(LIVE_MODELS, frame, task=stored.task)
+
+
+def serving(ctx: Context, wanted: Wanted) -> Stored | None:
+    """The stored model that this run is to apply; None means fit one.
+
+    First the model that already served this as_of (a rerun changes nothing), then the live one if it does not come from
+    the future and is younger than `max_age_days`. Either only if it was fitted with the settings now in force, and
+    neither on --refit. A backfill of an as_of before the live model's `since` therefore fits its own.
+    """
+    if ctx.command.refit:
+        return None
+    row = live(ctx.tables, wanted.task)
+    served = _served(ctx, wanted)
+    if served is not None and (row is None or row["model_version"] != served):
+        earlier = find(ctx.tables, wanted.task, served)
+        if earlier is not None and _fits(earlier, wanted):
+            return earlier
+    if row is None or row["since"] > ctx.as_of:
+        return None
+    if served != row["model_version"] and (ctx.as_of - row["since"]).days >= wanted.max_age_days:
+        return None
+    stored = load_live(ctx.tables, row)
+    return stored if _fits(stored, wanted) else None
+
+
+def promote_unless_older(ctx: Context, stored: Stored) -> None:
+    """Let a newly fitted model serve, unless the live one is from a later as_of (the run is a backfill)."""
+    row = live(ctx.tables, stored.task)
+    if row is None or row["since"] <= ctx.as_of:
+        promote(ctx.tables, stored, since=ctx.as_of)
+
+
+def write_figures(ctx: Context, wanted: Wanted, stored: Stored, figures: Sequence[Figure], *, serves: str) -> None:
+    """Replace the run's slice of model_runs. `serves`: the model of the figures that is the stored one."""
+    params = canonical(dict(wanted.params))
+    rows = [
+        (
+            ctx.as_of, wanted.job, wanted.task, f.model, f.split, f.metric, f.value, params, stored.train_as_of,
+            f.rows, f.model == serves, stored.version if f.model == serves else None,
+        )
+        for f in figures
+    ]  # fmt: skip
+    frame = ctx.spark.createDataFrame(rows, MODEL_RUNS.schema).coalesce(1)
+    ctx.tables.replace_slice(MODEL_RUNS, frame, as_of=ctx.as_of, job=wanted.job, task=wanted.task)
+
+
+def no_figures(ctx: Context, job: str, task: str) -> None:
+    """Empty the run's slice of model_runs: the task was skipped."""
+    empty = ctx.spark.createDataFrame([], MODEL_RUNS.schema)
+    ctx.tables.replace_slice(MODEL_RUNS, empty, as_of=ctx.as_of, job=job, task=task)
+
+
+def _served(ctx: Context, wanted: Wanted) -> str | None:
+    runs = ctx.tables.read(MODEL_RUNS, as_of=ctx.as_of, job=wanted.job, task=wanted.task)
+    row = runs.where("promoted AND model_version IS NOT NULL").select("model_version").first()
+    return None if row is None else str(row["model_version"])
+
+
+def _fits(stored: Stored, wanted: Wanted) -> bool:
+    return canonical(stored.declaration.get("params")) == canonical(dict(wanted.params))
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """What lies in a model's folder. `sha256`: over name and content of every file but the seal; '' without a file."""
+
+    path: str
+    sha256: str
+    declaration: str | None
+    seal: str | None
+
+
+def _open(tables: Tables, task: str, version: str) -> _Folder:
+    path = tables.path(relative_path(task, version))
+    disk = local_path(path)
+    try:
+        files = _files_by_spark(tables.spark, path) if disk is None else _files_on_disk(disk)
+    except PySparkException as err:
+        raise ModelError(f"model {path}: expected readable files, found damaged ones; {_REMEDY}") from err
+    sums = "".join(f"{name} {digest}\n" for name, digest, _ in sorted(files) if not name.startswith("seal/"))
+    texts = {name.partition("/")[0]: text.rstrip("\n") for name, _, text in sorted(files) if text}
+    sha256 = hashlib.sha256(sums.encode()).hexdigest() if sums else ""
+    return _Folder(path, sha256, texts.get("declaration"), texts.get("seal"))
+
+
+def _verified(folder: _Folder, task: str, version: str, expected: str) -> Stored:
+    if folder.declaration is None or folder.sha256 != expected:
+        found = folder.sha256 or "no files"
+        raise ModelError(f"model {folder.path}: expected sha256 {expected}, found {found}; {_REMEDY}")
+    try:
+        return Stored(task, version, expected, json.loads(folder.declaration))
+    except json.JSONDecodeError as err:
+        raise ModelError(f"model {folder.path}: expected a JSON declaration, found {err}; {_REMEDY}") from err
+
+
+def _files_on_disk(folder: Path) -> list[_File]:
+    """Without Spark: a local folder is read in milliseconds. What Spark hides (_SUCCESS, checksums) does not count."""
+    found = []
+    for file in folder.rglob("*"):
+        name = file.relative_to(folder).as_posix()
+        if file.is_file() and not any(part.startswith(("_", ".")) for part in name.split("/")):
+            content = file.read_bytes()
+            text = None if name.startswith("mllib/") else content.decode(errors="replace")
+            found.append((name, hashlib.sha256(content).hexdigest(), text))
+    return found
+
+
+def _files_by_spark(spark: SparkSession, folder: str) -> list[_File]:
+    """The same on any storage."""
+    files = spark.read.format("binaryFile").option("recursiveFileLookup", "true")
+    # the name inside the folder, so that a lake that is moved keeps its sums
+    name = F.regexp_extract("path", r"/((?:mllib|declaration|seal)/(?:[^/]+/)?[^/]+)$", 1)
+    text = F.when(~name.startswith("mllib/"), F.col("content").cast("string"))
+    try:
+        rows = files.load(folder).select(name.alias("name"), F.sha2("content", 256).alias("sum"), text.alias("text"))
+        return [(r["name"], r["sum"], r["text"]) for r in rows.collect()]
+    except AnalysisException as err:
+        if "PATH_NOT_FOUND" in str(err):
+            return []
+        raise
+
+
+def _write_text(tables: Tables, path: str, text: str) -> None:
+    disk = local_path(path)
+    if disk is None:
+        tables.spark.createDataFrame([(text,)], "value string").coalesce(1).write.mode("overwrite").text(path)
+        return
+    disk.mkdir(parents=True, exist_ok=True)
+    for old in disk.iterdir():
+        old.unlink()
+    started = disk / "_started"
+    started.write_text(text, encoding="utf-8")
+    started.replace(disk / "part-00000.txt")

@@ -1,0 +1,1 @@
+"""One row a customer: features, tags, segment, scores and recommendations brought together."""

@@ -1,0 +1,81 @@
+"""Tags: rules from the settings, each with a figure and a reason that a person can read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from pyspark.errors import AnalysisException
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from profiling_spark.config.settings import Tag
+from profiling_spark.errors import ConfigError
+
+_PLACE = re.compile(r"\{(\w+)\}")
+_FRACTIONS = ("double", "float", "decimal")
+
+
+def tag_rows(wide: DataFrame, tags: Mapping[str, Tag]) -> DataFrame:
+    """One row a customer and tag that holds (columns: contracts USER_TAGS). `wide` has one row a customer."""
+    structs = [
+        F.when(
+            _condition(wide, name, tag),
+            F.struct(
+                F.lit(name).alias("tag"),
+                F.lit(tag.name_en).alias("name_en"),
+                F.lit(tag.name_zh).alias("name_zh"),
+                _value(wide, name, tag).alias("value"),
+                reason_text(wide, name, tag.reason).alias("reason"),
+            ),
+        )
+        for name, tag in tags.items()
+    ]
+    exploded = wide.select("as_of", "user_id", F.explode(F.array_compact(F.array(*structs))).alias("_tag"))
+    return exploded.select("as_of", "user_id", "_tag.*")
+
+
+def tag_names(wide: DataFrame, tags: Mapping[str, Tag]) -> Column:
+    """Names of the customer's tags, comma separated, in the order of the settings; null without one."""
+    names = F.concat_ws(",", *(F.when(_condition(wide, name, tag), F.lit(name)) for name, tag in tags.items()))
+    return F.when(names != "", names)
+
+
+def reason_text(wide: DataFrame, name: str, template: str) -> Column:
+    """The template with `{column}` replaced by the customer's value; fractions with two digits, null as `unknown`."""
+    types = dict(wide.dtypes)
+    unknown = sorted({c for c in _PLACE.findall(template) if c not in types})
+    if unknown:
+        raise ConfigError(f"profile.tags.{name}.reason = {template!r}: {unknown} are no columns of the profile")
+    parts: list[Column] = []
+    for position, text in enumerate(_PLACE.split(template)):
+        if position % 2 == 0:
+            parts.append(F.lit(text))
+            continue
+        value = F.col(text)
+        shown = F.format_string("%.2f", value.cast("double")) if types[text].startswith(_FRACTIONS) else value
+        parts.append(F.when(value.isNotNull(), shown.cast("string")).otherwise(F.lit("unknown")))
+    return F.concat(*parts)
+
+
+def _condition(wide: DataFrame, name: str, tag: Tag) -> Column:
+    condition = _checked(wide, f"profile.tags.{name}.when", tag.when)
+    if wide.select(condition.alias("when")).dtypes[0][1] != "boolean":
+        raise ConfigError(f"profile.tags.{name}.when = {tag.when!r}: expected something true or false")
+    return F.coalesce(condition, F.lit(False))
+
+
+def _value(wide: DataFrame, name: str, tag: Tag) -> Column:
+    if tag.value is None:
+        return F.lit(None).cast("double")
+    return _checked(wide, f"profile.tags.{name}.value", tag.value).try_cast("double")
+
+
+def _checked(wide: DataFrame, key: str, text: str) -> Column:
+    """An expression that Spark can resolve on the profile's columns; else a ConfigError that names the setting."""
+    try:
+        expression = F.expr(text)
+        wide.select(expression.alias("value"))
+    except AnalysisException as err:
+        raise ConfigError(f"{key} = {text!r}: {str(err).splitlines()[0]}") from err
+    return expression

@@ -1,0 +1,1 @@
+"""What to offer each customer, and why. Start reading in job.py."""

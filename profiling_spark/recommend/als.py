@@ -1,0 +1,112 @@
+"""MLlib's implicit ALS for the items; customers are folded in from their own histories.
+
+Hu, Koren, Volinsky (ICDM 2008): confidence 1 + alpha * weight on a preference of 1. MLlib scales lambda by the number
+of a customer's items (ALS-WR, Zhou et al. 2008), and so does the fold-in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyspark.ml.recommendation import ALS
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from profiling_spark.config.settings import Recommend
+from profiling_spark.recommend.interactions import UNITS
+from profiling_spark.recommend.item_side import Bools, Floats, Histories, Ints, Scores
+
+_PARTS = 64
+
+
+@dataclass(frozen=True)
+class _Folded:
+    side: FactorSide
+    past: Floats  # (customers, history, rank)
+    confidence: Floats  # 1 + alpha * weight, 0 where padded
+    inverse: Floats  # (customers, rank, rank)
+
+    def block(self) -> Scores:
+        user = self.inverse @ (self.past * self.confidence[:, :, None]).sum(axis=1)[:, :, None]
+        scores: Scores = user[:, :, 0].astype(np.float32) @ self.side.factors.T
+        scores[:, ~self.side.known] = -np.inf
+        return scores
+
+    def exact(self, chosen: Ints) -> Floats:
+        values: Floats = self.contributions(chosen).sum(axis=2)
+        return values
+
+    def contributions(self, chosen: Ints) -> Floats:
+        # score_j = y_j' A^-1 sum_i (1 + alpha w_i) y_i, so item i adds (1 + alpha w_i) y_j' A^-1 y_i
+        wanted = self.side.factors[chosen].astype(np.float64)
+        parts: Floats = (wanted @ self.inverse) @ self.past.transpose(0, 2, 1)
+        return parts * self.confidence[:, None, :]
+
+
+class FactorSide:
+    """Item factors (items, rank), float32; a row of zeros is an item that the fit has not seen."""
+
+    engine = "als"
+
+    def __init__(self, factors: NDArray[np.float32], *, alpha: float, regularisation: float) -> None:
+        self.factors, self.alpha, self.regularisation = factors, alpha, regularisation
+        self.known: Bools = np.any(factors != 0, axis=1)
+        wide = factors.astype(np.float64)
+        self.gram: Floats = wide.T @ wide
+
+    @property
+    def items(self) -> int:
+        return len(self.factors)
+
+    def score(self, histories: Histories) -> _Folded:
+        """Solve each customer's normal equation: A = Y'Y + sum alpha w y y' + lambda n I over the history."""
+        weights = np.where(self.known[histories.items], histories.weights, 0.0)
+        is_past = weights > 0
+        past = np.where(is_past[:, :, None], self.factors[histories.items].astype(np.float64), 0.0)
+        heavier = (past * (self.alpha * weights)[:, :, None]).transpose(0, 2, 1) @ past
+        ridge = self.regularisation * is_past.sum(axis=1)
+        rank = self.factors.shape[1]
+        # a customer without any known item would have no ridge; the factors there are all zero, so any value serves
+        normal = self.gram + heavier + np.maximum(ridge, 1e-12)[:, None, None] * np.eye(rank)
+        return _Folded(self, past, np.where(is_past, 1 + self.alpha * weights, 0.0), np.linalg.inv(normal))
+
+
+def fit_als(
+    pairs: DataFrame, items: Sequence[str], *, units: str, is_used: str, settings: Recommend, blocks: int, seed: int
+) -> NDArray[np.float32]:
+    """Item factors in the order of `items`, from the rows of `pairs` where `is_used`, weighted by `units`."""
+    ratings = numbered(pairs.where(is_used), items).select(
+        "user", "item", (F.col(units) / F.lit(UNITS)).cast("float").alias("rating")
+    )
+    fitted = ALS(
+        userCol="user", itemCol="item", ratingCol="rating", implicitPrefs=True, nonnegative=False, seed=seed,
+        rank=settings.rank, maxIter=settings.iterations, regParam=settings.regularisation, alpha=settings.alpha,
+        numUserBlocks=blocks, numItemBlocks=blocks, checkpointInterval=-1,
+    ).fit(ratings.repartition(blocks, "user").sortWithinPartitions("user", "item"))  # fmt: skip
+    found = fitted.itemFactors.toArrow()
+    factors = np.zeros((len(items), settings.rank), dtype=np.float32)
+    flat = found.column("features").combine_chunks()
+    factors[found.column("id").to_numpy()] = flat.flatten().to_numpy().reshape(-1, settings.rank)
+    return factors
+
+
+def numbered(pairs: DataFrame, items: Sequence[str]) -> DataFrame:
+    """`pairs` with `item`, the place in `items`, and `user`, a number that depends on the set of user ids only.
+
+    Users are counted in id order within 64 hash parts: no part grows with the cluster, no order of arrival matters.
+    """
+    spark = pairs.sparkSession
+    index = spark.createDataFrame(
+        pa.table({"item_id": pa.array(items, pa.string()), "item": np.arange(len(items), dtype=np.int32)})
+    )
+    part = F.pmod(F.xxhash64("user_id"), F.lit(_PARTS)).cast("int")
+    place = F.dense_rank().over(Window.partitionBy("_part").orderBy("user_id"))
+    return (
+        pairs.withColumn("_part", part)
+        .withColumn("user", ((place - 1) * _PARTS + F.col("_part")).cast("int"))
+        .join(F.broadcast(index), on="item_id", how="inner")
+    )

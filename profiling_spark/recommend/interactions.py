@@ -1,0 +1,119 @@
+"""What a customer did with each item, as one weight. Kernels over a bucket's events: no Spark, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from profiling_spark.config import Settings
+from profiling_spark.features.windows import age_days
+
+# Weights are whole numbers of 2^-20: their sums are exact, so no total depends on the order or layout of the rows.
+UNITS = 2**20
+# an impression is the shop's act, not the customer's
+_NOT_ACTS = ("ad_view",)
+
+HISTORY_COLUMNS = ("user_id", "item_id", "category", "event_type", "event_date")
+SPLIT_COLUMNS = (*HISTORY_COLUMNS, "event_time")
+
+
+@dataclass(frozen=True)
+class HistoryParams:
+    """What a history depends on besides the events.
+
+    `as_of` is exclusive; `since` is the first day that counts. `weights` by event type, a refund's negative.
+    """
+
+    as_of: date
+    since: date
+    weights: Mapping[str, float]
+    half_life_days: float
+    items: int
+
+    @classmethod
+    def of(cls, settings: Settings, as_of: date) -> HistoryParams:
+        """As the settings say."""
+        recommend = settings.recommend
+        since = as_of - timedelta(days=recommend.history_days)
+        return cls(as_of, since, recommend.weights, recommend.half_life_days, recommend.history_items)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Event types that speak for an item, the strongest last: a history names its kind by position."""
+        positive = [(w, t) for t, w in self.weights.items() if w > 0]
+        return tuple(t for _, t in sorted(positive))
+
+
+def interactions(events: pl.DataFrame, params: HistoryParams) -> pl.DataFrame:
+    """One row per customer and item touched in [since, as_of), sorted by both.
+
+    `units`: sum over events of weight[event_type] * 0.5 ** (age_days / half_life_days), in 1/UNITS; refunds lower it.
+    `kind`: position in `params.kinds` of the strongest event, -1 without one. `is_history`: units above 0 and among the
+    customer's `params.items` strongest. A row that is no history (refunded, or cut) still says "has seen it".
+    """
+    acted = pl.col("item_id").is_not_null() & ~pl.col("event_type").is_in(_NOT_ACTS)
+    in_window = (pl.col("event_date") >= params.since) & (pl.col("event_date") < params.as_of)
+    weight = _lookup({t: float(w) for t, w in params.weights.items()}, 0.0, pl.Float64)
+    decay = pl.lit(0.5).pow(age_days(params.as_of) / params.half_life_days)
+    pairs = (
+        events.filter(acted & in_window)
+        .group_by("user_id", "item_id")
+        .agg(
+            units=(weight * decay * UNITS).round().cast(pl.Int64).sum(),
+            kind=_lookup({t: n for n, t in enumerate(params.kinds)}, -1, pl.Int32).max(),
+            category=pl.col("category").min(),
+        )
+        .sort("user_id", pl.col("units").neg(), "item_id")
+    )
+    place = pl.int_range(pl.len()).over("user_id")
+    kept = (pl.col("units") > 0) & (place < params.items)
+    return pairs.with_columns(is_history=kept).sort("user_id", "item_id")
+
+
+def split_interactions(
+    events: pl.DataFrame, params: HistoryParams, *, cutoff: datetime | None, timezone: str
+) -> pl.DataFrame:
+    """`interactions`, with what was known at `cutoff` (UTC) and what came from then on.
+
+    `train_units`, `is_train`: units and is_history of the events before the cutoff, aged from the cutoff's day; null
+    and false for an item that was not seen by then. `is_truth`: first seen at or after the cutoff and with an event
+    that speaks for it. Without a cutoff nothing is split.
+    """
+    every = interactions(events, params)
+    if cutoff is None:
+        return every.with_columns(train_units=pl.lit(None, pl.Int64), is_train=pl.lit(False), is_truth=pl.lit(False))
+    then = replace(params, as_of=train_as_of(cutoff, timezone))
+    train = interactions(events.filter(pl.col("event_time") < cutoff), then).select(
+        "user_id", "item_id", pl.col("units").alias("train_units"), pl.col("is_history").alias("is_train")
+    )
+    return (
+        every.join(train, on=["user_id", "item_id"], how="left", maintain_order="left")
+        .with_columns(is_truth=pl.col("train_units").is_null() & (pl.col("kind") >= 0))
+        .with_columns(pl.col("is_train").fill_null(False))
+    )
+
+
+def train_as_of(cutoff: datetime, timezone: str) -> date:
+    """The day after the last moment before `cutoff`, business timezone."""
+    last = (cutoff - timedelta(microseconds=1)).astimezone(ZoneInfo(timezone))
+    return last.date() + timedelta(days=1)
+
+
+def favourite_category(events: pl.DataFrame, params: HistoryParams) -> pl.DataFrame:
+    """(user_id, category): the category of a customer's most events in the window, ties by the smaller name."""
+    in_window = (pl.col("event_date") >= params.since) & (pl.col("event_date") < params.as_of)
+    counted = (
+        events.filter(in_window & pl.col("category").is_not_null() & ~pl.col("event_type").is_in(_NOT_ACTS))
+        .group_by("user_id", "category")
+        .len()
+    )
+    best = counted.sort("user_id", pl.col("len").cast(pl.Int64).neg(), "category")
+    return best.unique("user_id", keep="first", maintain_order=True).select("user_id", "category")
+
+
+def _lookup(values: Mapping[str, float], default: float, dtype: type[pl.DataType]) -> pl.Expr:
+    return pl.col("event_type").replace_strict(list(values), list(values.values()), default=default, return_dtype=dtype)

@@ -1,0 +1,179 @@
+"""Recommend items: each customer's list with reasons, each item's neighbours, and the figures behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+from pyspark.sql import DataFrame, Observation
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from profiling_spark import models
+from profiling_spark.buckets import map_buckets
+from profiling_spark.contracts.features import user_features_table
+from profiling_spark.contracts.gold import ITEM_NEIGHBOURS, USER_RECOMMENDATIONS
+from profiling_spark.contracts.silver import EVENTS
+from profiling_spark.errors import InputError
+from profiling_spark.models import Stored
+from profiling_spark.recommend.catalogue import catalogue_of, served_users
+from profiling_spark.recommend.evaluate import Figures
+from profiling_spark.recommend.figures import figure_facts, figure_line, figure_rows
+from profiling_spark.recommend.fit import ALS, ITEM_CF, Totals, fit, item_totals, pairs_of
+from profiling_spark.recommend.interactions import HISTORY_COLUMNS, HistoryParams
+from profiling_spark.recommend.item_cf import cosine_neighbours
+from profiling_spark.recommend.model import JOB, TASK, Model, for_tasks, load, store, wanted
+from profiling_spark.recommend.popular import POPULAR, POPULAR_IN_CATEGORY
+from profiling_spark.recommend.serve import Catalogue, Serve
+from profiling_spark.recommend.split import time_cutoff
+from profiling_spark.runner import Context, Outcome
+
+_LIST = T.StructType([f for f in USER_RECOMMENDATIONS.schema if f.name != "as_of"])
+_STEPS = (ALS, ITEM_CF, POPULAR_IN_CATEGORY, POPULAR)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """What serves this run. `model` None: too little data to fit one. `is_new`: fitted by this run."""
+
+    model: Model | None = None
+    is_new: bool = False
+    figures: Mapping[str, Figures] = field(default_factory=dict)
+
+    @property
+    def engine(self) -> str:
+        return self.model.engine if self.model else POPULAR
+
+
+def recommend_items(ctx: Context) -> Outcome:
+    """Write what to offer each customer, with reasons, and what is often taken together."""
+    users = _users(ctx)
+    stored = models.serving(ctx, wanted(ctx.settings))
+    params = HistoryParams.of(ctx.settings, ctx.as_of)
+    cutoff = None
+    if stored is None:
+        cutoff = time_cutoff(
+            ctx.tables.read(EVENTS), since=params.since, before=ctx.as_of, event_types=params.kinds,
+            share=ctx.settings.recommend.test_share,
+        )  # fmt: skip
+    pairs = pairs_of(ctx.tables, ctx.settings, as_of=ctx.as_of, cutoff=cutoff).persist()
+    try:
+        totals = item_totals(pairs)
+        if not (totals.weights > 0).any():
+            return _nothing(ctx)
+        neighbours = cosine_neighbours(
+            pairs, totals.items, units="units", is_used="is_history", neighbours=ctx.settings.recommend.neighbours
+        )
+        choice = _choice(ctx, stored, pairs, totals, neighbours)
+    finally:
+        pairs.unpersist()
+    return _publish(ctx, choice, users, totals, neighbours, params)
+
+
+def _users(ctx: Context) -> DataFrame:
+    table = user_features_table(ctx.settings.windows_days)
+    if not ctx.tables.exists(table):
+        raise InputError(f"{ctx.tables.path(table)}: expected features of {ctx.as_of}, found none; run build_features")
+    features = ctx.tables.read(table, as_of=ctx.as_of)
+    return served_users(features, ctx.tables, as_of=ctx.as_of, timezone=ctx.settings.business_timezone)
+
+
+def _choice(ctx: Context, stored: Stored | None, pairs: DataFrame, totals: Totals, neighbours: pa.Table) -> _Choice:
+    if stored is not None:
+        return _Choice(load(ctx.tables, stored))
+    if not totals.has_enough(ctx.settings.recommend):
+        models.no_figures(ctx, JOB, TASK)
+        return _Choice(is_new=True)
+    fitted = fit(pairs, totals, neighbours, ctx.settings)
+    asked = wanted(ctx.settings)
+    made = store(ctx.tables, fitted, totals, asked=asked, as_of=ctx.as_of)
+    models.write_figures(ctx, asked, made, figure_rows(fitted.figures), serves=fitted.engine)
+    # read back, so that this run serves from the same files as the next
+    return _Choice(load(ctx.tables, made), True, fitted.figures)
+
+
+def _nothing(ctx: Context) -> Outcome:
+    """Nobody took anything: the day's lists are empty, whatever an earlier run wrote."""
+    for table in (USER_RECOMMENDATIONS, ITEM_NEIGHBOURS):
+        ctx.tables.replace_slice(table, ctx.spark.createDataFrame([], table.schema), as_of=ctx.as_of)
+    days = ctx.settings.recommend.history_days
+    return Outcome(rows_out=0, skipped=f"no customer took an item in the {days} days before {ctx.as_of}")
+
+
+def _publish(
+    ctx: Context,
+    choice: _Choice,
+    users: DataFrame,
+    totals: Totals,
+    neighbours: pa.Table,
+    params: HistoryParams,
+) -> Outcome:
+    """Write the tables; the model goes live last, so that a run that dies before its end is completed by the next."""
+    ctx.tables.replace_slice(ITEM_NEIGHBOURS, _neighbour_rows(ctx, totals, neighbours), as_of=ctx.as_of)
+    model_items = choice.model.items if choice.model else totals.items
+    catalogue = catalogue_of(totals, model_items, ctx.tables, as_of=ctx.as_of, timezone=ctx.settings.business_timezone)
+    counted = Observation()
+    written = ctx.tables.replace_slice(
+        USER_RECOMMENDATIONS,
+        _lists(ctx, choice, users, catalogue, params).observe(counted, *_counts()),
+        as_of=ctx.as_of,
+    )
+    if choice.model is not None:
+        row = models.live(ctx.tables, TASK)
+        if row is None or row["model_version"] != choice.model.stored.version:
+            models.promote_unless_older(ctx, choice.model.stored)
+    return _outcome(choice, written, counted.get)
+
+
+def _lists(ctx: Context, choice: _Choice, users: DataFrame, catalogue: Catalogue, params: HistoryParams) -> DataFrame:
+    kernel = Serve(
+        catalogue,
+        for_tasks(ctx.tables, choice.model) if choice.model else None,
+        params,
+        ctx.settings.recommend.top_n,
+        ctx.settings.language,
+    )
+    lists = map_buckets(
+        ctx.tables, kernel, schema=_LIST, columns=HISTORY_COLUMNS, buckets=ctx.settings.buckets, before=ctx.as_of,
+        since=params.since, sides={"users": users},
+    )  # fmt: skip
+    return lists.withColumn("as_of", F.lit(ctx.as_of))
+
+
+def _neighbour_rows(ctx: Context, totals: Totals, neighbours: pa.Table) -> DataFrame:
+    item_ids = pl.Series(totals.items, dtype=pl.String)
+    frame = pl.DataFrame(neighbours)
+    rows = frame.select(
+        as_of=pl.lit(ctx.as_of),
+        item_id=item_ids.gather(frame["item"]),
+        rank=pl.col("rank").cast(pl.Int32),
+        neighbour_item_id=item_ids.gather(frame["other"]),
+        similarity="similarity",
+    )
+    return ctx.spark.createDataFrame(rows.to_arrow()).coalesce(1)
+
+
+def _counts() -> list[Any]:
+    first = [F.count_if((F.col("engine") == s) & (F.col("rank") == 1)).alias(f"users_{s}") for s in _STEPS]
+    return [F.count_if(F.col("rank") == 1).alias("users"), *first]
+
+
+def _outcome(choice: _Choice, written: int, counted: Mapping[str, int]) -> Outcome:
+    users = counted["users"]
+    shares = {s: round(counted[f"users_{s}"] / users, 4) for s in _STEPS if users and counted[f"users_{s}"]}
+    facts: dict[str, Any] = {"engine": choice.engine, "users_served": users, "share_by_engine": shares}
+    facts |= {"fitted": choice.is_new, **figure_facts(choice.figures)}
+    told = f"{POPULAR} serves: too few customers took items to learn from"
+    if choice.model is not None:
+        stored = choice.model.stored
+        facts["model_version"] = stored.version
+        told = (
+            figure_line(choice.figures, choice.engine)
+            if choice.is_new
+            else f"{stored.version} ({choice.engine}) serves"
+        )
+    lists = f"{users:,} customers have a list; first item by: " + ", ".join(f"{s} {v:.1%}" for s, v in shares.items())
+    return Outcome(rows_out=written, facts=facts, lines=(told, lists))

@@ -1,0 +1,117 @@
+"""The stored model of this room. Spark writes and reads it, on any storage; on a disk tasks memory-map its arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from scipy import sparse
+
+from profiling_spark import models
+from profiling_spark.config import Settings
+from profiling_spark.errors import ModelError
+from profiling_spark.models import Stored, Wanted
+from profiling_spark.recommend.als import FactorSide
+from profiling_spark.recommend.fit import Fitted, Totals
+from profiling_spark.recommend.item_cf import NeighbourSide
+from profiling_spark.recommend.item_side import ItemSide
+from profiling_spark.recommend.popular import POPULAR
+from profiling_spark.recommend.stored import StoredSide, save_side
+from profiling_spark.storage import Tables, local_path
+
+JOB, TASK = "recommend_items", "recommendations"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A stored model, loaded: `side` None where popular items serve. `items`: item ids by number."""
+
+    stored: Stored
+    engine: str
+    side: ItemSide | None
+    items: tuple[str, ...]
+
+
+def wanted(settings: Settings) -> Wanted:
+    """The model that fits the settings in force."""
+    recommend = settings.recommend.model_dump(exclude={"max_age_days", "top_n"})
+    params = {**recommend, "seed": settings.seed, "fit_partitions": settings.spark.fit_partitions}
+    return Wanted(JOB, TASK, params, settings.recommend.max_age_days)
+
+
+def store(tables: Tables, fitted: Fitted, totals: Totals, *, asked: Wanted, as_of: date) -> Stored:
+    """Write the engine that serves; a finished version made from the same rows and settings is used as it is."""
+    ingredients = {"params": dict(asked.params), "rows": totals.fingerprint, "engine": fitted.engine}
+    version = models.version_name(TASK, as_of, ingredients)
+    found = _finished(tables, version)
+    if found is not None:
+        return found
+    rows = tables.spark.createDataFrame(_rows(fitted.side, totals.items)).coalesce(1)
+    rows.write.mode("overwrite").parquet(models.mllib_path(tables, TASK, version))
+    declaration = {"train_as_of": as_of.isoformat(), "engine": fitted.engine, "params": dict(asked.params)}
+    return models.finish(tables, TASK, version, declaration)
+
+
+def load(tables: Tables, stored: Stored) -> Model:
+    """The stored model. Raises ModelError where its files do not make the engine that it declares."""
+    engine, params = stored.declaration["engine"], stored.declaration["params"]
+    rows = tables.spark.read.parquet(models.mllib_path(tables, TASK, stored.version)).toArrow().sort_by("item")
+    items = tuple(rows.column("item_id").to_pylist())
+    if engine == POPULAR:
+        return Model(stored, engine, None, items)
+    values = rows.column("values").combine_chunks()
+    if engine == FactorSide.engine:
+        factors = values.flatten().to_numpy().reshape(len(items), -1)
+        return Model(stored, engine, FactorSide(factors, **_als_params(params)), items)
+    if engine == NeighbourSide.engine:
+        places = rows.column("places").combine_chunks()
+        ends = np.r_[0, np.cumsum(places.value_lengths().to_numpy())]
+        entries = (values.flatten().to_numpy(), places.flatten().to_numpy(), ends)
+        return Model(stored, engine, NeighbourSide(sparse.csr_array(entries, shape=(len(items),) * 2)), items)
+    raise ModelError(f"model {stored.path}: expected an engine of this package, found {engine!r}")
+
+
+def for_tasks(tables: Tables, model: Model) -> StoredSide | None:
+    """How tasks get the model: as files beside it where the storage is a disk, else as a copy sent along.
+
+    The files (`_arrays/`, outside the seal) are made anew from the verified model each time and may be deleted.
+    """
+    if model.side is None:
+        return None
+    root = local_path(tables.root)
+    if root is None:
+        return StoredSide(copy=model.side)
+    folder = Path(root).absolute() / model.stored.path / "_arrays"
+    save_side(folder, model.side)
+    return StoredSide(folder=str(folder))
+
+
+def _finished(tables: Tables, version: str) -> Stored | None:
+    try:
+        return models.find(tables, TASK, version)
+    except ModelError:
+        return None  # damaged: this run has just fitted the same and writes it anew
+
+
+def _als_params(params: Mapping[str, float]) -> dict[str, float]:
+    return {name: params[name] for name in ("alpha", "regularisation")}
+
+
+def _rows(side: ItemSide | None, items: tuple[str, ...]) -> pa.Table:
+    """One row per item: factors in `values`, or neighbours (`places`) and similarities (`values`)."""
+    count = len(items)
+    places, values = pa.nulls(count, pa.list_(pa.int32())), pa.nulls(count, pa.list_(pa.float32()))
+    if isinstance(side, FactorSide):
+        ends = np.arange(count + 1, dtype=np.int32) * side.factors.shape[1]
+        values = pa.ListArray.from_arrays(ends, side.factors.ravel())
+    elif isinstance(side, NeighbourSide):
+        ends = side.similar.indptr.astype(np.int32)
+        places = pa.ListArray.from_arrays(ends, side.similar.indices.astype(np.int32))
+        values = pa.ListArray.from_arrays(ends, side.similar.data.astype(np.float32))
+    elif side is not None:
+        raise ModelError(f"engine {side.engine}: expected one that can be stored, als or item_cf")
+    return pa.table({"item": np.arange(count, dtype=np.int32), "item_id": items, "places": places, "values": values})

@@ -1,0 +1,1 @@
+"""What customers will do next, with how sure we are and why (see job.py)."""

@@ -1,0 +1,185 @@
+"""Fit the churn model of one as_of: what was known at as_of - horizon, and who came back since."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+from pyspark.sql import DataFrame, Row
+from pyspark.sql import functions as F
+
+from profiling_spark import models
+from profiling_spark.contracts.features import user_features_table
+from profiling_spark.contracts.silver import EVENTS
+from profiling_spark.errors import ModelError
+from profiling_spark.features.catalogue import user_feature_list
+from profiling_spark.models import Figure, Stored, Wanted
+from profiling_spark.prepare import Preparation, Sample, as_doubles, collect_sample, fit_preparation
+from profiling_spark.runner import Context
+from profiling_spark.scores.calibrate import fit_calibration
+from profiling_spark.scores.evaluate import best_threshold, figures
+from profiling_spark.scores.forest import Forest
+from profiling_spark.scores.labels import CALIBRATION, HOLDOUT, TRAIN, labelled, population, split
+from profiling_spark.scores.mllib import fit_forest, read_forest
+
+TASK, MODEL = "churn", "random_forest"
+SAMPLE_ROWS = 200_000  # medians, calibration and held-out figures: 0.003 is the error of an AUC on 40,000 held-out rows
+
+_SPLITS = (TRAIN, CALIBRATION, HOLDOUT)
+_NUMERIC = ("int", "bigint", "double", "decimal")
+# Who someone is is no reason to be written off; RFM scores repeat their measures; an hour of the day is no size.
+_LEFT_OUT_FAMILIES = ("Demographics",)
+_LEFT_OUT = ("r_score", "f_score", "m_score", "rfm_score", "favorite_hour")
+
+
+class ThinData(Exception):
+    """Too little to learn from; the message is the reason of the skip."""
+
+
+def candidate_features(windows: tuple[int, ...]) -> list[str]:
+    """Every number about behaviour, in all windows but the shortest (where there are three or more).
+
+    Measured on the demo shop: the shortest window adds a third to the vector and nothing to the AUC.
+    """
+    short = windows[0] if len(windows) > 2 else None
+    return [
+        f.name
+        for f in user_feature_list(windows)
+        if f.type.startswith(_NUMERIC)
+        and f.entry.family not in _LEFT_OUT_FAMILIES
+        and f.name not in _LEFT_OUT
+        and (f.window is None or f.window != short)
+    ]
+
+
+def fit_churn(ctx: Context, names: list[str], wanted: Wanted) -> Stored:
+    """Fit, calibrate, judge and store. Raises ThinData where there is too little."""
+    rows = _training_rows(ctx, names).persist()
+    try:
+        counted = _counted(rows, names)
+        _require_enough(ctx, counted)
+        ingredients = {"params": wanted.params, "rows": models.ingredient(counted)}
+        version = models.version_name(TASK, ctx.as_of, ingredients)
+        return _finished(ctx, version) or _fit(ctx, rows, names, wanted, version, int(counted["_rows"]))
+    finally:
+        rows.unpersist()
+
+
+def _training_rows(ctx: Context, names: list[str]) -> DataFrame:
+    """user_id, features as of t0 = as_of - horizon_days, label from [t0, as_of), split."""
+    churn = ctx.settings.scores.churn
+    since = ctx.as_of - timedelta(days=churn.horizon_days)
+    features = ctx.tables.read(user_features_table(ctx.settings.windows_days), as_of=since)
+    asked = population(features, active_days=churn.active_days).select("user_id", *as_doubles(names))
+    known = labelled(asked, ctx.tables.read(EVENTS), since=since, until=ctx.as_of)
+    part = split(salt=churn.holdout_salt, holdout_percent=churn.holdout_percent)
+    return known.withColumn("split", part)
+
+
+def _counted(rows: DataFrame, names: list[str]) -> Row:
+    """Fingerprint, length of the history, rows and churned rows by split: one pass."""
+    by_split = [
+        aggregate
+        for name in _SPLITS
+        for aggregate in (
+            F.count_if(F.col("split") == name).alias(f"{name}_rows"),
+            F.count_if((F.col("split") == name) & (F.col("label") == 1)).alias(f"{name}_churned"),
+        )
+    ]
+    fingerprint = models.fingerprint(rows, ["user_id", "label", "split", *names])
+    row = rows.agg(*fingerprint, F.max("tenure_days").alias("history_days"), *by_split).first()
+    assert row is not None  # for mypy: an aggregate has a row
+    return row
+
+
+def _require_enough(ctx: Context, counted: Row) -> None:
+    churn = ctx.settings.scores.churn
+    since = ctx.as_of - timedelta(days=churn.horizon_days)
+    total, history = counted["_rows"], counted["history_days"]
+    if total == 0:
+        raise ThinData(
+            f"no features as of {since}: the history is shorter than the horizon of {churn.horizon_days} days"
+        )
+    if history < churn.active_days:
+        raise ThinData(f"{history} days of history before {since}, at least {churn.active_days} are needed")
+    if total < churn.min_rows:
+        raise ThinData(f"{total} customers were active before {since}, at least {churn.min_rows} are needed")
+    churned = sum(counted[f"{name}_churned"] for name in _SPLITS)
+    for what, rows in (("left", churned), ("stayed", total - churned)):
+        if rows < churn.min_class_rows:
+            raise ThinData(f"{rows} of {total} customers {what}, at least {churn.min_class_rows} are needed")
+    if not 0 < counted[f"{TRAIN}_churned"] < counted[f"{TRAIN}_rows"]:
+        raise ThinData("all customers of the training share have one label")
+
+
+def _finished(ctx: Context, version: str) -> Stored | None:
+    """The same fit from an earlier run. A damaged one is written anew on --refit only."""
+    try:
+        return models.find(ctx.tables, TASK, version)
+    except ModelError:
+        if ctx.command.refit:
+            return None
+        raise
+
+
+def _fit(ctx: Context, rows: DataFrame, names: list[str], wanted: Wanted, version: str, total: int) -> Stored:
+    churn = ctx.settings.scores.churn
+    sample = collect_sample(rows, names, rows=total, limit=SAMPLE_ROWS, extra=("label", "split"))
+    is_train = sample.extra["split"] == TRAIN
+    preparation = fit_preparation(sample.raw[is_train], names, standardise=False)
+    if not preparation.features:
+        raise ThinData("no feature differs between customers")
+    model = fit_forest(
+        rows.where(F.col("split") == TRAIN), preparation, trees=churn.trees, depth=churn.max_depth,
+        rate=churn.subsampling_rate, seed=ctx.settings.seed, partitions=ctx.settings.spark.fit_partitions,
+    )  # fmt: skip
+    forest = read_forest(ctx.spark, models.save_mllib(ctx.tables, TASK, version, model))
+    judged = _judged(forest, preparation, sample, names)
+    declaration = {
+        "task": TASK,
+        "train_as_of": (ctx.as_of - timedelta(days=churn.horizon_days)).isoformat(),
+        "rows": total,
+        "params": dict(wanted.params),
+        "preparation": preparation.to_json(),
+        "base": forest.base,
+        **judged,
+    }
+    return models.finish(ctx.tables, TASK, version, declaration)
+
+
+def _judged(forest: Forest, preparation: Preparation, sample: Sample, names: list[str]) -> dict[str, Any]:
+    """Calibration, thresholds and figures; thresholds come from rows that are not held out."""
+    kept = [names.index(n) for n in preparation.names]
+    prepared = preparation.matrix(sample.raw[:, kept])
+    label, part = sample.extra["label"].astype(np.float64), sample.extra["split"]
+    train, middle, held = (part == name for name in _SPLITS)
+    score = forest.scores(prepared)
+    calibration = fit_calibration(score[middle], label[middle])
+    tuned = middle if 0 < label[middle].sum() < middle.sum() else train
+    threshold = best_threshold(label[tuned], score[tuned])
+    quiet = sample.raw[:, names.index("days_since_last_event")]
+    quiet_from = best_threshold(label[train], quiet[train])
+    rate = float(label[train].mean())
+    constant = np.full(int(held.sum()), rate)
+    found = [
+        *figures(
+            MODEL, label[held], score[held], positive=score[held] >= threshold,
+            probability=calibration.probability(score[held]),
+        ),
+        *figures("majority", label[held], constant, positive=constant > 0.5, probability=constant),
+        *figures("recency", label[held], quiet[held], positive=quiet[held] >= quiet_from, probability=None),
+    ]  # fmt: skip
+    return {
+        "calibration": calibration.to_json(),
+        "threshold": threshold,
+        "recency_threshold_days": quiet_from,
+        "figures": [asdict(f) for f in found],
+    }
+
+
+def figures_of(declaration: Mapping[str, Any]) -> list[Figure]:
+    """The figures that were measured when the model was fitted."""
+    return [Figure(**f) for f in declaration["figures"]]

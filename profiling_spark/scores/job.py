@@ -1,0 +1,116 @@
+"""The stage: fit or load the churn model, score everyone who is still here, say why."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import accumulate
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from profiling_spark import models
+from profiling_spark.contracts.features import user_features_table
+from profiling_spark.contracts.gold import USER_SCORES
+from profiling_spark.errors import ModelError
+from profiling_spark.models import Stored, Wanted
+from profiling_spark.prepare import Preparation
+from profiling_spark.runner import Context, Outcome
+from profiling_spark.scores.calibration import STEPS, Calibration
+from profiling_spark.scores.fit import MODEL, TASK, ThinData, candidate_features, figures_of, fit_churn
+from profiling_spark.scores.labels import population
+from profiling_spark.scores.mllib import read_forest
+from profiling_spark.scores.reasons import Scorer, scored
+
+JOB = "score_users"
+
+
+def score_users(ctx: Context) -> Outcome:
+    """Say of every active customer how likely no event will follow in the next horizon_days, and why.
+
+    Scored: everyone with an event in the last active_days before as_of; others have left already and get no row. A
+    stored model is applied where one serves (see models.serving); else one is fitted on the features of
+    as_of - horizon_days and the events since. model_runs then holds that fit's held-out figures, also on later days
+    that apply it (train_as_of says of when they are).
+    """
+    names = candidate_features(ctx.settings.windows_days)
+    wanted = Wanted(JOB, TASK, _params(ctx, names), ctx.settings.scores.churn.max_age_days)
+    stored = models.serving(ctx, wanted)
+    fitted = stored is None
+    try:
+        stored = stored or fit_churn(ctx, names, wanted)
+    except ThinData as reason:
+        return _skipped(ctx, str(reason))
+    if fitted:
+        models.promote_unless_older(ctx, stored)
+    rows, levels = _write_scores(ctx, stored)
+    models.write_figures(ctx, wanted, stored, figures_of(stored.declaration), serves=MODEL)
+    return _report(ctx, stored, rows, levels, fitted=fitted)
+
+
+def _params(ctx: Context, names: list[str]) -> dict[str, Any]:
+    """What the fit depends on; thresholds of levels and limits of thin data are applied, not learned."""
+    settings = ctx.settings
+    applied = {"high_from", "medium_from", "min_rows", "min_class_rows", "max_age_days"}
+    chosen = settings.scores.churn.model_dump(mode="json", exclude=applied)
+    return {**chosen, "features": names, "seed": settings.seed, "partitions": settings.spark.fit_partitions}
+
+
+def _skipped(ctx: Context, reason: str) -> Outcome:
+    empty = ctx.spark.createDataFrame([], USER_SCORES.schema)
+    ctx.tables.replace_slice(USER_SCORES, empty, as_of=ctx.as_of, task=TASK)
+    models.no_figures(ctx, JOB, TASK)
+    return Outcome(rows_out=0, skipped=reason)
+
+
+def scorer_of(ctx: Context, stored: Stored) -> Scorer:
+    """The stored model, ready to travel to the workers (a few megabytes)."""
+    churn, declaration = ctx.settings.scores.churn, stored.declaration
+    try:
+        preparation = Preparation.from_json(declaration["preparation"])
+        calibration = Calibration.from_json(declaration["calibration"])
+    except KeyError as err:
+        raise ModelError(f"model {stored.path}: expected {err} in its declaration, found none") from err
+    forest = read_forest(ctx.spark, models.mllib_path(ctx.tables, TASK, stored.version))
+    return Scorer(forest, preparation, calibration, ctx.settings.language, churn.medium_from, churn.high_from)
+
+
+def _write_scores(ctx: Context, stored: Stored) -> tuple[int, dict[str, int]]:
+    """Score once; count the ten thousand possible probabilities; write with the percentiles that follow from them."""
+    features = ctx.tables.read(user_features_table(ctx.settings.windows_days), as_of=ctx.as_of)
+    active = population(features, active_days=ctx.settings.scores.churn.active_days)
+    scores = scored(active, scorer_of(ctx, stored)).persist()
+    try:
+        counts = scores.groupBy("step", "level").agg(F.count(F.lit(1)).alias("users")).orderBy("step").collect()
+        users = [r["users"] for r in counts]
+        below = dict(zip((r["step"] for r in counts), [0, *accumulate(users)], strict=False))
+        levels = {name: sum(r["users"] for r in counts if r["level"] == name) for name in ("low", "medium", "high")}
+        frame = _with_percentile(ctx, scores, below, sum(users)).withColumns(
+            {"as_of": F.lit(ctx.as_of), "task": F.lit(TASK), "model_version": F.lit(stored.version)}
+        )
+        return ctx.tables.replace_slice(USER_SCORES, frame, as_of=ctx.as_of, task=TASK), levels
+    finally:
+        scores.unpersist()
+
+
+def _with_percentile(ctx: Context, scores: DataFrame, below: dict[int, int], total: int) -> DataFrame:
+    """Exact share of scored customers with a lower probability, on any volume: probabilities are whole ten-thousandths,
+    so at most 10,000 counts decide it, and no window over all customers is needed.
+    """
+    shares = [(step, rank / total) for step, rank in below.items()]
+    percentiles = ctx.spark.createDataFrame(shares, "step int, percentile double")
+    joined = scores.join(F.broadcast(percentiles), on="step", how="left")
+    return joined.withColumn("probability", F.col("step") / F.lit(float(STEPS)))
+
+
+def _report(ctx: Context, stored: Stored, rows: int, levels: dict[str, int], *, fitted: bool) -> Outcome:
+    found: dict[str, dict[str, float | None]] = {}
+    for f in figures_of(stored.declaration):
+        found.setdefault(f.model, {})[f.metric] = f.value
+    horizon = timedelta(days=ctx.settings.scores.churn.horizon_days).days
+    lines = [f"no activity in the next {horizon} days: {', '.join(f'{n} {v:,}' for n, v in levels.items())}"]
+    for model, figures in found.items():
+        shown = ", ".join(f"{m} {figures[m]:.3f}" for m in ("auc", "f1", "accuracy") if figures.get(m) is not None)
+        lines.append(f"{model}: {shown}")
+    facts = {"levels": levels, "holdout": found, "model_version": stored.version, "fitted": fitted}
+    return Outcome(rows_in=rows, rows_out=rows, facts=facts, lines=tuple(lines))

@@ -1,0 +1,37 @@
+"""Who is asked about, what came true, and who is held out. All by date and by hash of the id: nothing is drawn."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+CALIBRATION_PERCENT = 20  # of the customers, beside the held-out ones: the forest sees neither
+TRAIN, CALIBRATION, HOLDOUT = "train", "calibration", "holdout"
+
+
+def population(features: DataFrame, *, active_days: int) -> DataFrame:
+    """Customers with an event in the last `active_days` before the features' as_of. Who left before that has left."""
+    return features.where(F.col("days_since_last_event") <= active_days)
+
+
+def labelled(features: DataFrame, events: DataFrame, *, since: date, until: date) -> DataFrame:
+    """`features` (as of `since`) with `label`: 1.0 where the customer has no event dated in [since, until), else 0.0.
+
+    Every event counts as a sign of life, whatever its type. Events from `until` on are not looked at.
+    """
+    window = (F.col("event_date") >= F.lit(since)) & (F.col("event_date") < F.lit(until))
+    seen = events.where(window).select("user_id").distinct().withColumn("_seen", F.lit(True))
+    label = F.when(F.col("_seen").isNull(), F.lit(1.0)).otherwise(F.lit(0.0))
+    return features.join(seen, on="user_id", how="left").withColumn("label", label).drop("_seen")
+
+
+def split(*, salt: int, holdout_percent: int) -> Column:
+    """`holdout`, `calibration` or `train`: the same customers in every run with the same salt."""
+    place = F.pmod(F.xxhash64(F.lit(salt), F.col("user_id")), F.lit(100))
+    return (
+        F.when(place < holdout_percent, F.lit(HOLDOUT))
+        .when(place < holdout_percent + CALIBRATION_PERCENT, F.lit(CALIBRATION))
+        .otherwise(F.lit(TRAIN))
+    )

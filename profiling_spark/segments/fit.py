@@ -1,0 +1,154 @@
+"""Fit the segments of one as_of: sample, preparation, k, MLlib's clusters, ids and names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pyspark.sql import DataFrame
+
+from profiling_spark import models
+from profiling_spark.errors import ModelError
+from profiling_spark.models import Stored, Wanted
+from profiling_spark.prepare import Preparation, as_doubles, collect_sample, fit_preparation, numeric_features
+from profiling_spark.runner import Context
+from profiling_spark.segments.assign import Centres, Moments, moments, prepared_differences
+from profiling_spark.segments.choose import Candidate, largest_supported, scan
+from profiling_spark.segments.clusters import centres_of, fit_kmeans, segment_ids
+from profiling_spark.segments.naming import names as segment_names
+
+Floats = NDArray[np.float64]
+
+TASK = "segments"
+FEWEST_FEATURES = 2
+
+# One or two features a trait, so that no trait weighs double: rhythm, age as a customer, looking, buying, spending,
+# price level, discounts, and how much of the looking ends in an order. `{w}` is the longest window.
+DEFAULT_FEATURES = (
+    "days_since_last_event",
+    "tenure_days",
+    "views_{w}d",
+    "frequency",
+    "monetary",
+    "price_preference",
+    "discount_share_{w}d",
+    "view_to_purchase_{w}d",
+)
+
+
+class ThinData(Exception):
+    """Too little to segment; the message is the reason of the skip."""
+
+
+def wanted_features(ctx: Context, features: DataFrame) -> list[str]:
+    """The configured features, else the default ones. Raises ConfigError for one that is no numeric column."""
+    longest = max(ctx.settings.windows_days)
+    chosen = ctx.settings.segments.features or tuple(f.format(w=longest) for f in DEFAULT_FEATURES)
+    return numeric_features(features, chosen, setting="segments.features")
+
+
+def fit_segments(ctx: Context, features: DataFrame, names: list[str], wanted: Wanted) -> Stored:
+    """Fit, name and store. Raises ThinData where there is too little."""
+    numbers = features.select("user_id", *as_doubles(names))
+    counted = numbers.agg(*models.fingerprint(numbers, ["user_id", *names])).first()
+    if counted is None or counted["_rows"] == 0:
+        raise ThinData("no customer has an event before as_of")
+    rows = int(counted["_rows"])
+    fewest = ctx.settings.segments.k or ctx.settings.segments.k_min
+    if rows < fewest:
+        raise ThinData(f"{rows} customers are fewer than {fewest} segments")
+    ingredients = {"params": wanted.params, "rows": models.ingredient(counted)}
+    version = models.version_name(TASK, ctx.as_of, ingredients)
+    ready = _finished(ctx, version)
+    return ready or _fit(ctx, numbers, names, wanted, version, rows)
+
+
+def _finished(ctx: Context, version: str) -> Stored | None:
+    """The same fit from an earlier run. A damaged one is written anew on --refit only."""
+    try:
+        return models.find(ctx.tables, TASK, version)
+    except ModelError:
+        if ctx.command.refit:
+            return None
+        raise
+
+
+def _fit(ctx: Context, numbers: DataFrame, names: list[str], wanted: Wanted, version: str, rows: int) -> Stored:
+    settings, seed = ctx.settings.segments, ctx.settings.seed
+    sample = collect_sample(numbers, names, rows=rows)
+    preparation = fit_preparation(sample.raw, names)
+    if len(preparation.features) < FEWEST_FEATURES:
+        left_out = ", ".join(f"{n} ({why})" for n, why in preparation.dropped.items())
+        raise ThinData(
+            f"{len(preparation.features)} usable features, at least {FEWEST_FEATURES} are needed: {left_out}"
+        )
+    kept = [names.index(n) for n in preparation.names]
+    prepared = preparation.matrix(sample.raw[:, kept])[: settings.sample_rows]
+    choice = _choose(prepared, ctx)
+    model = fit_kmeans(
+        numbers, preparation, k=choice.k, seed=seed, max_iterations=settings.max_iterations,
+        partitions=ctx.settings.spark.fit_partitions, sample=prepared, reference=choice.spread,
+    )  # fmt: skip
+    centres = centres_of(model)
+    found = moments(numbers, Centres(preparation, centres))
+    declaration = {
+        "task": TASK,
+        "train_as_of": ctx.as_of.isoformat(),
+        "rows": rows,
+        "params": dict(wanted.params),
+        "preparation": preparation.to_json(),
+        "centres": centres.tolist(),
+        "segments": _segments(ctx, preparation, centres, found),
+        "choice": {
+            "k": choice.k,
+            "stability": choice.stability,
+            "silhouette": choice.silhouette,
+            "rows": len(prepared),
+        },
+    }
+    models.save_mllib(ctx.tables, TASK, version, model)
+    return models.finish(ctx.tables, TASK, version, declaration)
+
+
+def _choose(prepared: Floats, ctx: Context) -> Candidate:
+    settings = ctx.settings.segments
+    least, most = (settings.k, settings.k) if settings.k is not None else (settings.k_min, settings.k_max)
+    candidates = scan(prepared, k_min=least, k_max=most, seed=ctx.settings.seed)
+    if not candidates:
+        kinds = len(np.unique(prepared, axis=0))
+        raise ThinData(f"{kinds} customers who differ are too few for {least} segments")
+    return largest_supported(candidates, min_stability=settings.min_stability, tolerance=settings.silhouette_tolerance)
+
+
+def _segments(ctx: Context, preparation: Preparation, centres: Floats, found: Moments) -> list[dict[str, Any]]:
+    """Id and names of each row of the centres."""
+    sizes = np.zeros(len(centres), dtype=np.int64)
+    sizes[found.clusters] = found.sizes
+    previous, previous_ids = _previous(ctx, preparation)
+    ids = segment_ids(centres, sizes, previous, previous_ids)
+    means: list[Mapping[str, float]] = [dict.fromkeys(preparation.names, float("nan")) for _ in centres]
+    for cluster, mean in zip(found.clusters, found.means, strict=True):
+        means[cluster] = mean
+    named = segment_names(prepared_differences(centres, preparation.names), sizes.tolist(), means)
+    return [{"segment_id": i, "name_en": n.en, "name_zh": n.zh} for i, n in zip(ids, named, strict=True)]
+
+
+def _previous(ctx: Context, preparation: Preparation) -> tuple[Floats | None, list[int]]:
+    """Centres of the live model in the new prepared space, and their ids; none where its features differ."""
+    row = models.live(ctx.tables, TASK)
+    if row is None or row["since"] > ctx.as_of:
+        return None, []
+    try:
+        declaration = models.load_live(ctx.tables, row).declaration
+    except ModelError:
+        if ctx.command.refit:
+            return None, []
+        raise
+    before = Preparation.from_json(declaration["preparation"])
+    if set(before.names) != set(preparation.names):
+        return None, []
+    raw = before.raw(np.array(declaration["centres"], dtype=np.float64))
+    ordered = raw[:, [before.names.index(n) for n in preparation.names]]
+    return preparation.matrix(ordered), [s["segment_id"] for s in declaration["segments"]]

@@ -1,0 +1,191 @@
+"""The stage: fit or load the model, name the segments, put every customer into one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isnan
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from sklearn.metrics import silhouette_samples
+
+from profiling_spark import models
+from profiling_spark.contracts.features import user_features_table
+from profiling_spark.contracts.gold import SEGMENT_FEATURES, SEGMENTS, USER_SEGMENTS
+from profiling_spark.errors import ModelError
+from profiling_spark.models import Figure, Stored, Wanted
+from profiling_spark.prepare import Preparation, Sample, collect_sample
+from profiling_spark.runner import Context, Outcome
+from profiling_spark.segments.assign import Centres, Moments, assigned, moments
+from profiling_spark.segments.choose import silhouette
+from profiling_spark.segments.fit import TASK, ThinData, fit_segments, wanted_features
+from profiling_spark.segments.naming import describe
+
+Floats = NDArray[np.float64]
+
+JOB, METHOD = "segment_users", "kmeans"
+_DIGITS = 9
+
+
+def segment_users(ctx: Context) -> Outcome:
+    """Group customers who behave alike, name the groups, and say why each customer is in one.
+
+    Takes part: everyone with an event before as_of. A stored model is applied where one serves (see models.serving),
+    names and ids included; else one is fitted.
+    """
+    features = ctx.tables.read(user_features_table(ctx.settings.windows_days), as_of=ctx.as_of)
+    active = features.where(F.col("days_since_last_event").isNotNull())
+    names = wanted_features(ctx, active)
+    wanted = Wanted(JOB, TASK, _params(ctx, names), ctx.settings.segments.max_age_days)
+    stored = models.serving(ctx, wanted)
+    fitted = stored is None
+    try:
+        stored = stored or fit_segments(ctx, active, names, wanted)
+    except ThinData as reason:
+        return _skipped(ctx, str(reason))
+    if fitted:
+        models.promote_unless_older(ctx, stored)
+    return _Apply(ctx, active, stored, wanted).outcome(fitted=fitted)
+
+
+def _params(ctx: Context, names: list[str]) -> dict[str, Any]:
+    settings = ctx.settings
+    chosen = settings.segments.model_dump(mode="json", exclude={"features", "max_age_days"})
+    return {**chosen, "features": names, "seed": settings.seed, "partitions": settings.spark.fit_partitions}
+
+
+def _skipped(ctx: Context, reason: str) -> Outcome:
+    for table in (SEGMENTS, SEGMENT_FEATURES, USER_SEGMENTS):
+        ctx.tables.replace_slice(table, ctx.spark.createDataFrame([], table.schema), as_of=ctx.as_of, method=METHOD)
+    models.no_figures(ctx, JOB, TASK)
+    return Outcome(rows_out=0, skipped=reason)
+
+
+@dataclass(frozen=True)
+class _Apply:
+    ctx: Context
+    features: DataFrame
+    stored: Stored
+    wanted: Wanted
+
+    @property
+    def known(self) -> Mapping[int, Mapping[str, Any]]:
+        """Segments of the model by row of its centres."""
+        return dict(enumerate(self.stored.declaration["segments"]))
+
+    def outcome(self, *, fitted: bool) -> Outcome:
+        declaration = self.stored.declaration
+        try:
+            preparation = Preparation.from_json(declaration["preparation"])
+            model = Centres(preparation, np.array(declaration["centres"], dtype=np.float64))
+        except KeyError as err:
+            raise ModelError(f"model {self.stored.path}: expected {err} in its declaration, found none") from err
+        found = moments(self.features, model)
+        sample = collect_sample(
+            self.features, preparation.names, rows=sum(found.sizes), limit=self.ctx.settings.segments.sample_rows
+        )
+        overall, by_cluster = _silhouettes(model, sample, len(model.centres))
+        rows = self._write(model, found, by_cluster)
+        self._figures(overall, len(sample), len(found.clusters))
+        return self._report(found, overall, rows, fitted=fitted)
+
+    def _write(self, model: Centres, found: Moments, by_cluster: Mapping[int, float]) -> int:
+        ctx, date = self.ctx, self.ctx.as_of
+        segments, feature_rows, total = [], [], sum(found.sizes)
+        for cluster, size, means in zip(found.clusters, found.sizes, found.means, strict=True):
+            known, share = self.known[cluster], size / total
+            both = _descriptions(model, cluster, means, found.population)
+            segment = (date, METHOD, known["segment_id"], known["name_en"], known["name_zh"])
+            segments.append((*segment, size, share, by_cluster.get(cluster), *both))
+            for name in model.preparation.names:
+                difference = _difference(means[name], found.population[name], found.deviation[name])
+                figures = (_or_null(means[name]), _or_null(found.population[name]), difference)
+                feature_rows.append((date, METHOD, known["segment_id"], name, *figures))
+        spark = ctx.spark
+        for table, rows in ((SEGMENTS, segments), (SEGMENT_FEATURES, feature_rows)):
+            frame = spark.createDataFrame(rows, table.schema).coalesce(1)
+            ctx.tables.replace_slice(table, frame, as_of=date, method=METHOD)
+        return ctx.tables.replace_slice(USER_SEGMENTS, self._customers(model), as_of=date, method=METHOD)
+
+    def _customers(self, model: Centres) -> DataFrame:
+        names = [(i, s["segment_id"], s["name_en"], s["name_zh"]) for i, s in self.known.items()]
+        segments = self.ctx.spark.createDataFrame(names, "cluster int, segment_id int, name_en string, name_zh string")
+        customers = assigned(self.features, model, self.ctx.settings.language)
+        return customers.join(F.broadcast(segments), on="cluster", how="left").select(
+            F.lit(self.ctx.as_of).alias("as_of"),
+            F.lit(METHOD).alias("method"),
+            "user_id",
+            "segment_id",
+            "name_en",
+            "name_zh",
+            "distance",
+            "reason",
+        )
+
+    def _figures(self, overall: float | None, sampled: int, clusters: int) -> None:
+        chosen = self.stored.declaration["choice"]
+        figures = [
+            Figure(METHOD, "sample", "silhouette", overall, sampled),
+            Figure(METHOD, "sample", "stability", chosen["stability"], chosen["rows"]),
+            Figure(METHOD, "sample", "k", float(clusters), sampled),
+        ]
+        models.write_figures(self.ctx, self.wanted, self.stored, figures, serves=METHOD)
+
+    def _report(self, found: Moments, overall: float | None, rows: int, *, fitted: bool) -> Outcome:
+        total = sum(found.sizes)
+        groups = sorted(
+            (
+                {**self.known[c], "users": n, "share": n / total}
+                for c, n in zip(found.clusters, found.sizes, strict=True)
+            ),
+            key=lambda s: (-s["users"], s["segment_id"]),
+        )
+        dropped = self.stored.declaration["preparation"]["dropped"]
+        lines = [f"{s['name_en']} / {s['name_zh']}: {s['users']:,} ({s['share']:.0%})" for s in groups]
+        if dropped:
+            lines.append("left out: " + ", ".join(f"{name} ({why})" for name, why in dropped.items()))
+        facts = {
+            "k": len(groups),
+            "silhouette": overall,
+            "stability": self.stored.declaration["choice"]["stability"],
+            "segments": groups,
+            "model_version": self.stored.version,
+            "fitted": fitted,
+            "dropped_features": dropped,
+        }
+        return Outcome(rows_in=total, rows_out=rows, facts=facts, lines=tuple(lines))
+
+
+def _silhouettes(model: Centres, sample: Sample, clusters: int) -> tuple[float | None, dict[int, float]]:
+    """Mean Euclidean silhouette of the sample, and of each cluster with two sampled customers or more."""
+    labels, _, prepared = model.nearest(sample.raw)
+    overall = silhouette(prepared, labels)
+    if overall is None:
+        return None, {}
+    each = silhouette_samples(prepared, labels, metric="euclidean")
+    return _shortened(overall), {
+        c: _shortened(each[labels == c].mean()) for c in range(clusters) if (labels == c).any()
+    }
+
+
+def _descriptions(
+    model: Centres, cluster: int, means: Mapping[str, float], population: Mapping[str, float]
+) -> list[str]:
+    difference = dict(zip(model.preparation.names, map(float, model.centres[cluster]), strict=True))
+    return [describe(difference, means, population, language) for language in ("en", "zh")]
+
+
+def _difference(mean: float, population: float, deviation: float) -> float | None:
+    return _shortened((mean - population) / deviation) if deviation > 0 and not isnan(mean) else None
+
+
+def _or_null(value: float) -> float | None:
+    return None if isnan(value) else value
+
+
+def _shortened(value: float) -> float:
+    return float(f"{value:.{_DIGITS}g}")

@@ -1,0 +1,67 @@
+"""The only place that builds a SparkSession: UTC, Delta, Arrow, sizes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from profiling_spark.config import Settings
+
+_DELTA = {
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    # what BI readers can open: reader 1, writer 2, classic checkpoints (docs/tables.md)
+    "spark.databricks.delta.properties.defaults.minReaderVersion": "1",
+    "spark.databricks.delta.properties.defaults.minWriterVersion": "2",
+    "spark.databricks.delta.properties.defaults.enableDeletionVectors": "false",
+    "spark.databricks.delta.properties.defaults.checkpointPolicy": "classic",
+    "spark.databricks.delta.snapshotPartitions": "2",
+}
+_BEHAVIOUR = {
+    "spark.sql.session.timeZone": "UTC",
+    # INT96 is Spark's default; other readers would not see UTC microseconds
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    # with pruning a cut last line of a CSV file passes as good
+    "spark.sql.csv.parser.columnPruning.enabled": "false",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    # a kernel's bucket is one Arrow table: its text may pass 2 GiB
+    "spark.sql.execution.arrow.useLargeVarTypes": "true",
+    # VACUUM and file listing fan out over this many tasks; the default of 10,000 takes a minute on a tiny table
+    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "8",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.sql.ui.retainedExecutions": "20",
+}
+
+
+def local_jars(environ: dict[str, str] | None = None) -> list[Path]:
+    """Delta jars in the folder that PROFILING_SPARK_JARS names; empty where spark-submit passes them itself."""
+    folder = (os.environ if environ is None else environ).get("PROFILING_SPARK_JARS", "")
+    return sorted(Path(folder).glob("*.jar")) if folder else []
+
+
+def build_session(settings: Settings, *, name: str) -> SparkSession:
+    """The session of this process. Master, memory and jars given to spark-submit win over what stands here."""
+    builder = SparkSession.builder.appName(f"profiling_spark {name}")
+    for key, value in {**_DELTA, **_BEHAVIOUR}.items():
+        builder = builder.config(key, value)
+    builder = builder.config("spark.sql.shuffle.partitions", str(settings.spark.shuffle_partitions))
+    # without this the workers take the system's interpreter, which lacks the packages
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    # a task is one core: Polars must not start a thread per core in every task
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
+    if not submitted():
+        jars = ",".join(str(j) for j in local_jars())
+        builder = builder.master(os.environ.get("PROFILING_SPARK_MASTER", "local[*]"))
+        builder = builder.config("spark.ui.enabled", "false")
+        builder = builder.config("spark.jars", jars) if jars else builder
+    spark = builder.getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+    return spark
+
+
+def submitted() -> bool:
+    """True under spark-submit, which sets the gateway's address before Python starts."""
+    return "PYSPARK_GATEWAY_PORT" in os.environ

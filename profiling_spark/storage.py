@@ -1,0 +1,172 @@
+"""The only place that says "delta": read pinned versions, replace a slice, upsert, append."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import IO
+
+from delta.tables import DeltaTable
+from pyspark.errors import AnalysisException
+from pyspark.sql import DataFrame, Observation, SparkSession
+from pyspark.sql import functions as F
+
+from profiling_spark.contracts.table import Table
+from profiling_spark.errors import ContractError, StorageError
+
+_LOG_FILE = re.compile(r"(\d{20})\.json")
+SliceValue = date | str | int
+
+
+class Tables:
+    """The Delta tables under one storage root, as one run sees them.
+
+    The first read of a table pins its version for the whole run; a write of the run moves the pin to the version it
+    made, so a run sees its own results and nothing that another run commits meanwhile.
+    """
+
+    def __init__(self, spark: SparkSession, root: str, *, run_id: str) -> None:
+        self.spark = spark
+        self.root = root.rstrip("/")
+        self.run_id = run_id
+        self.read_versions: dict[str, int] = {}
+        self.written_versions: dict[str, int] = {}
+
+    def path(self, table: Table | str) -> str:
+        """Where a table lies."""
+        return f"{self.root}/{table if isinstance(table, str) else table.name}"
+
+    def version(self, table: Table) -> int | None:
+        """Newest version of the table, None where it does not exist."""
+        log = local_path(self.path(table))
+        if log is not None:
+            # a listing takes microseconds where DESCRIBE HISTORY takes a Spark job
+            names = (_LOG_FILE.fullmatch(f.name) for f in (log / "_delta_log").glob("*.json"))
+            return max((int(m[1]) for m in names if m), default=None)
+        try:
+            history = DeltaTable.forPath(self.spark, self.path(table)).history(1)
+        except AnalysisException as err:
+            if "DELTA_MISSING_DELTA_TABLE" in str(err) or "PATH_NOT_FOUND" in str(err):
+                return None
+            raise StorageError(f"{self.path(table)}: cannot be read: {err}") from err
+        return int(history.select("version").first()["version"])  # type: ignore[index]
+
+    def exists(self, table: Table) -> bool:
+        """True where the table has at least one version."""
+        return table.name in self.read_versions or self.version(table) is not None
+
+    def read(self, table: Table, **where: SliceValue) -> DataFrame:
+        """The table at the run's pinned version, cut to `where`; an absent table reads as one without rows."""
+        version = self.read_versions.get(table.name)
+        if version is None:
+            version = self.version(table)
+            if version is None:
+                return self.spark.createDataFrame([], table.schema)
+            self.read_versions[table.name] = version
+        frame = self.spark.read.format("delta").option("versionAsOf", version).load(self.path(table))
+        # a table written before a column was added to the contract reads as null there
+        absent = [c for c in table.columns if c.name not in frame.columns]
+        if absent:
+            frame = frame.withColumns({c.name: F.lit(None).cast(c.data_type) for c in absent})
+        return frame.where(_predicate(where)) if where else frame
+
+    def replace_slice(self, table: Table, frame: DataFrame, **values: SliceValue) -> int:
+        """Replace the rows of one slice in one commit; an empty frame empties it. Returns the rows written."""
+        if set(values) != set(table.slice):
+            raise ContractError(f"{table.name}: a write names the slice {table.slice}, found {tuple(values)}")
+        return self._write(table, frame, mode="overwrite", options={"replaceWhere": _predicate(values)})
+
+    def replace_where(self, table: Table, frame: DataFrame, predicate: str) -> int:
+        """Replace the rows for which the predicate holds, in one commit; all rows of the frame must satisfy it."""
+        return self._write(table, frame, mode="overwrite", options={"replaceWhere": predicate})
+
+    def replace_all(self, table: Table, frame: DataFrame) -> int:
+        """Replace the whole table in one commit. Returns the rows written."""
+        return self._write(table, frame, mode="overwrite", options={})
+
+    def append(self, table: Table, frame: DataFrame) -> int:
+        """Add rows in one commit. Returns the rows written."""
+        return self._write(table, frame, mode="append", options={})
+
+    def upsert(self, table: Table, frame: DataFrame) -> None:
+        """Merge on the table's key in one commit; the frame's key must be unique."""
+        on = " AND ".join(f"old.{c} <=> new.{c}" for c in table.key)
+        target = DeltaTable.forPath(self.spark, self.path(table)).alias("old")
+        merge = target.merge(table.conform(frame).alias("new"), on)
+        merge.whenMatchedUpdateAll().whenNotMatchedInsertAll().execute()
+        self._moved(table)
+
+    def delete(self, table: Table, predicate: str) -> None:
+        """Delete rows in one commit; nothing happens where the table does not exist."""
+        if self.exists(table):
+            DeltaTable.forPath(self.spark, self.path(table)).delete(predicate)
+            self._moved(table)
+
+    def _write(self, table: Table, frame: DataFrame, *, mode: str, options: dict[str, str]) -> int:
+        counted = Observation()
+        conformed = table.conform(frame).observe(counted, F.count(F.lit(1)).alias("rows"))
+        writer = conformed.write.format("delta").mode(mode).options(**options).option("mergeSchema", "true")
+        if self.version(table) is None:
+            writer = writer.options(**_properties(table))
+            if table.partition_by:
+                writer = writer.partitionBy(*table.partition_by)
+        writer.save(self.path(table))
+        self._moved(table)
+        return int(counted.get["rows"])
+
+    def _moved(self, table: Table) -> None:
+        version = self.version(table)
+        if version is None:
+            raise StorageError(f"{self.path(table)}: written, but no version is found")
+        self.read_versions[table.name] = self.written_versions[table.name] = version
+
+
+def _properties(table: Table) -> dict[str, str]:
+    """Delta properties of a new table. Minimum and maximum of personal columns would stay in the log after a delete."""
+    return {"delta.dataSkippingStatsColumns": ",".join(table.statistics_columns)}
+
+
+def _predicate(values: dict[str, SliceValue]) -> str:
+    return " AND ".join(f"{name} = {literal(value)}" for name, value in values.items())
+
+
+def literal(value: SliceValue) -> str:
+    """SQL literal of a slice's value."""
+    if isinstance(value, date):
+        return f"DATE'{value.isoformat()}'"
+    if isinstance(value, int):
+        return str(value)
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def local_path(path: str) -> Path | None:
+    """The path on this machine's disk, None for any other storage."""
+    if path.startswith("file:"):
+        return Path("/" + path.removeprefix("file:").lstrip("/"))
+    return None if re.match(r"^[a-z][a-z0-9+.-]*:", path) else Path(path)
+
+
+@contextmanager
+def locked(root: str) -> Iterator[None]:
+    """One writing process per storage root on a local disk, where two could overwrite each other's commit.
+
+    Raises StorageError at once when another run holds the lock. The lock dies with its process, also after kill -9.
+    """
+    folder = local_path(root)
+    if folder is None:
+        yield
+        return
+    import fcntl  # only where there is a local disk to lock
+
+    folder.mkdir(parents=True, exist_ok=True)
+    handle: IO[str]
+    with (folder / ".lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as err:
+            raise StorageError(f"storage {root}: another run is writing here; wait for it to end") from err
+        yield

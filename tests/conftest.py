@@ -1,0 +1,87 @@
+"""One small Spark session for the whole run; every test gets its own storage root."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from profiling_spark.command import Command
+from profiling_spark.config import Settings
+from profiling_spark.contracts.silver import EVENTS
+from profiling_spark.contracts.table import Table
+from profiling_spark.runner import Context
+from profiling_spark.session import build_session, local_jars
+from profiling_spark.storage import Tables
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    """The session of the test run: two cores, two shuffle partitions, no UI."""
+    if not local_jars():
+        pytest.fail("PROFILING_SPARK_JARS names no folder with the Delta jars: run scripts/test.sh")
+    os.environ.setdefault("PROFILING_SPARK_MASTER", "local[2]")
+    memory = "--driver-memory 2g --driver-java-options -XX:+UseParallelGC pyspark-shell"
+    os.environ.setdefault("PYSPARK_SUBMIT_ARGS", memory)
+    settings = Settings.model_validate({"spark": {"shuffle_partitions": 2}})
+    session = build_session(settings, name="tests")
+    yield session
+    session.stop()
+
+
+@pytest.fixture()
+def tables(spark: SparkSession, tmp_path: Path) -> Tables:
+    """Tables at a root of this test's own."""
+    return Tables(spark, str(tmp_path / "lake"), run_id="test-run")
+
+
+MakeContext = Callable[..., Context]
+
+
+@pytest.fixture()
+def make_context(spark: SparkSession, tables: Tables) -> MakeContext:
+    """A stage's context on this test's tables; each call is a run of its own, with fresh pins."""
+
+    def make(
+        settings: Settings | None = None,
+        as_of: date | None = None,
+        run_id: str = "test-run",
+        refit: bool = False,
+        **changes: Any,
+    ) -> Context:
+        base = settings or Settings.model_validate({"storage": {"root": tables.root}, **changes})
+        own = Tables(spark, tables.root, run_id=run_id)
+        command = Command(as_of=as_of, quiet=True, refit=refit)
+        return Context(base, spark, own, command, datetime(2026, 7, 1, tzinfo=UTC))
+
+    return make
+
+
+@pytest.fixture()
+def shared_data() -> Path:
+    """The folder of real data sets; the test is skipped where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("the real data sets are not here: tests on them need the folder shared/data beside the project")
+    return SHARED_DATA
+
+
+def frame_of(spark: SparkSession, table: Table, rows: Sequence[dict[str, Any]]) -> DataFrame:
+    """A frame of a table's schema; what a row leaves out is null."""
+    return spark.createDataFrame([tuple(r.get(c) for c in table.names) for r in rows], table.schema)
+
+
+def event_frame(spark: SparkSession, rows: Sequence[dict[str, Any]], *, buckets: int = 4) -> DataFrame:
+    """Events with their bucket filled in."""
+    from pyspark.sql import functions as F
+
+    from profiling_spark.buckets import bucket_of
+
+    bare = frame_of(spark, EVENTS, rows)
+    return bare.withColumn("user_bucket", bucket_of(F.col("user_id"), buckets))

@@ -1,0 +1,173 @@
+"""Small histories for the feature tests: rows as dicts, frames with the contract's types, hypothesis strategies."""
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import polars as pl
+from hypothesis import strategies as st
+
+from profiling_spark.features import FeatureParams
+
+Row = dict[str, Any]
+
+AS_OF = date(2024, 4, 5)  # Berlin's clocks went forward five days earlier, in the night to Sunday, 31 March
+BERLIN = "Europe/Berlin"
+WINDOWS = (3, 7, 30)
+ALL_TYPES = frozenset(
+    ("login", "search", "view", "favorite", "cart", "purchase", "refund", "review", "ad_view", "ad_click", "service")
+)
+UTC_MICROSECONDS = pl.Datetime("us", "UTC")
+MONEY = pl.Decimal(18, 4)
+
+EVENT_SCHEMA: dict[str, Any] = {
+    "event_id": pl.String,
+    "event_time": UTC_MICROSECONDS,
+    "event_date": pl.Date,
+    "user_id": pl.String,
+    "event_type": pl.String,
+    "item_id": pl.String,
+    "category": pl.String,
+    "brand": pl.String,
+    "session_id": pl.String,
+    "order_id": pl.String,
+    "discount": MONEY,
+    "amount": MONEY,
+    "duration_seconds": pl.Float64,
+    "channel": pl.String,
+    "city": pl.String,  # a column that no kernel names
+}
+USER_SCHEMA: dict[str, Any] = {
+    "user_id": pl.String,
+    "valid_from": UTC_MICROSECONDS,
+    "gender": pl.String,
+    "age": pl.Int32,
+    "age_band": pl.String,
+    "birth_date": pl.Date,
+    "occupation": pl.String,
+    "income": MONEY,
+    "province": pl.String,
+    "city": pl.String,
+    "registered_at": UTC_MICROSECONDS,
+}
+REVIEW_SCHEMA: dict[str, Any] = {"user_id": pl.String, "rating": pl.Float64, "review_time": UTC_MICROSECONDS}
+
+
+def params(**changes: Any) -> FeatureParams:
+    """Parameters of a test: everything supplied unless said otherwise."""
+    given = {"as_of": AS_OF, "windows": WINDOWS, "timezone": BERLIN, "supplied": ALL_TYPES}
+    return FeatureParams(**{**given, **changes})
+
+
+def local(day: date, clock: str = "12:00:00", timezone: str = BERLIN) -> datetime:
+    """The UTC time of a wall clock in `timezone`."""
+    hour, minute, second = (int(part) for part in clock.split(":"))
+    return datetime(day.year, day.month, day.day, hour, minute, second, tzinfo=ZoneInfo(timezone)).astimezone(UTC)
+
+
+def event(event_type: str, days_ago: int = 1, *, at: datetime | None = None, **fields: Any) -> Row:
+    """One event of customer `u`, at noon `days_ago` days before AS_OF unless `at` (UTC) says when."""
+    time = at or local(AS_OF - timedelta(days=days_ago))
+    row: Row = dict.fromkeys(EVENT_SCHEMA)
+    row |= {"user_id": "u", "event_type": event_type, "event_time": time}
+    row["event_date"] = time.astimezone(ZoneInfo(BERLIN)).date()
+    for name in ("amount", "discount"):
+        if name in fields:
+            fields[name] = Decimal(fields[name])
+    return row | fields
+
+
+def event_frame(rows: list[Row]) -> pl.DataFrame:
+    """Events with the contract's types and an event_id each."""
+    numbered = [{**row, "event_id": f"e{i}"} for i, row in enumerate(rows)]
+    return pl.DataFrame(numbered, schema=EVENT_SCHEMA, orient="row")
+
+
+def user_frame(rows: list[Row]) -> pl.DataFrame:
+    """Versions of users with the contract's types."""
+    return pl.DataFrame([dict.fromkeys(USER_SCHEMA) | row for row in rows], schema=USER_SCHEMA, orient="row")
+
+
+def review_frame(rows: list[Row]) -> pl.DataFrame:
+    """Reviews with the contract's types."""
+    return pl.DataFrame(rows, schema=REVIEW_SCHEMA, orient="row")
+
+
+def maybe(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """`values`, or not known."""
+    return st.none() | values
+
+
+def _cents(low: int, high: int) -> st.SearchStrategy[Decimal]:
+    return st.integers(low, high).map(lambda n: Decimal(n) / 4)
+
+
+# The hour around midnight on both sides, in winter (UTC+1) and summer time (UTC+2), and any second of the day.
+_SECONDS = st.sampled_from((0, 1, 3599, 3600, 4 * 3600, 19 * 3600, 20 * 3600, 21 * 3600, 22 * 3600, 23 * 3600, 86399))
+
+
+@st.composite
+def times(draw: st.DrawFn) -> datetime:
+    """A UTC time from 45 days before AS_OF to 3 days after it, crowded around the windows' edges."""
+    back = draw(st.sampled_from((-3, -1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 30, 31, 32)) | st.integers(-3, 110))
+    seconds = draw(_SECONDS | st.integers(0, 86399))
+    return datetime(2024, 4, 5, tzinfo=UTC) - timedelta(days=back) + timedelta(seconds=seconds)
+
+
+@st.composite
+def events(draw: st.DrawFn) -> Row:
+    """Any event: few customers and few names, so that ties and repeats are common."""
+    time = draw(times())
+    return event(
+        draw(st.sampled_from(sorted(ALL_TYPES)) | st.sampled_from(("purchase", "view"))),
+        at=time,
+        user_id=draw(st.sampled_from(("u", "v", "客户"))),
+        item_id=draw(maybe(st.sampled_from(("i1", "i2", "i3", "i4")))),
+        category=draw(maybe(st.sampled_from(("b", "a", "茶", "Z")))),
+        brand=draw(maybe(st.sampled_from(("x", "y", "X")))),
+        session_id=draw(maybe(st.sampled_from(("s1", "s2", "s3")))),
+        order_id=draw(maybe(st.sampled_from(("o1", "o2", "o3")))),
+        amount=draw(_cents(0, 400)),
+        discount=draw(_cents(0, 40)),
+        duration_seconds=draw(maybe(st.integers(0, 8000).map(lambda n: n / 8))),
+        channel=draw(maybe(st.sampled_from(("web", "app")))),
+    ) | draw(st.sampled_from(({}, {"amount": None}, {"discount": None})))
+
+
+@st.composite
+def versions(draw: st.DrawFn) -> Row:
+    """Any version of a user's attributes."""
+    return {
+        "user_id": draw(st.sampled_from(("u", "v", "only attributes"))),
+        "valid_from": draw(times()),
+        "gender": draw(maybe(st.sampled_from(("male", "female")))),
+        "age": draw(maybe(st.sampled_from((0, 17, 18, 25, 26, 35, 36, 45, 46, 55, 56, 65, 66, 99)))),
+        "age_band": draw(maybe(st.just("20s"))),
+        "birth_date": draw(maybe(st.dates(date(1930, 1, 1), date(2024, 6, 1)) | st.just(date(2000, 4, 5)))),
+        "occupation": draw(maybe(st.just("teacher"))),
+        "income": draw(maybe(_cents(0, 10**6))),
+        "province": draw(maybe(st.just("广东"))),
+        "city": draw(maybe(st.just("深圳"))),
+        "registered_at": draw(maybe(times())),
+    }
+
+
+@st.composite
+def written_reviews(draw: st.DrawFn) -> Row:
+    """Any review."""
+    return {
+        "user_id": draw(maybe(st.sampled_from(("u", "v", "stranger")))),
+        "rating": draw(maybe(st.integers(2, 10).map(lambda n: n / 2))),
+        "review_time": draw(maybe(times())),
+    }
+
+
+def histories(max_size: int = 25) -> st.SearchStrategy[list[Row]]:
+    """Any events of a few customers, in any order."""
+    return st.lists(events(), max_size=max_size)
+
+
+def user_versions() -> st.SearchStrategy[list[Row]]:
+    """Versions of users, one for each user and time (the table's key)."""
+    return st.lists(versions(), max_size=6, unique_by=lambda row: (row["user_id"], row["valid_from"]))

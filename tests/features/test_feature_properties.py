@@ -1,0 +1,125 @@
+"""Random histories: the kernels against the plain-Python reference, and what must never change a feature."""
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+import pytest
+import reference
+from histories import (
+    AS_OF,
+    BERLIN,
+    EVENT_SCHEMA,
+    WINDOWS,
+    Row,
+    event_frame,
+    histories,
+    params,
+    review_frame,
+    user_frame,
+    user_versions,
+    written_reviews,
+)
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from profiling_spark.features import many_dates, user_features
+
+PERCENTILES = {"i1": 0.0, "i2": 0.375, "i3": 1.0}
+POPULAR = {3: ["i1"], 7: ["i2", "never seen"], 30: []}
+PRICES = pl.DataFrame({"item_id": list(PERCENTILES), "price_percentile": list(PERCENTILES.values())})
+SCORES = {"r_score", "f_score", "m_score", "rfm_score", "rfm_group"}
+
+few = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+supplied_types = st.sets(st.sampled_from(("login", "view", "cart", "purchase", "refund", "review", "search")))
+
+
+def assert_same_values(found: pl.DataFrame, expected: dict[str, dict[str, Any]]) -> None:
+    assert set(found["user_id"]) == set(expected)
+    assert found.height == len(expected)
+    for row in found.to_dicts():
+        user = row.pop("user_id")
+        wanted = expected[user]
+        row.pop("as_of")
+        assert set(row) - SCORES == set(wanted)
+        for name, value in wanted.items():
+            close = pytest.approx(value, rel=1e-12, abs=1e-12) if isinstance(value, float) else value
+            assert row[name] == close, (user, name)
+            assert not isinstance(value, Decimal) or isinstance(row[name], Decimal), name
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(rows=histories(40), users=user_versions(), reviews=st.lists(written_reviews(), max_size=8))
+def test_every_feature_equals_the_reference(rows: list[Row], users: list[Row], reviews: list[Row]) -> None:
+    found = user_features(
+        event_frame(rows),
+        params=params(),
+        users=user_frame(users),
+        reviews=review_frame(reviews),
+        item_prices=PRICES,
+        popular_items=POPULAR,
+    )
+    expected = reference.features(
+        rows,
+        as_of=AS_OF,
+        windows=WINDOWS,
+        timezone=BERLIN,
+        supplied=params().supplied,
+        users=users,
+        reviews=reviews,
+        percentiles=PERCENTILES,
+        popular=POPULAR,
+    )
+    assert_same_values(found, expected)
+
+
+@few
+@given(rows=histories(), supplied=supplied_types)
+def test_what_no_source_supplies_is_null(rows: list[Row], supplied: set[str]) -> None:
+    rows = [row for row in rows if row["event_type"] in supplied]
+    found = user_features(event_frame(rows), params=params(supplied=frozenset(supplied)))
+    expected = reference.features(
+        rows, as_of=AS_OF, windows=WINDOWS, timezone=BERLIN, supplied=frozenset(supplied), percentiles=None
+    )
+    assert_same_values(found, expected)
+
+
+@few
+@given(past=histories(), late=histories())
+def test_events_on_or_after_as_of_change_nothing(past: list[Row], late: list[Row]) -> None:
+    past = [row for row in past if row["event_date"] < AS_OF]
+    late = [row for row in late if row["event_date"] >= AS_OF]
+    with_late, without = (user_features(event_frame(rows), params=params()) for rows in ([*late, *past], past))
+    assert_frame_equal(with_late, without, check_exact=True)
+
+
+@few
+@given(rows=histories(), shifts=st.lists(st.integers(0, 40), min_size=1, max_size=3, unique=True))
+def test_many_dates_are_separate_builds(rows: list[Row], shifts: list[int]) -> None:
+    dates = [replace(params(), as_of=AS_OF - timedelta(days=shift)) for shift in shifts]
+    prices, popular = {p.as_of: PRICES for p in dates}, {p.as_of: POPULAR for p in dates}
+    together = many_dates(event_frame(rows), dates, item_prices=prices, popular_items=popular)
+    apart = [user_features(event_frame(rows), params=p, item_prices=PRICES, popular_items=POPULAR) for p in dates]
+    assert_frame_equal(together, pl.concat(apart), check_exact=True)
+
+
+@few
+@given(rows=histories(), users=user_versions())
+def test_buckets_and_order_of_rows_do_not_matter(rows: list[Row], users: list[Row]) -> None:
+    def build(only: tuple[str, ...] | None, step: int) -> pl.DataFrame:
+        mine, versions = ([r for r in t if only is None or r["user_id"] in only][::step] for t in (rows, users))
+        return user_features(event_frame(mine), params=params(), users=user_frame(versions), item_prices=PRICES)
+
+    buckets = [build(("u",), -1), build(("v", "客户", "only attributes"), -1)]
+    assert_frame_equal(pl.concat(buckets).sort("user_id"), build(None, 1), check_exact=True)
+
+
+@few
+@given(rows=histories())
+def test_lazy_frames_and_extra_columns_give_the_same(rows: list[Row]) -> None:
+    frame = event_frame(rows)
+    shuffled = frame.select(reversed(list(EVENT_SCHEMA))).with_columns(pl.lit(1).alias("user_bucket"))
+    assert_frame_equal(user_features(shuffled.lazy(), params=params()), user_features(frame, params=params()))

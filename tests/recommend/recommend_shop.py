@@ -1,0 +1,59 @@
+"""Small shops for these tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+import polars as pl
+
+from profiling_spark.recommend.interactions import HistoryParams
+
+AS_OF = date(2026, 7, 1)
+WEIGHTS = {"view": 1.0, "cart": 4.0, "purchase": 8.0, "refund": -8.0}
+PARAMS = HistoryParams(AS_OF, AS_OF - timedelta(days=365), WEIGHTS, half_life_days=10.0, items=300)
+
+EVENT = tuple[str, str | None, str, int]  # user, item, event type, age in days
+
+
+def events(rows: Iterable[EVENT], categories: dict[str, str] | None = None) -> pl.DataFrame:
+    """One event a row, at noon UTC of its day."""
+    schema = {"user_id": pl.String, "item_id": pl.String, "event_type": pl.String, "age": pl.Int32}
+    frame = pl.DataFrame(list(rows), schema=schema, orient="row")
+    day = pl.lit(AS_OF) - pl.duration(days=pl.col("age"))
+    category = pl.col("item_id").replace_strict(categories or {}, default=None, return_dtype=pl.String)
+    return frame.with_columns(event_date=day.cast(pl.Date), category=category).with_columns(
+        event_time=(pl.col("event_date").cast(pl.Datetime("us")) + pl.duration(hours=12)).dt.replace_time_zone("UTC")
+    )
+
+
+def noon(age: int) -> datetime:
+    """The time of the events of that age."""
+    return datetime.combine(AS_OF - timedelta(days=age), datetime.min.time(), UTC) + timedelta(hours=12)
+
+
+def tasteful(customers: int, groups: int, items: int, *, seed: int) -> list[EVENT]:
+    """Customers who take items of one group only; every group is equally popular, so popularity cannot tell them."""
+    rng = np.random.default_rng(seed)
+    rows: list[EVENT] = []
+    for customer in range(customers):
+        group = customer % groups
+        for age in (90, 60, 30, 3):
+            for item in rng.choice(items, size=3, replace=False):
+                kind = "purchase" if rng.random() < 0.3 else "view"
+                rows.append((f"u{customer:03d}", f"g{group}i{item:02d}", kind, age + int(rng.integers(0, 3))))
+    return rows
+
+
+def group_of(item_id: str) -> str:
+    """The planted group of an item."""
+    return item_id[:2]
+
+
+def as_histories(rows: Sequence[Sequence[tuple[int, float]]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Long arrays (user, item, weight) of histories given customer by customer."""
+    users = np.array([u for u, row in enumerate(rows) for _ in row], dtype=np.int64)
+    items = np.array([i for row in rows for i, _ in row], dtype=np.int64)
+    weights = np.array([w for row in rows for _, w in row], dtype=np.float64)
+    return users, items, weights

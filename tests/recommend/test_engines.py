@@ -1,0 +1,49 @@
+"""The engines' arithmetic against independent, plain computations."""
+
+import numpy as np
+import pytest
+from recommend_shop import as_histories
+from scipy import sparse
+
+from profiling_spark.recommend.als import FactorSide
+from profiling_spark.recommend.item_cf import NeighbourSide
+from profiling_spark.recommend.item_side import padded_blocks
+from profiling_spark.recommend.popular import Popularity
+
+
+def only_block(histories):
+    ((_, block),) = padded_blocks(*as_histories(histories), rows=10)
+    return block
+
+
+def test_als_folds_a_history_in_by_the_normal_equation():
+    rng = np.random.default_rng(1)
+    y = rng.normal(size=(6, 3)).astype(np.float32)
+    scored = FactorSide(y, alpha=2.0, regularisation=0.3).score(only_block([[(1, 0.5), (4, 3.0)]]))
+    wide = y.astype(np.float64)
+    confidence = np.array([0, 1 + 2 * 0.5, 0, 0, 1 + 2 * 3.0, 0])
+    extra = np.maximum(confidence - 1, 0)
+    normal = wide.T @ wide + wide.T @ (extra[:, None] * wide) + 0.3 * 2 * np.eye(3)
+    user = np.linalg.solve(normal, wide.T @ confidence)
+    assert scored.block()[0] == pytest.approx(wide @ user, abs=1e-5)
+    assert scored.exact(np.arange(6)[None, :])[0] == pytest.approx(wide @ user, abs=1e-12)
+
+
+def test_als_does_not_offer_items_it_has_not_seen():
+    y = np.array([[1, 0], [0, 0], [0.5, 1]], dtype=np.float32)
+    scores = FactorSide(y, alpha=1.0, regularisation=0.1).score(only_block([[(0, 1.0)]])).block()
+    assert np.isneginf(scores[0]).tolist() == [False, True, False]
+
+
+def test_item_cf_sums_similarities_by_weight():
+    similar = np.array([[0, 0.5, 0.2], [0.5, 0, 0], [0.2, 0, 0]], dtype=np.float32)
+    scored = NeighbourSide(sparse.csr_array(similar)).score(only_block([[(0, 2.0), (1, 1.0)]]))
+    assert scored.block()[0] == pytest.approx([0.5, 1.0, 0.4])
+    assert scored.contributions(np.array([[2, 0]]))[0, :, :2] == pytest.approx(np.array([[0.4, 0.0], [0.0, 0.5]]))
+
+
+def test_popularity_fills_with_the_favourite_category_first():
+    popularity = Popularity(np.array([5.0, 9.0, 0.0, 1.0]), np.array([0, 1, 1, 1]))
+    masked = np.zeros((2, 4), dtype=bool)
+    masked[1, 1] = True
+    assert popularity.fill(masked, np.array([-1, 1]), 3).tolist() == [[1, 0, 3], [3, 0, -1]]

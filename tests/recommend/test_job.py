@@ -1,0 +1,167 @@
+"""The job on small shops: what it learns, what it writes, and that a second run changes nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+from pyspark.ml.recommendation import ALS
+from pyspark.sql import functions as F
+from recommend_shop import AS_OF, events, group_of, tasteful
+
+from profiling_spark.buckets import bucket_of
+from profiling_spark.config import Settings
+from profiling_spark.contracts.features import user_features_table
+from profiling_spark.contracts.gold import ITEM_NEIGHBOURS, USER_RECOMMENDATIONS
+from profiling_spark.contracts.operations import LIVE_MODELS, MODEL_RUNS
+from profiling_spark.contracts.silver import EVENTS, ITEMS, USERS
+from profiling_spark.recommend.als import FactorSide
+from profiling_spark.recommend.item_cf import cosine_neighbours
+from profiling_spark.recommend.item_side import padded_blocks
+from profiling_spark.recommend.job import recommend_items
+from profiling_spark.recommend.split import time_cutoff
+from profiling_spark.storage import Tables
+
+RECOMMEND = {"rank": 8, "iterations": 3, "top_n": 5, "neighbours": 6, "min_pairs": 50}
+TABLES = (USER_RECOMMENDATIONS, ITEM_NEIGHBOURS, MODEL_RUNS, LIVE_MODELS)
+
+
+@pytest.fixture
+def settings(tables) -> Settings:
+    return Settings.model_validate({"storage": {"root": tables.root}, "buckets": 2, "recommend": RECOMMEND})
+
+
+def write_shop(tables, settings, rows, *, extra_users=(), opted_out=(), titles=None, as_of=AS_OF):
+    """Events, users, items and the features' user ids of one as_of."""
+    spark = tables.spark
+    frame = events(rows).with_row_index("n").with_columns(event_id=pl.col("n").cast(pl.String))
+    bought = spark.createDataFrame(frame.drop("n", "age").to_arrow())
+    tables.replace_all(EVENTS, contract_rows(EVENTS, bought, user_bucket=bucket_of("user_id", settings.buckets)))
+    ids = sorted({user for user, *_ in rows} | set(extra_users))
+    users = spark.createDataFrame([(u, u in opted_out) for u in ids], "user_id string, personalisation_opt_out boolean")
+    long_ago = F.lit(datetime(1970, 1, 1, tzinfo=UTC))
+    tables.replace_all(USERS, contract_rows(USERS, users, valid_from=long_ago))
+    items = spark.createDataFrame(sorted((titles or {"none": "none"}).items()), "item_id string, title string")
+    tables.replace_all(ITEMS, contract_rows(ITEMS, items, valid_from=long_ago))
+    features = user_features_table(settings.windows_days)
+    tables.replace_slice(features, contract_rows(features, users, as_of=F.lit(as_of)), as_of=as_of)
+
+
+def contract_rows(table, frame, **columns):
+    """All columns of the contract; what the frame lacks is null."""
+    frame = frame.withColumns(columns)
+    absent = {c.name: F.lit(None).cast(c.data_type) for c in table.columns if c.name not in frame.columns}
+    return frame.withColumns(absent).select(*(F.col(c.name).cast(c.data_type).alias(c.name) for c in table.columns))
+
+
+def newest(tables):
+    """A reader without pinned versions."""
+    return Tables(tables.spark, tables.root, run_id="reader")
+
+
+def values(tables):
+    return {t.name: sorted(map(tuple, newest(tables).read(t).collect()), key=str) for t in TABLES}
+
+
+def lists(tables, as_of=AS_OF):
+    found = {}
+    for r in newest(tables).read(USER_RECOMMENDATIONS, as_of=as_of).orderBy("user_id", "rank").collect():
+        found.setdefault(r["user_id"], []).append(r)
+    return found
+
+
+def test_planted_tastes_are_found_and_a_second_run_changes_nothing(tables, settings, make_context):
+    rows = tasteful(120, 6, 20, seed=1)
+    newcomer = [("zoe", f"g1i{n:02d}", "view", n + 1) for n in range(3)]
+    titles = {f"g1i{n:02d}": f"Title {n}" for n in range(20)}
+    write_shop(tables, settings, rows, extra_users=("nobody", "private"), opted_out=("private",), titles=titles)
+    done = recommend_items(make_context(settings=settings, as_of=AS_OF))
+    assert done.facts["recall_at_20_als"] > 1.5 * done.facts["recall_at_20_popular"]
+    assert done.facts["engine"] in ("als", "item_cf")
+    found, first = lists(tables), values(tables)
+    assert {len(mine) for mine in found.values()} == {5}
+    offers = [(f"g{int(u[1:]) % 6}", group_of(r["item_id"])) for u, mine in found.items() if u[0] == "u" for r in mine]
+    assert np.mean([mine == offered for mine, offered in offers]) > 0.9
+    assert {r["engine"] for r in found["nobody"]} == {"popular"}
+    assert [r["item_id"] for r in found["private"]] == [r["item_id"] for r in found["nobody"]]
+    assert done.facts["users_served"] == 122
+
+    again = recommend_items(make_context(settings=settings, as_of=AS_OF))
+    assert not again.facts["fitted"]
+    assert values(tables) == first
+
+    # a customer who came since, with three views: served by the stored model
+    next_day = AS_OF + timedelta(days=1)
+    write_shop(tables, settings, rows + newcomer, titles=titles, as_of=next_day)
+    served = recommend_items(make_context(settings=settings, as_of=next_day))
+    assert not served.facts["fitted"]
+    zoe = lists(tables, next_day)["zoe"]
+    assert [group_of(r["item_id"]) for r in zoe] == ["g1"] * 5
+    assert {r["reason"] for r in zoe} <= {f"because you viewed Title {n}" for n in range(3)}
+    assert lists(tables) == found
+
+
+def test_few_customers_get_popular_items(tables, settings, make_context):
+    write_shop(tables, settings, [("u", "a", "view", 9), ("v", "a", "view", 9), ("v", "b", "view", 9)])
+    done = recommend_items(make_context(settings=settings, as_of=AS_OF))
+    assert not done.skipped
+    assert {u: [r["item_id"] for r in mine] for u, mine in lists(tables).items()} == {"u": ["b"]}
+    assert newest(tables).read(LIVE_MODELS).count() == 0
+
+
+def test_without_any_item_the_task_is_skipped(tables, settings, make_context):
+    write_shop(tables, settings, [("u", None, "login", 3)])
+    done = recommend_items(make_context(settings=settings, as_of=AS_OF))
+    assert "no customer took an item" in done.skipped
+    assert newest(tables).read(USER_RECOMMENDATIONS).count() == 0
+
+
+def test_folding_in_gives_mllibs_own_user_factors(spark):
+    rng = np.random.default_rng(5)
+    rows = [(u, int(i), float(rng.integers(1, 6))) for u in range(30) for i in rng.choice(15, 6, replace=False)]
+    rows = sorted(rows)
+    ratings = spark.createDataFrame(rows, "user int, item int, rating float").coalesce(1)
+    fitted = ALS(
+        userCol="user", itemCol="item", ratingCol="rating", implicitPrefs=True, rank=4, maxIter=3, regParam=0.2,
+        alpha=1.5, seed=1, numUserBlocks=1, numItemBlocks=1,
+    ).fit(ratings)  # fmt: skip
+    factors = np.zeros((15, 4), dtype=np.float32)
+    for r in fitted.itemFactors.collect():
+        factors[r["id"]] = r["features"]
+    side = FactorSide(factors, alpha=1.5, regularisation=0.2)
+    users, items, weights = (np.array(column) for column in zip(*rows, strict=True))
+    theirs = {r["id"]: r["features"] for r in fitted.userFactors.collect()}
+    for who, block in padded_blocks(users, items, weights.astype(np.float64), rows=7):
+        expected = np.array([theirs[int(u)] for u in who]) @ factors.T
+        assert side.score(block).block() == pytest.approx(expected, abs=2e-4)
+
+
+def test_item_neighbours_are_cosines(spark):
+    unit = 2**20
+    taken = {"u": {"a": 3.0, "b": 1.0}, "v": {"a": 1.0, "c": 2.0}, "w": {"b": 7.0, "c": 1.0, "a": 1.0}}
+    rows = [(u, i, int(w * unit), True) for u, row in taken.items() for i, w in row.items()]
+    pairs = spark.createDataFrame(rows, "user_id string, item_id string, units bigint, is_history boolean").coalesce(1)
+    found = cosine_neighbours(pairs, ("a", "b", "c"), units="units", is_used="is_history", neighbours=1)
+    matrix = np.array([[row.get(i, 0.0) for i in "abc"] for row in taken.values()])
+    strength = np.round(np.log1p(matrix) * 256)
+    norms = np.sqrt((strength**2).sum(axis=0))
+    cosine = strength.T @ strength / norms / norms[:, None] - np.eye(3)
+    assert found.column("item").to_pylist() == [0, 1, 2]
+    assert found.column("other").to_pylist() == cosine.argmax(axis=1).tolist()
+    assert found.column("similarity").to_pylist() == pytest.approx(cosine.max(axis=1).tolist())
+
+
+def test_the_cutoff_is_a_whole_minute_that_leaves_the_share(spark):
+    start = datetime(2026, 6, 1, 10, 0, 30, tzinfo=UTC)
+    times = [start + timedelta(minutes=m) for m in range(10)]
+    frame = spark.createDataFrame(
+        pa.table({"event_time": times, "event_date": [t.date() for t in times], "item_id": ["a"] * 10,
+                  "event_type": ["view"] * 10})
+    )  # fmt: skip
+    options = {"since": date(2026, 1, 1), "before": AS_OF, "event_types": ("view",)}
+    assert time_cutoff(frame, share=0.2, **options) == datetime(2026, 6, 1, 10, 8, tzinfo=UTC)
+    assert time_cutoff(frame, share=0.01, **options) == datetime(2026, 6, 1, 10, 9, tzinfo=UTC)
+    assert time_cutoff(frame.limit(0), share=0.2, **options) is None

@@ -1,0 +1,104 @@
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from recommend_shop import as_histories
+from scipy import sparse
+
+from profiling_spark.recommend.als import FactorSide
+from profiling_spark.recommend.item_cf import NeighbourSide
+from profiling_spark.recommend.item_side import block_rows, padded_blocks
+from profiling_spark.recommend.top_n import NONE, select_top, top_n
+
+quick = settings(deadline=None, max_examples=50)
+
+
+def engine(kind, items, rng):
+    """A random item side; some items are alike, so that scores tie."""
+    if kind == "als":
+        factors = rng.integers(-2, 3, (items, 3)).astype(np.float32)
+        return FactorSide(factors, alpha=1.0, regularisation=0.1)
+    similar = rng.integers(0, 3, (items, items)) / 4 * (rng.random((items, items)) < 0.5)
+    return NeighbourSide(sparse.csr_array(similar.astype(np.float32)))
+
+
+@st.composite
+def shops(draw):
+    rng = np.random.default_rng(draw(st.integers(0, 10_000)))
+    items, customers = draw(st.integers(2, 40)), draw(st.integers(1, 12))
+    taken = [rng.choice(items, size=rng.integers(1, items + 1), replace=False) for _ in range(customers)]
+    histories = [[(int(i), float(rng.integers(1, 4))) for i in sorted(row)] for row in taken]
+    return engine(draw(st.sampled_from(["als", "item_cf"])), items, rng), histories
+
+
+def lists(side, histories, n, rows):
+    """Item numbers and scores of every customer, computed in blocks of `rows`."""
+    found = {}
+    for users, block in padded_blocks(*as_histories(histories), rows=rows):
+        seen = np.zeros((len(users), side.items), dtype=bool)
+        for row, past in enumerate(users):
+            seen[row, [i for i, _ in histories[past]]] = True
+        items, scores, parts = top_n(side, block, seen, n)
+        for row, user in enumerate(users):
+            found[int(user)] = (items[row].tolist(), scores[row].tolist(), parts[row])
+    return found
+
+
+@quick
+@given(shop=shops(), n=st.integers(1, 15))
+def test_lists_have_no_seen_item_no_repeat_and_are_in_order(shop, n):
+    side, histories = shop
+    for user, (items, scores, _) in lists(side, histories, n, rows=1000).items():
+        offered = [i for i in items if i != NONE]
+        assert not {i for i, _ in histories[user]} & set(offered)
+        assert len(set(offered)) == len(offered)
+        assert items[len(offered) :] == [NONE] * (n - len(offered))
+        ranked = list(zip([-s for s in scores[: len(offered)]], offered, strict=True))
+        assert ranked == sorted(ranked)
+
+
+@quick
+@given(shop=shops(), n=st.integers(1, 15))
+def test_als_fills_the_list_while_the_catalogue_allows(shop, n):
+    side, histories = shop
+    if side.engine != "als":
+        return
+    for user, (items, _, _) in lists(side, histories, n, rows=1000).items():
+        open_items = int(side.known.sum()) - int(side.known[[i for i, _ in histories[user]]].sum())
+        assert sum(i != NONE for i in items) == min(n, open_items)
+
+
+@quick
+@given(shop=shops(), n=st.integers(1, 15), rows=st.integers(1, 5))
+def test_lists_do_not_depend_on_the_blocks(shop, n, rows):
+    side, histories = shop
+    whole, cut = lists(side, histories, n, rows=1000), lists(side, histories, n, rows=rows)
+    assert {u: (i, [str(x) for x in s]) for u, (i, s, _) in whole.items()} == {
+        u: (i, [str(x) for x in s]) for u, (i, s, _) in cut.items()
+    }
+
+
+@quick
+@given(shop=shops(), n=st.integers(1, 15))
+def test_contributions_add_up_to_the_score(shop, n):
+    side, histories = shop
+    for items, scores, parts in lists(side, histories, n, rows=1000).values():
+        for item, score, part in zip(items, scores, parts, strict=True):
+            assert item == NONE or abs(part.sum() - score) < 1e-5
+
+
+def test_equal_scores_go_by_item_number_however_many_there_are():
+    scores = np.ones((1, 1000), dtype=np.float32)
+    scores[0, 3] = -np.inf
+    items, _ = select_top(scores, 5, lambda chosen: np.ones(chosen.shape))
+    assert items.tolist() == [[0, 1, 2, 4, 5]]
+
+
+def test_candidates_that_float32_cannot_tell_apart_are_ordered_by_the_exact_score():
+    exact = 1 + np.arange(100)[None, :] * 1e-9
+    items, _ = select_top(exact.astype(np.float32), 3, lambda chosen: np.take_along_axis(exact, chosen, axis=1))
+    assert items.tolist() == [[99, 98, 97]]
+
+
+def test_a_block_of_scores_takes_at_most_256_mib():
+    assert block_rows(1_000_000) * 1_000_000 * 4 <= 256 * 2**20
+    assert block_rows(10**9) == 1

@@ -1,0 +1,207 @@
+"""score_users on planted customers."""
+
+from collections.abc import Callable
+from datetime import date, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pyspark.sql import functions as F
+from sklearn.metrics import roc_auc_score
+
+from profiling_spark import models
+from profiling_spark.config import Settings
+from profiling_spark.contracts.features import user_features_table
+from profiling_spark.contracts.gold import USER_SCORES
+from profiling_spark.contracts.operations import LIVE_MODELS, MODEL_RUNS
+from profiling_spark.contracts.silver import EVENTS
+from profiling_spark.contracts.table import cast_to
+from profiling_spark.errors import ModelError
+from profiling_spark.runner import Context
+from profiling_spark.scores.job import score_users
+from profiling_spark.storage import Tables
+
+AS_OF = date(2026, 7, 1)
+SINCE = AS_OF - timedelta(days=30)
+WINDOWS = (30, 90)
+USERS = 600
+
+
+def settings(**churn: Any) -> Settings:
+    return Settings(windows_days=WINDOWS, scores={"churn": {"trees": 10, "max_depth": 5, **churn}})
+
+
+def plant(tables: Tables, *, users: int = USERS) -> dict[str, int]:
+    """Features at both dates, and one event in the label window of everyone who stays. Returns user to label.
+
+    Views keep customers, refunds drive them away, silence says a little. `gone` was not active before SINCE.
+    """
+    rng = np.random.default_rng(11)
+    quiet, views, refunds = rng.integers(1, 31, users), rng.poisson(8, users), rng.poisson(0.7, users)
+    odds = 0.06 * (quiet - 15) - 0.35 * (views - 7) + 1.2 * refunds - 0.8
+    left = (rng.random(users) < 1 / (1 + np.exp(-odds))).astype(int)
+    names = [f"u{i:04d}" for i in range(users)]
+    rows = [(n, int(q), 100, int(v), int(r)) for n, q, v, r in zip(names, quiet, views, refunds, strict=True)]
+    for as_of in (SINCE, AS_OF):
+        write_features(tables, [*rows, ("gone", 31, 100, 1, 0)], as_of)
+    stayed = [
+        (n, SINCE + timedelta(days=i % 30)) for i, (n, out) in enumerate(zip(names, left, strict=True)) if not out
+    ]
+    write_events(tables, [*stayed, *((n, AS_OF) for n in names)])  # everyone comes back on as_of: too late to count
+    return dict(zip(names, left.tolist(), strict=True))
+
+
+def write_features(tables: Tables, rows: list[Any], as_of: date) -> None:
+    schema = "user_id string, days_since_last_event int, tenure_days int, views_90d int, refunds_90d int"
+    frame, table = tables.spark.createDataFrame(rows, schema), user_features_table(WINDOWS)
+    absent = {c.name: F.lit(None).cast(c.data_type) for c in table.columns if c.name not in frame.columns}
+    whole = frame.withColumns({**absent, "as_of": F.lit(as_of)})
+    tables.replace_slice(table, cast_to(table, whole), as_of=as_of)
+
+
+def write_events(tables: Tables, rows: list[Any]) -> None:
+    frame = tables.spark.createDataFrame(rows, "user_id string, event_date date").withColumns(
+        {"event_id": F.concat_ws("-", "user_id", "event_date"), "user_bucket": F.lit(0)}
+    )
+    absent = {c.name: F.lit(None).cast(c.data_type) for c in EVENTS.columns if c.name not in frame.columns}
+    tables.append(EVENTS, cast_to(EVENTS, frame.withColumns(absent)))
+
+
+def content(tables: Tables, table: Any) -> list[Any]:
+    return sorted(tables.read(table).collect(), key=str)
+
+
+def figure_rows(tables: Tables) -> dict[tuple[str, str], float]:
+    return {(r["model"], r["metric"]): r["value"] for r in tables.read(MODEL_RUNS, as_of=AS_OF).collect()}
+
+
+@pytest.fixture
+def planted(tables: Tables, make_context: Callable[..., Context]) -> tuple[Context, dict[str, int]]:
+    return make_context(settings=settings(), as_of=AS_OF), plant(tables)
+
+
+def test_it_scores_the_active_with_reasons_and_a_second_run_applies_the_stored_model(
+    planted: tuple[Context, dict[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ctx, labels = planted
+
+    outcome = score_users(ctx)
+
+    rows = ctx.tables.read(USER_SCORES).collect()
+    assert {r["user_id"] for r in rows} == set(labels)  # not `gone`, who has lapsed
+    assert outcome.rows_out == USERS
+    assert all(r["reason_1"] and "(typical: " in r["reason_1"] for r in rows)
+    ordered = sorted(rows, key=lambda r: r["raw_score"])
+    assert all(a["probability"] <= b["probability"] for a, b in pairwise(ordered))
+    probabilities = np.array([r["probability"] for r in rows])
+    for r in rows[:50]:
+        assert r["percentile"] == pytest.approx((probabilities < r["probability"]).mean())
+        level = "high" if r["probability"] >= 0.6 else "medium" if r["probability"] >= 0.3 else "low"
+        assert r["level"] == level
+
+    found = figure_rows(ctx.tables)
+    assert found["random_forest", "auc"] > found["recency", "auc"] + 0.02
+    assert found["majority", "auc"] == 0.5
+    assert found["random_forest", "rows"] == found["recency", "rows"] > 60
+    live = ctx.tables.read(LIVE_MODELS).first()
+    assert live["model_version"] == outcome.facts["model_version"] == rows[0]["model_version"]
+    promoted = ctx.tables.read(MODEL_RUNS).where("promoted").select("model", "model_version", "train_as_of").distinct()
+    assert [tuple(r) for r in promoted.collect()] == [("random_forest", live["model_version"], SINCE)]
+
+    before = {t.name: content(ctx.tables, t) for t in (USER_SCORES, MODEL_RUNS, LIVE_MODELS)}
+    monkeypatch.setattr("profiling_spark.scores.fit.fit_forest", lambda *a, **k: pytest.fail("it fitted again"))
+    assert score_users(ctx).facts["fitted"] is False
+    assert before == {t.name: content(ctx.tables, t) for t in (USER_SCORES, MODEL_RUNS, LIVE_MODELS)}
+
+
+def test_the_auc_is_that_of_the_held_out_customers(planted: tuple[Context, dict[str, int]]) -> None:
+    ctx, labels = planted
+    score_users(ctx)
+
+    # features are planted alike at both dates, so scores as of AS_OF are those that were judged
+    held = F.pmod(F.xxhash64(F.lit(42), F.col("user_id")), F.lit(100)) < 20
+    rows = ctx.tables.read(USER_SCORES).where(held).collect()
+    label, score = [labels[r["user_id"]] for r in rows], [r["raw_score"] for r in rows]
+
+    found = figure_rows(ctx.tables)
+    assert found["random_forest", "auc"] == pytest.approx(roc_auc_score(label, score))
+    assert found["random_forest", "rate"] == pytest.approx(np.mean(label))
+
+
+def test_events_from_as_of_on_change_nothing(planted: tuple[Context, dict[str, int]]) -> None:
+    ctx, labels = planted
+    first = score_users(ctx).facts["model_version"]
+    before = content(ctx.tables, USER_SCORES)
+    write_events(ctx.tables, [(u, AS_OF + timedelta(days=3)) for u in labels])
+    ctx.tables.delete(LIVE_MODELS, "true")
+    ctx.tables.delete(MODEL_RUNS, "true")
+
+    assert score_users(ctx).facts["model_version"] == first  # same ingredients, same name
+    assert content(ctx.tables, USER_SCORES) == before
+
+
+def test_features_of_the_label_window_are_not_looked_at(planted: tuple[Context, dict[str, int]]) -> None:
+    """Features as of as_of that give the answer away leave the fit as it is."""
+    ctx, labels = planted
+    first = score_users(ctx).facts["model_version"]
+    ctx.tables.delete(LIVE_MODELS, "true")
+    ctx.tables.delete(MODEL_RUNS, "true")
+    write_features(ctx.tables, [(u, 30 if left else 1, 130, 0, 9 * left) for u, left in labels.items()], AS_OF)
+
+    assert score_users(ctx).facts["model_version"] == first
+
+
+def test_chinese_reasons(planted: tuple[Context, dict[str, int]], make_context: Callable[..., Context]) -> None:
+    ctx, _ = planted
+    chinese = make_context(settings=Settings(language="zh", **settings().model_dump(exclude={"language"})), as_of=AS_OF)
+
+    score_users(chinese)
+
+    assert all("（一般 " in r["reason_1"] for r in ctx.tables.read(USER_SCORES).collect())
+
+
+@pytest.mark.parametrize(
+    ("churn", "reason"),
+    [
+        ({"min_rows": 5000}, "600 customers were active before 2026-06-01, at least 5000 are needed"),
+        ({"min_class_rows": 550}, "at least 550 are needed"),
+        ({"horizon_days": 29}, "no features as of 2026-06-02"),
+        ({"active_days": 101}, "100 days of history before 2026-06-01, at least 101 are needed"),
+    ],
+)
+def test_thin_data_is_a_skip_that_empties_the_slice(
+    planted: tuple[Context, dict[str, int]], make_context: Callable[..., Context], churn: dict[str, Any], reason: str
+) -> None:
+    ctx, _ = planted
+    ctx.tables.replace_slice(USER_SCORES, stale_score(ctx), as_of=AS_OF, task="churn")
+
+    outcome = score_users(make_context(settings=settings(**churn), as_of=AS_OF))
+
+    assert reason in outcome.skipped
+    assert ctx.tables.read(USER_SCORES).isEmpty()
+
+
+def stale_score(ctx: Context) -> Any:
+    row = (AS_OF, "churn", "u0000", 0.5, 0.5, 0.5, "medium", "r", None, None, "old")
+    return ctx.spark.createDataFrame([row], USER_SCORES.schema)
+
+
+def test_a_damaged_model_is_a_model_error_and_refit_mends_it(
+    planted: tuple[Context, dict[str, int]], make_context: Callable[..., Context]
+) -> None:
+    ctx, _ = planted
+    score_users(ctx)
+    before = content(ctx.tables, USER_SCORES)
+    nodes = next((Path(ctx.tables.root) / ctx.tables.read(LIVE_MODELS).first()["path"]).glob("mllib/data/*.parquet"))
+    nodes.write_bytes(nodes.read_bytes()[:-100])
+
+    with pytest.raises(ModelError):
+        score_users(ctx)
+
+    again = make_context(settings=settings(), as_of=AS_OF)
+    again.command = type(again.command)(as_of=AS_OF, refit=True)
+    assert score_users(again).facts["fitted"] is True
+    assert content(ctx.tables, USER_SCORES) == before
+    assert models.live(ctx.tables, "churn") is not None

@@ -1,0 +1,203 @@
+"""segment_users on planted customers."""
+
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+from sklearn.metrics import adjusted_rand_score
+
+from profiling_spark.config import Settings
+from profiling_spark.contracts.features import user_features_table
+from profiling_spark.contracts.gold import SEGMENT_FEATURES, SEGMENTS, USER_SEGMENTS
+from profiling_spark.contracts.operations import LIVE_MODELS, MODEL_RUNS
+from profiling_spark.contracts.table import cast_to
+from profiling_spark.errors import ConfigError, ModelError
+from profiling_spark.runner import Context
+from profiling_spark.segments.job import segment_users
+from profiling_spark.storage import Tables
+
+AS_OF = date(2026, 7, 1)
+WINDOWS = (30, 90)
+USED = ("days_since_last_event", "tenure_days", "views_90d", "frequency", "monetary")
+# (days_since_last_event, tenure_days, views_90d, frequency, monetary): kinds that nobody could confuse
+KINDS = ((3, 300, 40, 20, 4000), (60, 280, 30, 5, 300), (4, 20, 60, 2, 100), (8, 250, 200, 0, 0))
+
+
+def settings(**segments: Any) -> Settings:
+    return Settings(windows_days=WINDOWS, segments={"sample_rows": 1000, **segments})
+
+
+def plant(tables: Tables, as_of: date = AS_OF, *, each: int = 40, shift: float = 1.0) -> list[int]:
+    """Customers u0000.. of the kinds in turn; returns each one's kind."""
+    rng = np.random.default_rng(5)
+    kinds = [i % len(KINDS) for i in range(each * len(KINDS))]
+    rows = [
+        (f"u{i:04d}", *(int(v * shift * f) for v, f in zip(KINDS[k], rng.uniform(0.9, 1.1, len(USED)), strict=True)))
+        for i, k in enumerate(kinds)
+    ]
+    schema = "user_id string, " + ", ".join(f"{n} int" for n in USED)
+    write_features(tables, tables.spark.createDataFrame(rows, schema), as_of)
+    return kinds
+
+
+def write_features(tables: Tables, frame: Any, as_of: date) -> None:
+    table = user_features_table(WINDOWS)
+    absent = {c.name: F.lit(None).cast(c.data_type) for c in table.columns if c.name not in frame.columns}
+    whole = frame.withColumns({**absent, "as_of": F.lit(as_of)})
+    tables.replace_slice(table, cast_to(table, whole), as_of=as_of)
+
+
+def content(tables: Tables, table: Any) -> list[Any]:
+    return sorted(tables.read(table).collect(), key=str)
+
+
+@pytest.fixture
+def planted(tables: Tables, make_context: Callable[..., Context]) -> tuple[Context, list[int]]:
+    return make_context(settings=settings(), as_of=AS_OF), plant(tables)
+
+
+def test_planted_kinds_are_recovered_and_a_second_run_changes_nothing(planted: tuple[Context, list[int]]) -> None:
+    ctx, kinds = planted
+
+    outcome = segment_users(ctx)
+
+    rows = ctx.tables.read(USER_SEGMENTS).orderBy("user_id").collect()
+    assert len(rows) == outcome.rows_out == len(kinds)
+    assert adjusted_rand_score(kinds, [r["segment_id"] for r in rows]) == pytest.approx(1.0)
+    assert outcome.facts["k"] == 4
+    assert outcome.facts["fitted"] is True
+    assert all("(typical: " in r["reason"] and "; " in r["reason"] for r in rows)
+    segments = ctx.tables.read(SEGMENTS).collect()
+    assert len({s["name_en"] for s in segments}) == len({s["name_zh"] for s in segments}) == 4
+    assert sum(s["users"] for s in segments) == len(kinds)
+    assert "price_preference" in outcome.facts["dropped_features"]
+
+    before = {t.name: content(ctx.tables, t) for t in (SEGMENTS, SEGMENT_FEATURES, USER_SEGMENTS, MODEL_RUNS)}
+    again = segment_users(ctx)
+
+    assert again.facts["fitted"] is False
+    assert before == {t.name: content(ctx.tables, t) for t in (SEGMENTS, SEGMENT_FEATURES, USER_SEGMENTS, MODEL_RUNS)}
+
+
+def test_means_are_the_segments_own(planted: tuple[Context, list[int]]) -> None:
+    ctx, _ = planted
+    segment_users(ctx)
+
+    features = ctx.tables.read(user_features_table(WINDOWS)).select("user_id", "monetary").collect()
+    by_user = {r["user_id"]: float(r["monetary"]) for r in features}
+    segment_of = {r["user_id"]: r["segment_id"] for r in ctx.tables.read(USER_SEGMENTS).collect()}
+    rows = ctx.tables.read(SEGMENT_FEATURES).where("feature = 'monetary'").collect()
+    everyone = np.array(list(by_user.values()))
+    for row in rows:
+        own = np.array([v for u, v in by_user.items() if segment_of[u] == row["segment_id"]])
+        assert row["mean"] == pytest.approx(own.mean())
+        assert row["population_mean"] == pytest.approx(everyone.mean())
+        assert row["difference_sd"] == pytest.approx((own.mean() - everyone.mean()) / everyone.std())
+
+
+def test_a_refit_keeps_the_ids(planted: tuple[Context, list[int]], make_context: Callable[..., Context]) -> None:
+    ctx, _ = planted
+    segment_users(ctx)
+    first = {r["user_id"]: r["segment_id"] for r in ctx.tables.read(USER_SEGMENTS, as_of=AS_OF).collect()}
+    later = AS_OF + timedelta(days=200)  # past max_age_days
+    plant(ctx.tables, later, shift=1.2)
+
+    outcome = segment_users(make_context(settings=settings(), as_of=later))
+
+    assert outcome.facts["fitted"] is True
+    second = {r["user_id"]: r["segment_id"] for r in ctx.tables.read(USER_SEGMENTS, as_of=later).collect()}
+    assert first == second
+    assert ctx.tables.read(LIVE_MODELS).first()["since"] == later
+
+
+def test_a_young_model_is_applied_later_and_a_backfill_fits_its_own(
+    planted: tuple[Context, list[int]], make_context: Callable[..., Context]
+) -> None:
+    ctx, _ = planted
+    version = segment_users(ctx).facts["model_version"]
+    later, earlier = AS_OF + timedelta(days=1), AS_OF - timedelta(days=30)
+    plant(ctx.tables, later)
+    plant(ctx.tables, earlier)
+
+    assert segment_users(make_context(settings=settings(), as_of=later)).facts["model_version"] == version
+    backfill = segment_users(make_context(settings=settings(), as_of=earlier)).facts
+
+    assert backfill["fitted"] is True
+    assert backfill["model_version"] != version
+    assert ctx.tables.read(LIVE_MODELS).first()["model_version"] == version
+
+
+def test_other_settings_fit_another_model(
+    planted: tuple[Context, list[int]], make_context: Callable[..., Context]
+) -> None:
+    ctx, _ = planted
+    segment_users(ctx)
+
+    outcome = segment_users(make_context(settings=settings(k=3), as_of=AS_OF))
+
+    assert outcome.facts["fitted"] is True
+    assert outcome.facts["k"] == 3
+
+
+def test_too_few_customers_is_a_skip_that_empties_the_slices(
+    planted: tuple[Context, list[int]], make_context: Callable[..., Context]
+) -> None:
+    ctx, _ = planted
+    segment_users(ctx)
+    rows = [("a", 1, 5, 3, 1, 9), ("b", 2, 4, 2, 1, 8), ("c", 3, 6, 1, 1, 7)]
+    frame = ctx.spark.createDataFrame(rows, "user_id string, " + ", ".join(f"{n} int" for n in USED))
+    write_features(ctx.tables, frame, AS_OF)
+
+    outcome = segment_users(make_context(settings=settings(k=5), as_of=AS_OF))
+
+    assert outcome.skipped == "3 customers are fewer than 5 segments"
+    assert ctx.tables.read(USER_SEGMENTS).isEmpty()
+    assert ctx.tables.read(MODEL_RUNS).isEmpty()
+
+
+def test_one_usable_feature_is_a_skip(tables: Tables, make_context: Callable[..., Context]) -> None:
+    frame = tables.spark.range(50).selectExpr(
+        "concat('u', id) AS user_id", "1 AS days_since_last_event", "1 AS tenure_days", "id AS views_90d"
+    )
+    write_features(tables, frame, AS_OF)
+
+    assert segment_users(make_context(settings=settings(), as_of=AS_OF)).skipped.startswith("1 usable features")
+
+
+def test_an_empty_table_is_a_skip(tables: Tables, make_context: Callable[..., Context]) -> None:
+    assert "no customer has an event" in segment_users(make_context(settings=settings(), as_of=AS_OF)).skipped
+
+
+def test_a_damaged_model_is_a_model_error(planted: tuple[Context, list[int]]) -> None:
+    ctx, _ = planted
+    segment_users(ctx)
+    path = ctx.tables.read(LIVE_MODELS).first()["path"]
+    declaration = next((Path(ctx.tables.root) / path / "declaration").glob("part-*"))
+    declaration.write_text(declaration.read_text().replace("segment", "Segment"))
+
+    with pytest.raises(ModelError, match="expected sha256"):
+        segment_users(ctx)
+
+
+def test_an_unknown_feature_in_the_settings_is_a_config_error(
+    planted: tuple[Context, list[int]], make_context: Any
+) -> None:
+    with pytest.raises(ConfigError, match="viewz_90d"):
+        segment_users(make_context(settings=settings(features=("views_90d", "viewz_90d")), as_of=AS_OF))
+
+
+def test_partitions_of_the_table_do_not_matter(spark: SparkSession, planted: tuple[Context, list[int]]) -> None:
+    ctx, _ = planted
+    first = segment_users(ctx).facts["model_version"]
+    table = user_features_table(WINDOWS)
+    shuffled = spark.createDataFrame(ctx.tables.read(table).collect(), table.schema).repartition(5)
+    ctx.tables.replace_slice(table, shuffled, as_of=AS_OF)
+    before = content(ctx.tables, USER_SEGMENTS)
+
+    assert segment_users(ctx).facts["model_version"] == first
+    assert content(ctx.tables, USER_SEGMENTS) == before

@@ -1,0 +1,119 @@
+"""Stored models: names, seals, what serves when."""
+
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from profiling_spark import models
+from profiling_spark.contracts.operations import LIVE_MODELS
+from profiling_spark.errors import ModelError
+from profiling_spark.models import Stored, Wanted, _files_by_spark, _files_on_disk
+from profiling_spark.runner import Context
+from profiling_spark.storage import Tables
+
+AS_OF = date(2026, 7, 1)
+PARAMS = {"depth": 8, "features": ["a", "b"]}
+
+
+def stored(tables: Tables, version: str = "churn-2026-07-01-00000000", **params: object) -> Stored:
+    declaration = {"params": params or PARAMS, "train_as_of": "2026-06-01", "note": "留言"}
+    return models.finish(tables, "churn", version, declaration)
+
+
+def wanted(max_age_days: int = 30, **params: object) -> Wanted:
+    return Wanted("score_users", "churn", params or PARAMS, max_age_days)
+
+
+def test_a_version_is_named_by_its_ingredients() -> None:
+    first = models.version_name("churn", AS_OF, {"a": 1, "b": (1, 2)})
+
+    assert first == models.version_name("churn", AS_OF, {"b": [1, 2], "a": 1})
+    assert first.startswith("churn-2026-07-01-")
+    assert first != models.version_name("churn", AS_OF, {"a": 2, "b": (1, 2)})
+
+
+def test_what_was_finished_is_found(tables: Tables) -> None:
+    saved = stored(tables)
+
+    assert models.find(tables, "churn", saved.version) == saved
+    assert models.find(tables, "churn", "churn-2026-07-01-ffffffff") is None
+
+
+def test_a_half_written_folder_is_not_found(tables: Tables) -> None:
+    saved = stored(tables)
+    for file in (Path(tables.root) / saved.path / "seal").iterdir():
+        file.unlink()
+    (Path(tables.root) / saved.path / "seal").rmdir()
+
+    assert models.find(tables, "churn", saved.version) is None
+
+
+@pytest.mark.parametrize("damage", ["changed", "deleted", "added"])
+def test_a_damaged_folder_is_a_model_error(tables: Tables, damage: str) -> None:
+    saved = stored(tables)
+    models.promote(tables, saved, since=AS_OF)
+    folder = Path(tables.root) / saved.path / "declaration"
+    part = next(folder.glob("part-*"))
+    if damage == "changed":
+        part.write_text(part.read_text().replace("8", "9"))
+    elif damage == "deleted":
+        part.unlink()
+    else:
+        (folder / "part-00001.txt").write_text("{}")
+
+    with pytest.raises(ModelError, match="expected sha256"):
+        models.load_live(tables, models.live(tables, "churn"))
+
+
+def test_spark_and_the_local_disk_see_the_same_files(tables: Tables) -> None:
+    saved = stored(tables)
+    folder = Path(tables.root) / saved.path
+    (folder / "mllib" / "data").mkdir(parents=True)
+    (folder / "mllib" / "data" / "part-0.parquet").write_bytes(b"nodes")
+    (folder / "mllib" / "data" / "_SUCCESS").touch()
+
+    assert sorted(_files_by_spark(tables.spark, str(folder))) == sorted(_files_on_disk(folder))
+
+
+def test_the_sum_does_not_depend_on_where_the_lake_lies(tables: Tables, tmp_path: Path) -> None:
+    saved = stored(tables)
+    (tmp_path / "moved here").mkdir()
+    Path(tables.root).rename(tmp_path / "moved here" / "lake")
+
+    moved = Tables(tables.spark, str(tmp_path / "moved here" / "lake"), run_id="test")
+
+    assert models.find(moved, "churn", saved.version) == saved
+
+
+def test_a_live_model_serves_until_it_is_too_old(tables: Tables, make_context: Callable[..., Context]) -> None:
+    models.promote(tables, stored(tables), since=AS_OF)
+
+    def serves(day: date, need: Wanted) -> bool:
+        return models.serving(make_context(as_of=day), need) is not None
+
+    assert serves(AS_OF, wanted())
+    assert serves(date(2026, 7, 30), wanted())
+    assert not serves(date(2026, 7, 31), wanted())  # 30 days old
+    assert not serves(date(2026, 6, 30), wanted())  # it would come from the future
+    assert not serves(AS_OF, wanted(depth=9))  # fitted with other settings
+
+
+def test_promoting_replaces_the_tasks_row_only(tables: Tables) -> None:
+    models.promote(tables, stored(tables), since=AS_OF)
+    other = models.finish(tables, "segments", "segments-x", {"train_as_of": "2026-07-01"})
+    models.promote(tables, other, since=AS_OF)
+    later = stored(tables, "churn-2026-08-01-11111111")
+    models.promote(tables, later, since=date(2026, 8, 1))
+
+    rows = {r["task"]: (r["model_version"], r["path"]) for r in tables.read(LIVE_MODELS).collect()}
+    assert rows == {"churn": (later.version, later.path), "segments": ("segments-x", "models/segments/segments-x")}
+
+
+def test_an_older_fit_does_not_take_over(tables: Tables, make_context: Callable[..., Context]) -> None:
+    models.promote(tables, stored(tables), since=AS_OF)
+
+    models.promote_unless_older(make_context(as_of=date(2026, 6, 1)), stored(tables, "churn-2026-06-01-22222222"))
+
+    assert models.live(tables, "churn")["model_version"] == "churn-2026-07-01-00000000"
