@@ -36,7 +36,7 @@ def spark() -> Iterator[SparkSession]:
     session.stop()
 
 
-@pytest.fixture()
+@pytest.fixture
 def tables(spark: SparkSession, tmp_path: Path) -> Tables:
     """Tables at a root of this test's own."""
     return Tables(spark, str(tmp_path / "lake"), run_id="test-run")
@@ -45,7 +45,7 @@ def tables(spark: SparkSession, tmp_path: Path) -> Tables:
 MakeContext = Callable[..., Context]
 
 
-@pytest.fixture()
+@pytest.fixture
 def make_context(spark: SparkSession, tables: Tables) -> MakeContext:
     """A stage's context on this test's tables; each call is a run of its own, with fresh pins."""
 
@@ -64,7 +64,7 @@ def make_context(spark: SparkSession, tables: Tables) -> MakeContext:
     return make
 
 
-@pytest.fixture()
+@pytest.fixture
 def shared_data() -> Path:
     """The folder of real data sets; the test is skipped where it is absent."""
     if not SHARED_DATA.is_dir():

@@ -114,6 +114,7 @@ def test_promoting_replaces_the_tasks_row_only(tables: Tables) -> None:
 def test_an_older_fit_does_not_take_over(tables: Tables, make_context: Callable[..., Context]) -> None:
     models.promote(tables, stored(tables), since=AS_OF)
 
-    models.promote_unless_older(make_context(as_of=date(2026, 6, 1)), stored(tables, "churn-2026-06-01-22222222"))
+    run = make_context(as_of=date(2026, 6, 1))
+    models.promote_unless_older(run, stored(tables, "churn-2026-06-01-22222222"))
 
-    assert models.live(tables, "churn")["model_version"] == "churn-2026-07-01-00000000"
+    assert models.live(run.tables, "churn")["model_version"] == "churn-2026-07-01-00000000"

@@ -175,5 +175,7 @@ def _passed(measure: str, cuts: tuple[int, ...] | tuple[Decimal, ...]) -> pl.Exp
     """Cut points strictly below the measure; null where the customer takes no part."""
     if not cuts:
         return pl.lit(None, pl.Int32)
-    below = pl.sum_horizontal((pl.col(measure) > pl.lit(cut)).cast(pl.Int32) for cut in cuts)
+    # a Decimal travels as text: inside Spark's workers Polars takes no Decimal as a literal
+    points = (pl.lit(str(c)).cast(MONEY) if isinstance(c, Decimal) else pl.lit(c) for c in cuts)
+    below = pl.sum_horizontal((pl.col(measure) > point).cast(pl.Int32) for point in points)
     return pl.when((pl.col("frequency") > 0) & pl.col(measure).is_not_null()).then(below)

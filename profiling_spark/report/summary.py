@@ -67,7 +67,8 @@ def _models(ctx: Context) -> list[str]:
             continue
         found = {(r["model"], r["metric"]): r for r in rows if r["task"] == task}
         for model in _ordered({m for m, _ in found}, found):
-            shown = [f"{k} {found[model, k]['value']:.3f}" for k in metrics if (model, k) in found]
+            values = {k: found[model, k]["value"] for k in metrics if (model, k) in found}
+            shown = [f"{k} {v:.3f}" for k, v in values.items() if v is not None]
             if shown:
                 serving = " (serves)" if any(r["promoted"] for (m, _), r in found.items() if m == model) else ""
                 lines.append(f"  {task:<16}{model:<15}{'  '.join(shown)}{serving}")

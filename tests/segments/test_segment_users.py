@@ -107,12 +107,13 @@ def test_a_refit_keeps_the_ids(planted: tuple[Context, list[int]], make_context:
     later = AS_OF + timedelta(days=200)  # past max_age_days
     plant(ctx.tables, later, shift=1.2)
 
-    outcome = segment_users(make_context(settings=settings(), as_of=later))
+    run = make_context(settings=settings(), as_of=later)
+    outcome = segment_users(run)
 
     assert outcome.facts["fitted"] is True
-    second = {r["user_id"]: r["segment_id"] for r in ctx.tables.read(USER_SEGMENTS, as_of=later).collect()}
+    second = {r["user_id"]: r["segment_id"] for r in run.tables.read(USER_SEGMENTS, as_of=later).collect()}
     assert first == second
-    assert ctx.tables.read(LIVE_MODELS).first()["since"] == later
+    assert run.tables.read(LIVE_MODELS).first()["since"] == later
 
 
 def test_a_young_model_is_applied_later_and_a_backfill_fits_its_own(
@@ -125,11 +126,12 @@ def test_a_young_model_is_applied_later_and_a_backfill_fits_its_own(
     plant(ctx.tables, earlier)
 
     assert segment_users(make_context(settings=settings(), as_of=later)).facts["model_version"] == version
-    backfill = segment_users(make_context(settings=settings(), as_of=earlier)).facts
+    run = make_context(settings=settings(), as_of=earlier)
+    backfill = segment_users(run).facts
 
     assert backfill["fitted"] is True
     assert backfill["model_version"] != version
-    assert ctx.tables.read(LIVE_MODELS).first()["model_version"] == version
+    assert run.tables.read(LIVE_MODELS).first()["model_version"] == version
 
 
 def test_other_settings_fit_another_model(
@@ -153,11 +155,12 @@ def test_too_few_customers_is_a_skip_that_empties_the_slices(
     frame = ctx.spark.createDataFrame(rows, "user_id string, " + ", ".join(f"{n} int" for n in USED))
     write_features(ctx.tables, frame, AS_OF)
 
-    outcome = segment_users(make_context(settings=settings(k=5), as_of=AS_OF))
+    run = make_context(settings=settings(k=5), as_of=AS_OF)
+    outcome = segment_users(run)
 
     assert outcome.skipped == "3 customers are fewer than 5 segments"
-    assert ctx.tables.read(USER_SEGMENTS).isEmpty()
-    assert ctx.tables.read(MODEL_RUNS).isEmpty()
+    assert run.tables.read(USER_SEGMENTS).isEmpty()
+    assert run.tables.read(MODEL_RUNS).isEmpty()
 
 
 def test_one_usable_feature_is_a_skip(tables: Tables, make_context: Callable[..., Context]) -> None:

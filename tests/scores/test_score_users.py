@@ -154,12 +154,11 @@ def test_features_of_the_label_window_are_not_looked_at(planted: tuple[Context, 
 
 
 def test_chinese_reasons(planted: tuple[Context, dict[str, int]], make_context: Callable[..., Context]) -> None:
-    ctx, _ = planted
     chinese = make_context(settings=Settings(language="zh", **settings().model_dump(exclude={"language"})), as_of=AS_OF)
 
     score_users(chinese)
 
-    assert all("（一般 " in r["reason_1"] for r in ctx.tables.read(USER_SCORES).collect())
+    assert all("（一般 " in r["reason_1"] for r in chinese.tables.read(USER_SCORES).collect())
 
 
 @pytest.mark.parametrize(
@@ -177,10 +176,11 @@ def test_thin_data_is_a_skip_that_empties_the_slice(
     ctx, _ = planted
     ctx.tables.replace_slice(USER_SCORES, stale_score(ctx), as_of=AS_OF, task="churn")
 
-    outcome = score_users(make_context(settings=settings(**churn), as_of=AS_OF))
+    run = make_context(settings=settings(**churn), as_of=AS_OF)
+    outcome = score_users(run)
 
     assert reason in outcome.skipped
-    assert ctx.tables.read(USER_SCORES).isEmpty()
+    assert run.tables.read(USER_SCORES).isEmpty()
 
 
 def stale_score(ctx: Context) -> Any:
@@ -200,8 +200,7 @@ def test_a_damaged_model_is_a_model_error_and_refit_mends_it(
     with pytest.raises(ModelError):
         score_users(ctx)
 
-    again = make_context(settings=settings(), as_of=AS_OF)
-    again.command = type(again.command)(as_of=AS_OF, refit=True)
+    again = make_context(settings=settings(), as_of=AS_OF, refit=True)
     assert score_users(again).facts["fitted"] is True
-    assert content(ctx.tables, USER_SCORES) == before
-    assert models.live(ctx.tables, "churn") is not None
+    assert content(again.tables, USER_SCORES) == before
+    assert models.find(again.tables, "churn", before[0]["model_version"]) is not None
