@@ -17,7 +17,7 @@ from profiling_spark.contracts.gold import (
 )
 from profiling_spark.contracts.operations import JOB_RUNS, LIVE_MODELS, MODEL_RUNS
 from profiling_spark.contracts.silver import EVENTS, INGESTED_FILES, ITEMS, REJECTED_ROWS, REVIEWS, USERS
-from profiling_spark.contracts.table import Table
+from profiling_spark.contracts.table import Column, Table
 
 DEFAULT_WINDOWS = (7, 30, 90)
 _HEAD = """# Tables
@@ -81,6 +81,10 @@ def _section(table: Table) -> str:
     ]
     head = "| column | type | meaning | null |\n|---|---|---|---|"
     return f"### `{table.name}`\n\n{' '.join(facts)}\n\n{head}\n" + "\n".join(rows) + "\n"
+
+
+def _mark(column: Column) -> str:
+    return " *personal*" if column.personal else ""
 
 
 def _listed(names: tuple[str, ...]) -> str:

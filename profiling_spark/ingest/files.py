@@ -23,7 +23,7 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file of a source. `problem` is why it cannot be read, empty if it can."""
+    """One file of a source. `uri` is not percent-encoded. `problem` is why it cannot be read, empty if it can."""
 
     source: str
     target: str
@@ -81,7 +81,7 @@ def _local_file(name: str, source: Source, path: Path) -> SourceFile:
         problem = f"is not {source.format}: {str(err).splitlines()[0]}"
     # a file that cannot be opened has no content to know it by
     file_id = digest.hexdigest()[:32] if not problem or size else hashlib.sha256(str(path).encode()).hexdigest()[:32]
-    return SourceFile(name, source.target, str(path), path.absolute().as_uri(), file_id, size, problem)
+    return SourceFile(name, source.target, str(path), f"file://{path.absolute()}", file_id, size, problem)
 
 
 def _remote_files(spark: SparkSession, name: str, source: Source, pattern: str) -> list[SourceFile]:

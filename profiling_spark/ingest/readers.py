@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import re
 from collections.abc import Sequence
 from functools import reduce
 from pathlib import Path
@@ -44,11 +45,18 @@ def _with_file_id(spark: SparkSession, frame: DataFrame, files: Sequence[SourceF
 
 
 def _uri() -> Column:
-    return F.regexp_replace("_metadata.file_path", "^file:/+", "file:///").alias("_uri")
+    """The row's file, decoded: Spark writes a blank as %20 here, and a plus sign as itself."""
+    plain = F.regexp_replace(F.col("_metadata.file_path"), "[+]", "%2B")
+    return F.regexp_replace(F.url_decode(plain), "^file:/+", "file:///").alias("_uri")
+
+
+def _paths(files: Sequence[SourceFile]) -> list[str]:
+    """Paths for Spark's readers, which take some characters for patterns."""
+    return [re.sub(r"([\[\]{}*?\\])", r"\\\1", f.uri) for f in files]
 
 
 def _read_json(spark: SparkSession, source: Source, files: Sequence[SourceFile]) -> DataFrame:
-    lines = spark.read.text([f.uri for f in files]).select("value", _uri())
+    lines = spark.read.text(_paths(files)).select("value", _uri())
     lines = lines.where(F.trim("value") != "")
     fields = [T.StructField(word, T.StringType()) for word in source.words]
     schema = T.StructType([*fields, T.StructField(_CORRUPT, T.StringType())])
@@ -85,7 +93,7 @@ def _read_csv_group(
     options = source.csv
     fields = [T.StructField(name, T.StringType()) for name in (*header, _CORRUPT)]
     frame = spark.read.csv(
-        [f.uri for f in files],
+        _paths(files),
         schema=T.StructType(fields),
         header=True,
         mode="PERMISSIVE",
@@ -144,7 +152,7 @@ def _read_typed(spark: SparkSession, source: Source, files: Sequence[SourceFile]
         names = frame.columns
         frame = frame.withColumn("_file_id", F.lit(files[0].file_id))
     else:
-        frame = spark.read.option("mergeSchema", "true").parquet(*[f.uri for f in files])
+        frame = spark.read.option("mergeSchema", "true").parquet(*_paths(files))
         names = frame.columns
         frame = _with_file_id(spark, frame.select("*", _uri()), files)
     return _finish(frame, names, F.lit(False))

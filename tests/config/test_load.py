@@ -1,0 +1,115 @@
+"""Settings: every fault at once, with file, key, value and what is allowed."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from profiling_spark.config import Settings, load_settings
+from profiling_spark.config.load import config_hash
+from profiling_spark.errors import ConfigError
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    file = folder / name
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_all_faults_are_reported_together_with_file_key_and_value(tmp_path):
+    file = write(
+        tmp_path,
+        "shop.yaml",
+        """
+buckets: 0
+bukets: 3
+windows_days: [30, 7]
+business_timezone: Mars
+sources:
+  log:
+    format: cvs
+    path: x.csv
+    target: events
+    columns: {user_id: u, event_time: t, event_type: e}
+    event_types: {x: purchas}
+""",
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_settings([file], ["scores.churn.high_from=2"])
+    text = str(caught.value)
+    assert f"{file}: buckets = 0: " in text
+    assert f"{file}: bukets = 3: this key is not known here; allowed: buckets," in text
+    assert f"{file}: windows_days = [30, 7]: " in text
+    assert f"{file}: business_timezone = 'Mars': allowed: a name of the time zone database" in text
+    assert f"{file}: sources.log.format = 'cvs': " in text
+    assert "--set scores.churn.high_from=2: scores.churn.high_from = 2: " in text
+
+
+def test_mapping_faults_name_what_is_allowed(tmp_path):
+    file = write(
+        tmp_path,
+        "shop.yaml",
+        """
+sources:
+  log:
+    format: csv
+    path: x.csv
+    target: events
+    columns: {user_id: u, event_time: t, event_type: e, colour: c}
+    event_types: {x: purchase}
+""",
+    )
+    with pytest.raises(ConfigError, match=r"columns \['colour'\] are not in events; allowed: event_id"):
+        load_settings([file])
+
+
+def test_two_sources_of_one_event_type_are_refused(tmp_path):
+    source = """
+    format: csv
+    path: x.csv
+    target: events
+    columns: {user_id: u, event_time: t, event_type: e}
+    event_types: {x: purchase}
+"""
+    file = write(tmp_path, "shop.yaml", f"sources:\n  a:{source}\n  b:{source}")
+    with pytest.raises(ConfigError, match="event type purchase comes from two sources, a and b"):
+        load_settings([file])
+
+
+def test_later_files_and_set_win_key_by_key(tmp_path):
+    first = write(tmp_path, "a.yaml", "buckets: 2\nstorage: {root: /one}\nwindows_days: [5]")
+    second = write(tmp_path, "b.yaml", "storage: {root: /two}")
+    settings = load_settings([first, second], ["windows_days=[1, 2]", "recommend.weights.view=2.5"])
+    assert (settings.buckets, settings.storage.root, settings.windows_days) == (2, "/two", (1, 2))
+    assert config_hash(settings) != config_hash(load_settings([first, second]))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- a\n- b", "expected keys and values, found a list"),
+        ("a: [1", "expected YAML"),
+        ("buckets: 2\nbuckets: 3", "stands twice"),
+    ],
+)
+def test_a_file_that_is_no_settings_file(tmp_path, text, message):
+    with pytest.raises(ConfigError, match=message):
+        load_settings([write(tmp_path, "bad.yaml", text)])
+
+
+def test_an_absent_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="nowhere.yaml: expected a readable YAML file"):
+        load_settings([tmp_path / "nowhere.yaml"])
+
+
+@pytest.mark.parametrize("name", ["demo", "online_retail", "rees46", "complete_journey"])
+def test_the_configs_of_the_project_load(name):
+    assert load_settings([CONF / f"{name}.yaml"]).sources
+
+
+def test_base_yaml_states_every_default():
+    stated = yaml.safe_load((CONF / "base.yaml").read_text(encoding="utf-8"))
+    defaults = Settings().model_dump(mode="json", exclude={"sources"})
+    assert stated == defaults

@@ -1,0 +1,221 @@
+"""Ingest on small dirty files: every row accounted for, reasons, repeats, crashes, late data."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from profiling_spark.config import Settings
+from profiling_spark.contracts.silver import EVENTS, INGESTED_FILES, ITEMS, REJECTED_ROWS, USERS
+from profiling_spark.errors import ConfigError, InputError, QualityError
+from profiling_spark.ingest import job as ingest_job
+from profiling_spark.ingest.job import ingest
+from profiling_spark.storage import Tables
+
+HEADER = "id,when,who,what,sku,qty,price,order\n"
+GOOD = [
+    "1,2026-05-01 23:30:00,u1,buy,a,2,10.50,o1",
+    "2,2026-05-02 09:00:00,u2,look,b,,,",
+    "3,2026-05-02 10:00:00,u1,back,a,1,10.50,o1",
+]
+BAD = {
+    "4,2026-05-02 10:00:00,,buy,a,1,5,o2": "no_user",
+    "5,not-a-time,u1,buy,a,1,5,o2": "bad_event_time",
+    "6,1970-01-01 00:00:00,u1,buy,a,1,5,o2": "time_out_of_range",
+    "7,2026-05-02 10:00:00,u1,buyy,a,1,5,o2": "unknown_event_type",
+    "8,2026-05-02 10:00:00,u1,buy,a,1,0,o2": "price_not_positive",
+    "9,2026-05-02 10:00:00,u1,buy,a,-1,5,o2": "quantity_not_positive",
+    "10,2026-05-02 10:00:00,u1,buy,a,1,NaN,o2": "bad_unit_price",
+    "11,2026-05-02 10:00:00,,buyy,a,1,5,o2": "no_user,unknown_event_type",
+    "12,2026-05-02 10:00:00,u1,buy": "unreadable",
+}
+
+
+def settings(root: str, data: Path, **changes: object) -> Settings:
+    log = {
+        "format": "csv",
+        "path": "*.csv",
+        "target": "events",
+        "columns": {
+            "event_id": "id",
+            "event_time": "when",
+            "user_id": "who",
+            "event_type": "what",
+            "item_id": "sku",
+            "quantity": "qty",
+            "unit_price": "price",
+            "order_id": "order",
+        },
+        "event_types": {"buy": "purchase", "look": "view", "back": "refund", "beat": "ignored"},
+        "timezone": "Asia/Shanghai",
+    }
+    rules = [{"name": "many", "level": "flag", "when": "quantity >= 2"}]
+    limits = {"latest_event_date": "2026-12-31", "max_rejected_share": 1.0, "max_no_user_share": 1.0, "rules": rules}
+    return Settings.model_validate(
+        {
+            "storage": {"root": root},
+            "data_root": str(data),
+            "business_timezone": "Asia/Shanghai",
+            "buckets": 2,
+            "sources": {"log": log},
+            "ingest": {**limits, **changes},
+        }
+    )
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "raw data"  # a space in the path, as users have
+    folder.mkdir()
+    return folder
+
+
+def rows(tables: Tables, table, *, without: tuple[str, ...] = ()) -> list[dict]:
+    fresh = Tables(tables.spark, tables.root, run_id="reader")
+    found = [r.asDict() for r in fresh.read(table).collect()]
+    kept = [{k: v for k, v in r.items() if k not in without} for r in found]
+    return sorted(kept, key=lambda r: json.dumps(r, default=str, sort_keys=True))
+
+
+def everything(tables: Tables) -> dict[str, list[dict]]:
+    return {t.name: rows(tables, t, without=("run_id",)) for t in (EVENTS, REJECTED_ROWS, INGESTED_FILES)}
+
+
+def test_every_row_is_accounted_for_with_its_reason(tables, make_context, data):
+    ignored = "13,2026-05-02 10:00:00,u1,beat,,,,"
+    lines = [*GOOD, GOOD[0], *BAD, next(iter(BAD)), ignored]
+    (data / "day.csv").write_text(HEADER + "\n".join(lines) + "\n", encoding="utf-8")
+    outcome = ingest(make_context(settings(tables.root, data)))
+    assert (outcome.rows_in, outcome.rows_out, outcome.rows_rejected) == (15, 3, 10)
+
+    (file,) = rows(tables, INGESTED_FILES)
+    counted = {k: file[f"rows_{k}"] for k in ("read", "accepted", "rejected", "duplicate", "ignored", "superseded")}
+    assert counted == {"read": 15, "accepted": 3, "rejected": 10, "duplicate": 1, "ignored": 1, "superseded": 0}
+    assert file["status"] == "done"
+
+    rejected = rows(tables, REJECTED_ROWS)
+    assert sorted(r["reasons"] for r in rejected) == sorted(BAD.values())
+    assert sum(r["occurrences"] for r in rejected) == 10
+    unreadable = next(r for r in rejected if r["reasons"] == "unreadable")
+    assert unreadable["raw"] == "12,2026-05-02 10:00:00,u1,buy"
+    assert json.loads(next(r for r in rejected if r["reasons"] == "bad_event_time")["raw"])["when"] == "not-a-time"
+
+    events = {r["item_id"] + r["event_type"]: r for r in rows(tables, EVENTS)}
+    bought = events["apurchase"]
+    # 23:30 in Shanghai is 15:30 UTC; the day is the business's
+    assert (bought["event_time"].hour, bought["event_date"]) == (15, date(2026, 5, 1))
+    assert (bought["amount"], bought["flags"]) == (Decimal("21.0000"), "many")
+    assert events["arefund"]["amount"] == Decimal("10.5000")
+    assert events["bview"]["amount"] is None
+
+
+def test_a_second_run_takes_no_file_twice_nor_the_same_bytes_under_another_name(tables, make_context, data):
+    (data / "day.csv").write_text(HEADER + "\n".join(GOOD) + "\n", encoding="utf-8")
+    ingest(make_context(settings(tables.root, data), run_id="first"))
+    before = everything(tables)
+    (data / "day_resend.csv").write_bytes((data / "day.csv").read_bytes())
+    again = ingest(make_context(settings(tables.root, data), run_id="second"))
+    assert (again.rows_in, again.facts["files_known"]) == (0, 2)
+    assert everything(tables) == before
+
+
+def test_rows_delivered_again_in_a_later_file_are_duplicates(tables, make_context, data):
+    (data / "day1.csv").write_text(HEADER + "\n".join(GOOD) + "\n", encoding="utf-8")
+    ingest(make_context(settings(tables.root, data), run_id="first"))
+    late = "20,2026-05-01 08:00:00,u3,look,b,,,"
+    (data / "day2.csv").write_text(HEADER + "\n".join([GOOD[0], late]) + "\n", encoding="utf-8")
+    outcome = ingest(make_context(settings(tables.root, data), run_id="second"))
+    assert (outcome.rows_in, outcome.rows_out) == (2, 1)
+    assert len(rows(tables, EVENTS)) == 4
+    second = next(r for r in rows(tables, INGESTED_FILES) if r["path"].endswith("day2.csv"))
+    assert (second["rows_accepted"], second["rows_duplicate"]) == (1, 1)
+
+
+@pytest.mark.parametrize("step", ["_publish", "_publish_rejected", "ledger.finish"])
+def test_a_crash_between_two_writes_leaves_nothing_behind(tables, make_context, data, monkeypatch, tmp_path, step):
+    (data / "day.csv").write_text(HEADER + "\n".join([*GOOD, *BAD]) + "\n", encoding="utf-8")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        owner, name = (ingest_job.ledger, "finish") if step == "ledger.finish" else (ingest_job, step)
+        inner = getattr(owner, name)
+
+        def die(*args: object, **kwargs: object) -> None:
+            if name == "_publish":
+                inner(*args, **kwargs)  # the table is written, the run dies right after
+            raise KeyboardInterrupt
+
+        patch.setattr(owner, name, die)
+        ingest(make_context(settings(tables.root, data), run_id="dies"))
+    ingest(make_context(settings(tables.root, data), run_id="completes"))
+    fresh = Tables(tables.spark, str(tmp_path / "fresh"), run_id="fresh")
+    context = make_context(settings(fresh.root, data))
+    context.tables = fresh
+    ingest(context)
+    assert everything(tables) == everything(fresh)
+
+
+def test_over_the_threshold_nothing_is_published(tables, make_context, data):
+    (data / "day.csv").write_text(HEADER + "\n".join([*GOOD, *BAD]) + "\n", encoding="utf-8")
+    with pytest.raises(QualityError, match=r"source log: 8 of 12 rows refused.*max_rejected_share is a share of 0\.2"):
+        ingest(make_context(settings(tables.root, data, max_rejected_share=0.2)))
+    assert rows(tables, EVENTS) == []
+    assert rows(tables, REJECTED_ROWS) == []
+
+
+def test_columns_are_read_by_name_whatever_their_order(tables, make_context, data):
+    (data / "a.csv").write_text(HEADER + GOOD[0] + "\n", encoding="utf-8")
+    (data / "b.csv").write_text("who,id,what,when,price,qty,sku,order\nu9,21,buy,2026-05-03 08:00:00,3,1,c,o9\n")
+    ingest(make_context(settings(tables.root, data)))
+    found = {r["user_id"]: (r["item_id"], r["unit_price"]) for r in rows(tables, EVENTS)}
+    assert found == {"u1": ("a", Decimal("10.500000")), "u9": ("c", Decimal("3.000000"))}
+
+
+def test_no_file_a_wrong_column_and_a_wrong_rule_are_told(tables, make_context, data):
+    with pytest.raises(InputError, match=r"source log: expected files at .*\*\.csv, found none"):
+        ingest(make_context(settings(tables.root, data)))
+    (data / "day.csv").write_text(HEADER.replace("who", "whom") + GOOD[0] + "\n")
+    with pytest.raises(ConfigError, match=r"sources\.log\.columns: .*who"):
+        ingest(make_context(settings(tables.root, data)))
+    (data / "day.csv").write_text(HEADER + GOOD[0] + "\n")
+    rule = [{"name": "odd", "when": "no_such_column > 1"}]
+    with pytest.raises(ConfigError, match=r"ingest\.rules odd: when = 'no_such_column > 1'"):
+        ingest(make_context(settings(tables.root, data, rules=rule)))
+    assert rows(tables, EVENTS) == []
+
+
+def test_attributes_catalogue_and_an_unreadable_file(tables, make_context, data, spark):
+    (data / "day.csv").write_text(HEADER + "\n".join(GOOD) + "\n")
+    people = [{"uid": "u1", "g": "女", "age": "30"}, {"uid": "u1", "g": "女", "age": "30"}, {"uid": "u2", "g": "M"}]
+    people += [{"uid": "u3", "g": "x", "age": "230"}]
+    (data / "people.jsonl").write_text("\n".join(json.dumps(p, ensure_ascii=False) for p in people), encoding="utf-8")
+    spark.createDataFrame([("a", "toys", 9.5)], "sku string, cate string, price double").coalesce(1).write.parquet(
+        str(data / "goods")
+    )
+    (data / "goods" / "broken.parquet").write_bytes(b"PAR1 is not all it takes")
+    base = settings(tables.root, data).model_dump()
+    base["sources"]["people"] = {
+        "format": "json",
+        "path": "people.jsonl",
+        "target": "users",
+        "columns": {"user_id": "uid", "gender": "g", "age": "age"},
+    }
+    base["sources"]["goods"] = {
+        "format": "parquet",
+        "path": "goods/*.parquet",
+        "target": "items",
+        "columns": {"item_id": "sku", "category": "cate", "list_price": "price"},
+    }
+    outcome = ingest(make_context(Settings.model_validate(base)))
+    assert "broken.parquet" in outcome.problem
+    assert {r["user_id"]: (r["gender"], r["age"]) for r in rows(tables, USERS)} == {
+        "u1": ("female", 30),
+        "u2": ("male", None),
+    }
+    assert [(r["item_id"], r["list_price"]) for r in rows(tables, ITEMS)] == [("a", Decimal("9.500000"))]
+    assert {r["item_id"]: r["category"] for r in rows(tables, EVENTS)} == {"a": "toys", "b": None}
+    status = {Path(r["path"]).name.split("-")[0]: r["status"] for r in rows(tables, INGESTED_FILES)}
+    assert status["broken.parquet"] == "refused"
+    assert sorted(r["reasons"] for r in rows(tables, REJECTED_ROWS)) == ["bad_age"]
