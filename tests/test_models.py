@@ -53,7 +53,6 @@ def test_a_half_written_folder_is_not_found(tables: Tables) -> None:
 @pytest.mark.parametrize("damage", ["changed", "deleted", "added"])
 def test_a_damaged_folder_is_a_model_error(tables: Tables, damage: str) -> None:
     saved = stored(tables)
-    models.promote(tables, saved, since=AS_OF)
     folder = Path(tables.root) / saved.path / "declaration"
     part = next(folder.glob("part-*"))
     if damage == "changed":
@@ -64,7 +63,7 @@ def test_a_damaged_folder_is_a_model_error(tables: Tables, damage: str) -> None:
         (folder / "part-00001.txt").write_text("{}")
 
     with pytest.raises(ModelError, match="expected sha256"):
-        models.load_live(tables, models.live(tables, "churn"))
+        models.find(tables, "churn", saved.version)
 
 
 def test_spark_and_the_local_disk_see_the_same_files(tables: Tables) -> None:

@@ -119,7 +119,7 @@ def _tables(ctx: Context) -> list[str]:
     return [
         _title("Where to look"),
         f"  Delta tables in {ctx.tables.root}: {', '.join(names)}",
-        "  Open them with any Delta reader, for example in Python:",
-        f"    import polars as pl; pl.read_delta('{ctx.tables.root}/user_profile').head()",
+        "  Open them with any Delta reader, for example in DuckDB:",
+        f"    INSTALL delta; LOAD delta; SELECT * FROM delta_scan('{ctx.tables.root}/user_profile') LIMIT 5;",
         "  Your own data: README.md, section 'Your own data in ten minutes'.",
     ]

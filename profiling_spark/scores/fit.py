@@ -98,7 +98,7 @@ def _counted(rows: DataFrame, names: list[str]) -> Row:
 def _require_enough(ctx: Context, counted: Row) -> None:
     churn = ctx.settings.scores.churn
     since = ctx.as_of - timedelta(days=churn.horizon_days)
-    total, history = counted["_rows"], counted["history_days"]
+    total, history = counted["_rows"], int(counted["history_days"] or 0)
     if total == 0:
         raise ThinData(
             f"no features as of {since}: the history is shorter than the horizon of {churn.horizon_days} days"

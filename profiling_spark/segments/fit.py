@@ -23,6 +23,7 @@ Floats = NDArray[np.float64]
 
 TASK = "segments"
 FEWEST_FEATURES = 2
+NOBODY = "no customer has an event before as_of"
 
 # One or two features a trait, so that no trait weighs double: rhythm, age as a customer, looking, buying, spending,
 # price level, discounts, and how much of the looking ends in an order. `{w}` is the longest window.
@@ -54,7 +55,7 @@ def fit_segments(ctx: Context, features: DataFrame, names: list[str], wanted: Wa
     numbers = features.select("user_id", *as_doubles(names))
     counted = numbers.agg(*models.fingerprint(numbers, ["user_id", *names])).first()
     if counted is None or counted["_rows"] == 0:
-        raise ThinData("no customer has an event before as_of")
+        raise ThinData(NOBODY)
     rows = int(counted["_rows"])
     fewest = ctx.settings.segments.k or ctx.settings.segments.k_min
     if rows < fewest:

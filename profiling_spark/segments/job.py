@@ -22,7 +22,7 @@ from profiling_spark.prepare import Preparation, Sample, collect_sample
 from profiling_spark.runner import Context, Outcome
 from profiling_spark.segments.assign import Centres, Moments, assigned, moments
 from profiling_spark.segments.choose import silhouette
-from profiling_spark.segments.fit import TASK, ThinData, fit_segments, wanted_features
+from profiling_spark.segments.fit import NOBODY, TASK, ThinData, fit_segments, wanted_features
 from profiling_spark.segments.naming import describe
 
 Floats = NDArray[np.float64]
@@ -45,11 +45,11 @@ def segment_users(ctx: Context) -> Outcome:
     fitted = stored is None
     try:
         stored = stored or fit_segments(ctx, active, names, wanted)
+        if fitted:
+            models.promote_unless_older(ctx, stored)
+        return _Apply(ctx, active, stored, wanted).outcome(fitted=fitted)
     except ThinData as reason:
         return _skipped(ctx, str(reason))
-    if fitted:
-        models.promote_unless_older(ctx, stored)
-    return _Apply(ctx, active, stored, wanted).outcome(fitted=fitted)
 
 
 def _params(ctx: Context, names: list[str]) -> dict[str, Any]:
@@ -85,6 +85,8 @@ class _Apply:
         except KeyError as err:
             raise ModelError(f"model {self.stored.path}: expected {err} in its declaration, found none") from err
         found = moments(self.features, model)
+        if not found.sizes:
+            raise ThinData(NOBODY)
         sample = collect_sample(
             self.features, preparation.names, rows=sum(found.sizes), limit=self.ctx.settings.segments.sample_rows
         )

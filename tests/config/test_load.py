@@ -100,7 +100,7 @@ def test_a_file_that_is_no_settings_file(tmp_path, text, message):
 
 
 def test_an_absent_file_is_named(tmp_path):
-    with pytest.raises(ConfigError, match="nowhere.yaml: expected a readable YAML file"):
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml: expected a readable YAML file"):
         load_settings([tmp_path / "nowhere.yaml"])
 
 

@@ -138,17 +138,19 @@ def test_rows_delivered_again_in_a_later_file_are_duplicates(tables, make_contex
 @pytest.mark.parametrize("step", ["_publish", "_publish_rejected", "ledger.finish"])
 def test_a_crash_between_two_writes_leaves_nothing_behind(tables, make_context, data, monkeypatch, tmp_path, step):
     (data / "day.csv").write_text(HEADER + "\n".join([*GOOD, *BAD]) + "\n", encoding="utf-8")
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        owner, name = (ingest_job.ledger, "finish") if step == "ledger.finish" else (ingest_job, step)
-        inner = getattr(owner, name)
+    owner, name = (ingest_job.ledger, "finish") if step == "ledger.finish" else (ingest_job, step)
+    inner = getattr(owner, name)
 
-        def die(*args: object, **kwargs: object) -> None:
-            if name == "_publish":
-                inner(*args, **kwargs)  # the table is written, the run dies right after
-            raise KeyboardInterrupt
+    def die(*args: object, **kwargs: object) -> None:
+        if name == "_publish":
+            inner(*args, **kwargs)  # the table is written, the run dies right after
+        raise KeyboardInterrupt
 
+    context = make_context(settings(tables.root, data), run_id="dies")
+    with monkeypatch.context() as patch:
         patch.setattr(owner, name, die)
-        ingest(make_context(settings(tables.root, data), run_id="dies"))
+        with pytest.raises(KeyboardInterrupt):
+            ingest(context)
     ingest(make_context(settings(tables.root, data), run_id="completes"))
     fresh = Tables(tables.spark, str(tmp_path / "fresh"), run_id="fresh")
     context = make_context(settings(fresh.root, data))

@@ -1,17 +1,20 @@
 """score_users on planted customers."""
 
+import shutil
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from sklearn.metrics import roc_auc_score
 
 from profiling_spark import models
+from profiling_spark.command import Command
 from profiling_spark.config import Settings
 from profiling_spark.contracts.features import user_features_table
 from profiling_spark.contracts.gold import USER_SCORES
@@ -19,7 +22,7 @@ from profiling_spark.contracts.operations import LIVE_MODELS, MODEL_RUNS
 from profiling_spark.contracts.silver import EVENTS
 from profiling_spark.contracts.table import cast_to
 from profiling_spark.errors import ModelError
-from profiling_spark.runner import Context
+from profiling_spark.runner import Context, Outcome
 from profiling_spark.scores.job import score_users
 from profiling_spark.storage import Tables
 
@@ -27,6 +30,8 @@ AS_OF = date(2026, 7, 1)
 SINCE = AS_OF - timedelta(days=30)
 WINDOWS = (30, 90)
 USERS = 600
+
+Planted = tuple[Context, dict[str, int], Outcome]
 
 
 def settings(**churn: Any) -> Settings:
@@ -77,17 +82,35 @@ def figure_rows(tables: Tables) -> dict[tuple[str, str], float]:
     return {(r["model"], r["metric"]): r["value"] for r in tables.read(MODEL_RUNS, as_of=AS_OF).collect()}
 
 
+@pytest.fixture(scope="module")
+def fitted_lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, int], Outcome]:
+    """(storage root after a first run, each customer's label, the run's outcome): built once, tests work on copies."""
+    root = tmp_path_factory.mktemp("scores") / "lake"
+    tables = Tables(spark, str(root), run_id="first")
+    labels = plant(tables)
+    ctx = Context(settings(), spark, tables, Command(as_of=AS_OF, quiet=True), datetime(2026, 7, 1, tzinfo=UTC))
+    return root, labels, score_users(ctx)
+
+
 @pytest.fixture
-def planted(tables: Tables, make_context: Callable[..., Context]) -> tuple[Context, dict[str, int]]:
-    return make_context(settings=settings(), as_of=AS_OF), plant(tables)
+def planted(
+    fitted_lake: tuple[Path, dict[str, int], Outcome], tables: Tables, make_context: Callable[..., Context]
+) -> Planted:
+    """(a new run on a copy of the lake, each customer's label, the first run's outcome)."""
+    root, labels, outcome = fitted_lake
+    shutil.copytree(root, tables.root)
+    return make_context(settings=settings(), as_of=AS_OF), labels, outcome
 
 
-def test_it_scores_the_active_with_reasons_and_a_second_run_applies_the_stored_model(
-    planted: tuple[Context, dict[str, int]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ctx, labels = planted
+def forget(tables: Tables) -> None:
+    """As if no model had ever been fitted."""
+    tables.delete(LIVE_MODELS, "true")
+    tables.delete(MODEL_RUNS, "true")
+    shutil.rmtree(Path(tables.root) / "models")
 
-    outcome = score_users(ctx)
+
+def test_it_scores_the_active_with_reasons(planted: Planted) -> None:
+    ctx, labels, outcome = planted
 
     rows = ctx.tables.read(USER_SCORES).collect()
     assert {r["user_id"] for r in rows} == set(labels)  # not `gone`, who has lapsed
@@ -110,15 +133,17 @@ def test_it_scores_the_active_with_reasons_and_a_second_run_applies_the_stored_m
     promoted = ctx.tables.read(MODEL_RUNS).where("promoted").select("model", "model_version", "train_as_of").distinct()
     assert [tuple(r) for r in promoted.collect()] == [("random_forest", live["model_version"], SINCE)]
 
+
+def test_a_second_run_applies_the_stored_model_without_a_fit(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
+    ctx, _, _ = planted
     before = {t.name: content(ctx.tables, t) for t in (USER_SCORES, MODEL_RUNS, LIVE_MODELS)}
     monkeypatch.setattr("profiling_spark.scores.fit.fit_forest", lambda *a, **k: pytest.fail("it fitted again"))
     assert score_users(ctx).facts["fitted"] is False
     assert before == {t.name: content(ctx.tables, t) for t in (USER_SCORES, MODEL_RUNS, LIVE_MODELS)}
 
 
-def test_the_auc_is_that_of_the_held_out_customers(planted: tuple[Context, dict[str, int]]) -> None:
-    ctx, labels = planted
-    score_users(ctx)
+def test_the_auc_is_that_of_the_held_out_customers(planted: Planted) -> None:
+    ctx, labels, _ = planted
 
     # features are planted alike at both dates, so scores as of AS_OF are those that were judged
     held = F.pmod(F.xxhash64(F.lit(42), F.col("user_id")), F.lit(100)) < 20
@@ -130,30 +155,29 @@ def test_the_auc_is_that_of_the_held_out_customers(planted: tuple[Context, dict[
     assert found["random_forest", "rate"] == pytest.approx(np.mean(label))
 
 
-def test_events_from_as_of_on_change_nothing(planted: tuple[Context, dict[str, int]]) -> None:
-    ctx, labels = planted
-    first = score_users(ctx).facts["model_version"]
+def test_events_from_as_of_on_change_nothing(planted: Planted) -> None:
+    ctx, labels, outcome = planted
     before = content(ctx.tables, USER_SCORES)
     write_events(ctx.tables, [(u, AS_OF + timedelta(days=3)) for u in labels])
-    ctx.tables.delete(LIVE_MODELS, "true")
-    ctx.tables.delete(MODEL_RUNS, "true")
+    forget(ctx.tables)
 
-    assert score_users(ctx).facts["model_version"] == first  # same ingredients, same name
+    again = score_users(ctx).facts
+
+    assert again["fitted"] is True
+    assert again["model_version"] == outcome.facts["model_version"]  # same ingredients, same name
     assert content(ctx.tables, USER_SCORES) == before
 
 
-def test_features_of_the_label_window_are_not_looked_at(planted: tuple[Context, dict[str, int]]) -> None:
+def test_features_of_the_label_window_are_not_looked_at(planted: Planted) -> None:
     """Features as of as_of that give the answer away leave the fit as it is."""
-    ctx, labels = planted
-    first = score_users(ctx).facts["model_version"]
-    ctx.tables.delete(LIVE_MODELS, "true")
-    ctx.tables.delete(MODEL_RUNS, "true")
+    ctx, labels, outcome = planted
+    forget(ctx.tables)
     write_features(ctx.tables, [(u, 30 if left else 1, 130, 0, 9 * left) for u, left in labels.items()], AS_OF)
 
-    assert score_users(ctx).facts["model_version"] == first
+    assert score_users(ctx).facts["model_version"] == outcome.facts["model_version"]
 
 
-def test_chinese_reasons(planted: tuple[Context, dict[str, int]], make_context: Callable[..., Context]) -> None:
+def test_chinese_reasons(planted: Planted, make_context: Callable[..., Context]) -> None:
     chinese = make_context(settings=Settings(language="zh", **settings().model_dump(exclude={"language"})), as_of=AS_OF)
 
     score_users(chinese)
@@ -171,28 +195,21 @@ def test_chinese_reasons(planted: tuple[Context, dict[str, int]], make_context: 
     ],
 )
 def test_thin_data_is_a_skip_that_empties_the_slice(
-    planted: tuple[Context, dict[str, int]], make_context: Callable[..., Context], churn: dict[str, Any], reason: str
+    planted: Planted, make_context: Callable[..., Context], churn: dict[str, Any], reason: str
 ) -> None:
-    ctx, _ = planted
-    ctx.tables.replace_slice(USER_SCORES, stale_score(ctx), as_of=AS_OF, task="churn")
-
+    forget(planted[0].tables)
     run = make_context(settings=settings(**churn), as_of=AS_OF)
+
     outcome = score_users(run)
 
     assert reason in outcome.skipped
     assert run.tables.read(USER_SCORES).isEmpty()
 
 
-def stale_score(ctx: Context) -> Any:
-    row = (AS_OF, "churn", "u0000", 0.5, 0.5, 0.5, "medium", "r", None, None, "old")
-    return ctx.spark.createDataFrame([row], USER_SCORES.schema)
-
-
 def test_a_damaged_model_is_a_model_error_and_refit_mends_it(
-    planted: tuple[Context, dict[str, int]], make_context: Callable[..., Context]
+    planted: Planted, make_context: Callable[..., Context]
 ) -> None:
-    ctx, _ = planted
-    score_users(ctx)
+    ctx, _, _ = planted
     before = content(ctx.tables, USER_SCORES)
     nodes = next((Path(ctx.tables.root) / ctx.tables.read(LIVE_MODELS).first()["path"]).glob("mllib/data/*.parquet"))
     nodes.write_bytes(nodes.read_bytes()[:-100])

@@ -1,7 +1,8 @@
 """segment_users on planted customers."""
 
+import shutil
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +12,24 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from sklearn.metrics import adjusted_rand_score
 
+from profiling_spark.command import Command
 from profiling_spark.config import Settings
 from profiling_spark.contracts.features import user_features_table
 from profiling_spark.contracts.gold import SEGMENT_FEATURES, SEGMENTS, USER_SEGMENTS
 from profiling_spark.contracts.operations import LIVE_MODELS, MODEL_RUNS
 from profiling_spark.contracts.table import cast_to
 from profiling_spark.errors import ConfigError, ModelError
-from profiling_spark.runner import Context
+from profiling_spark.runner import Context, Outcome
 from profiling_spark.segments.job import segment_users
 from profiling_spark.storage import Tables
 
 AS_OF = date(2026, 7, 1)
 WINDOWS = (30, 90)
+
+Planted = tuple[Context, list[int], Outcome]
 USED = ("days_since_last_event", "tenure_days", "views_90d", "frequency", "monetary")
 # (days_since_last_event, tenure_days, views_90d, frequency, monetary): kinds that nobody could confuse
-KINDS = ((3, 300, 40, 20, 4000), (60, 280, 30, 5, 300), (4, 20, 60, 2, 100), (8, 250, 200, 0, 0))
+KINDS = ((30, 3000, 400, 200, 40000), (600, 2800, 300, 50, 3000), (40, 200, 600, 20, 1000), (80, 2500, 2000, 0, 0))
 
 
 def settings(**segments: Any) -> Settings:
@@ -56,17 +60,31 @@ def content(tables: Tables, table: Any) -> list[Any]:
     return sorted(tables.read(table).collect(), key=str)
 
 
+@pytest.fixture(scope="module")
+def fitted_lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[int], Outcome]:
+    """(storage root after a first run, each customer's kind, the run's outcome): built once, tests work on copies."""
+    root = tmp_path_factory.mktemp("segments") / "lake"
+    tables = Tables(spark, str(root), run_id="first")
+    kinds = plant(tables)
+    ctx = Context(settings(), spark, tables, Command(as_of=AS_OF, quiet=True), datetime(2026, 7, 1, tzinfo=UTC))
+    return root, kinds, segment_users(ctx)
+
+
 @pytest.fixture
-def planted(tables: Tables, make_context: Callable[..., Context]) -> tuple[Context, list[int]]:
-    return make_context(settings=settings(), as_of=AS_OF), plant(tables)
+def planted(
+    fitted_lake: tuple[Path, list[int], Outcome], tables: Tables, make_context: Callable[..., Context]
+) -> Planted:
+    """(a new run on a copy of the lake, each customer's kind, the first run's outcome)."""
+    root, kinds, outcome = fitted_lake
+    shutil.copytree(root, tables.root)
+    return make_context(settings=settings(), as_of=AS_OF), kinds, outcome
 
 
-def test_planted_kinds_are_recovered_and_a_second_run_changes_nothing(planted: tuple[Context, list[int]]) -> None:
-    ctx, kinds = planted
-
-    outcome = segment_users(ctx)
+def test_planted_kinds_are_recovered(planted: Planted) -> None:
+    ctx, kinds, outcome = planted
 
     rows = ctx.tables.read(USER_SEGMENTS).orderBy("user_id").collect()
+
     assert len(rows) == outcome.rows_out == len(kinds)
     assert adjusted_rand_score(kinds, [r["segment_id"] for r in rows]) == pytest.approx(1.0)
     assert outcome.facts["k"] == 4
@@ -77,16 +95,19 @@ def test_planted_kinds_are_recovered_and_a_second_run_changes_nothing(planted: t
     assert sum(s["users"] for s in segments) == len(kinds)
     assert "price_preference" in outcome.facts["dropped_features"]
 
+
+def test_a_second_run_applies_the_model_and_changes_nothing(planted: Planted) -> None:
+    ctx, _, _ = planted
     before = {t.name: content(ctx.tables, t) for t in (SEGMENTS, SEGMENT_FEATURES, USER_SEGMENTS, MODEL_RUNS)}
+
     again = segment_users(ctx)
 
     assert again.facts["fitted"] is False
     assert before == {t.name: content(ctx.tables, t) for t in (SEGMENTS, SEGMENT_FEATURES, USER_SEGMENTS, MODEL_RUNS)}
 
 
-def test_means_are_the_segments_own(planted: tuple[Context, list[int]]) -> None:
-    ctx, _ = planted
-    segment_users(ctx)
+def test_means_are_the_segments_own(planted: Planted) -> None:
+    ctx, _, _ = planted
 
     features = ctx.tables.read(user_features_table(WINDOWS)).select("user_id", "monetary").collect()
     by_user = {r["user_id"]: float(r["monetary"]) for r in features}
@@ -100,9 +121,8 @@ def test_means_are_the_segments_own(planted: tuple[Context, list[int]]) -> None:
         assert row["difference_sd"] == pytest.approx((own.mean() - everyone.mean()) / everyone.std())
 
 
-def test_a_refit_keeps_the_ids(planted: tuple[Context, list[int]], make_context: Callable[..., Context]) -> None:
-    ctx, _ = planted
-    segment_users(ctx)
+def test_a_refit_keeps_the_ids(planted: Planted, make_context: Callable[..., Context]) -> None:
+    ctx, _, _ = planted
     first = {r["user_id"]: r["segment_id"] for r in ctx.tables.read(USER_SEGMENTS, as_of=AS_OF).collect()}
     later = AS_OF + timedelta(days=200)  # past max_age_days
     plant(ctx.tables, later, shift=1.2)
@@ -117,10 +137,10 @@ def test_a_refit_keeps_the_ids(planted: tuple[Context, list[int]], make_context:
 
 
 def test_a_young_model_is_applied_later_and_a_backfill_fits_its_own(
-    planted: tuple[Context, list[int]], make_context: Callable[..., Context]
+    planted: Planted, make_context: Callable[..., Context]
 ) -> None:
-    ctx, _ = planted
-    version = segment_users(ctx).facts["model_version"]
+    ctx, _, outcome = planted
+    version = outcome.facts["model_version"]
     later, earlier = AS_OF + timedelta(days=1), AS_OF - timedelta(days=30)
     plant(ctx.tables, later)
     plant(ctx.tables, earlier)
@@ -134,12 +154,7 @@ def test_a_young_model_is_applied_later_and_a_backfill_fits_its_own(
     assert run.tables.read(LIVE_MODELS).first()["model_version"] == version
 
 
-def test_other_settings_fit_another_model(
-    planted: tuple[Context, list[int]], make_context: Callable[..., Context]
-) -> None:
-    ctx, _ = planted
-    segment_users(ctx)
-
+def test_other_settings_fit_another_model(planted: Planted, make_context: Callable[..., Context]) -> None:
     outcome = segment_users(make_context(settings=settings(k=3), as_of=AS_OF))
 
     assert outcome.facts["fitted"] is True
@@ -147,10 +162,9 @@ def test_other_settings_fit_another_model(
 
 
 def test_too_few_customers_is_a_skip_that_empties_the_slices(
-    planted: tuple[Context, list[int]], make_context: Callable[..., Context]
+    planted: Planted, make_context: Callable[..., Context]
 ) -> None:
-    ctx, _ = planted
-    segment_users(ctx)
+    ctx, _, _ = planted
     rows = [("a", 1, 5, 3, 1, 9), ("b", 2, 4, 2, 1, 8), ("c", 3, 6, 1, 1, 7)]
     frame = ctx.spark.createDataFrame(rows, "user_id string, " + ", ".join(f"{n} int" for n in USED))
     write_features(ctx.tables, frame, AS_OF)
@@ -176,9 +190,14 @@ def test_an_empty_table_is_a_skip(tables: Tables, make_context: Callable[..., Co
     assert "no customer has an event" in segment_users(make_context(settings=settings(), as_of=AS_OF)).skipped
 
 
-def test_a_damaged_model_is_a_model_error(planted: tuple[Context, list[int]]) -> None:
-    ctx, _ = planted
-    segment_users(ctx)
+def test_a_stored_model_without_customers_is_a_skip(planted: Planted, make_context: Callable[..., Context]) -> None:
+    run = make_context(settings=settings(), as_of=AS_OF + timedelta(days=1))
+
+    assert "no customer has an event" in segment_users(run).skipped
+
+
+def test_a_damaged_model_is_a_model_error(planted: Planted) -> None:
+    ctx, _, _ = planted
     path = ctx.tables.read(LIVE_MODELS).first()["path"]
     declaration = next((Path(ctx.tables.root) / path / "declaration").glob("part-*"))
     declaration.write_text(declaration.read_text().replace("segment", "Segment"))
@@ -187,20 +206,24 @@ def test_a_damaged_model_is_a_model_error(planted: tuple[Context, list[int]]) ->
         segment_users(ctx)
 
 
-def test_an_unknown_feature_in_the_settings_is_a_config_error(
-    planted: tuple[Context, list[int]], make_context: Any
-) -> None:
+def test_an_unknown_feature_in_the_settings_is_a_config_error(planted: Planted, make_context: Any) -> None:
     with pytest.raises(ConfigError, match="viewz_90d"):
         segment_users(make_context(settings=settings(features=("views_90d", "viewz_90d")), as_of=AS_OF))
 
 
-def test_partitions_of_the_table_do_not_matter(spark: SparkSession, planted: tuple[Context, list[int]]) -> None:
-    ctx, _ = planted
-    first = segment_users(ctx).facts["model_version"]
+def test_partitions_of_the_table_do_not_matter(spark: SparkSession, planted: Planted) -> None:
+    ctx, _, outcome = planted
+    first = outcome.facts["model_version"]
     table = user_features_table(WINDOWS)
     shuffled = spark.createDataFrame(ctx.tables.read(table).collect(), table.schema).repartition(5)
     ctx.tables.replace_slice(table, shuffled, as_of=AS_OF)
     before = content(ctx.tables, USER_SEGMENTS)
+    ctx.tables.delete(LIVE_MODELS, "true")
+    ctx.tables.delete(MODEL_RUNS, "true")
+    shutil.rmtree(Path(ctx.tables.root) / "models")
 
-    assert segment_users(ctx).facts["model_version"] == first
+    again = segment_users(ctx).facts
+
+    assert again["fitted"] is True
+    assert again["model_version"] == first
     assert content(ctx.tables, USER_SEGMENTS) == before

@@ -1,0 +1,163 @@
+"""The whole pipeline on a small demo shop: planted dirt found, planted structure found, repeatable, readable by others."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+from deltalake import DeltaTable
+from pyspark.sql import functions as F
+from sklearn.metrics import adjusted_rand_score
+
+from profiling_spark.command import Command
+from profiling_spark.config import load_settings
+from profiling_spark.contracts.catalogue import all_tables
+from profiling_spark.contracts.features import user_features_table
+from profiling_spark.contracts.gold import USER_PROFILE, USER_RECOMMENDATIONS, USER_SEGMENTS, USER_TAGS
+from profiling_spark.contracts.operations import JOB_RUNS, MODEL_RUNS
+from profiling_spark.contracts.silver import EVENTS
+from profiling_spark.demo.generate import generate
+from profiling_spark.features.job import feature_dates, fit_rfm_cuts, user_feature_frame
+from profiling_spark.pipeline import STAGES
+from profiling_spark.runner import Context
+from profiling_spark.storage import Tables
+
+pytestmark = pytest.mark.slow
+CONF = Path(__file__).resolve().parents[2] / "conf" / "demo.yaml"
+# not of the run itself: they name it, or tell its time
+_OF_THE_RUN = {"run_id"}
+
+
+@pytest.fixture(scope="module")
+def shop(spark, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo shop")
+    truth = generate(folder / "data", customers=1200)
+    root = str(folder / "lake")
+    settings = load_settings([CONF], [f"data_root={folder / 'data'}", f"storage.root={root}"])
+    return truth, settings, folder, run_all(spark, settings, "first")
+
+
+def run_all(spark, settings, run_id):
+    from datetime import UTC, datetime
+
+    tables = Tables(spark, settings.storage.root, run_id=run_id)
+    context = Context(settings, spark, tables, Command(quiet=True), datetime(2026, 7, 1, tzinfo=UTC))
+    context.outcomes = {}
+    for stage in STAGES:
+        context.outcomes[stage.__name__] = stage(context)
+    return context
+
+
+def checksums(spark, root):
+    """Rows and a sum of row hashes of every table, whatever the order of rows."""
+    found = {}
+    for table in all_tables():
+        if table is JOB_RUNS or not (Path(root) / table.name).exists():
+            continue
+        frame = spark.read.format("delta").load(f"{root}/{table.name}")
+        columns = [c for c in frame.columns if c not in _OF_THE_RUN]
+        hashed = F.xxhash64(*columns, *(F.col(c).isNull() for c in columns)).cast("decimal(38,0)")
+        row = frame.agg(F.count(F.lit(1)).alias("n"), F.sum(hashed).alias("h")).first()
+        found[table.name] = (row["n"], row["h"])
+    return found
+
+
+def test_planted_dirt_is_found_exactly(shop):
+    truth, _, _, context = shop
+    facts = context.outcomes["ingest"].facts
+    for name, planted in truth.sources.items():
+        counts = facts["sources"][name]
+        assert counts["accepted"] == planted.accepted, name
+        assert facts["rejected"].get(name, {}) == dict(planted.rejected), name
+        assert counts["duplicate"] == planted.duplicates, name
+        assert counts["ignored"] == planted.ignored, name
+
+
+def test_planted_structure_is_found(shop):
+    truth, settings, folder, context = shop
+    kinds = pl.read_parquet(folder / "data" / "truth" / "customers.parquet").select("uid", "kind")
+    rows = context.tables.read(USER_SEGMENTS).select(F.col("user_id").alias("uid"), "segment_id").toArrow()
+    both = kinds.join(pl.from_arrow(rows), on="uid")
+    assert adjusted_rand_score(both["kind"].to_list(), both["segment_id"].to_list()) > 0.5
+    figures = {
+        (r["task"], r["model"], r["metric"]): r["value"] for r in context.tables.read(MODEL_RUNS).collect()
+    }
+    assert figures["churn", "random_forest", "auc"] >= figures["churn", "recency", "auc"] + 0.02
+    als = figures["recommendations", "als", "recall_at_20"]
+    assert als >= 1.5 * figures["recommendations", "popular", "recall_at_20"]
+
+
+def test_every_customer_has_a_profile_and_reasons(shop):
+    _, settings, _, context = shop
+    features = context.tables.read(user_features_table(settings.windows_days), as_of=context.as_of)
+    profile = context.tables.read(USER_PROFILE)
+    assert profile.count() == features.count() == profile.select("user_id").distinct().count()
+    listed = context.tables.read(USER_RECOMMENDATIONS)
+    assert listed.where("reason is null or engine is null").isEmpty()
+    assert listed.groupBy("user_id").count().where("count < 20").isEmpty()
+    assert listed.groupBy("user_id", "item_id").count().where("count > 1").isEmpty()
+    tags = {r["tag"] for r in context.tables.read(USER_TAGS).select("tag").distinct().collect()}
+    assert {"vip", "low_price", "quality_first", "churn_prone", "new", "lapsed"} <= tags
+
+
+def test_outliers_are_flagged_and_genders_normalised(shop):
+    truth, _, _, context = shop
+    flagged = context.tables.read(EVENTS).where("flags is not null")
+    assert flagged.where("flags <> 'many_pieces'").isEmpty()
+    assert flagged.count() == truth.orders.outliers
+    assert flagged.where("quantity <= 500").isEmpty()
+
+
+def test_both_feeds_and_any_number_of_buckets_give_the_same_features(shop):
+    _, settings, folder, context = shop
+    dates = feature_dates(context)[:1]
+    cuts = {d: fit_rfm_cuts(context.tables, settings, as_of=d) for d in dates}
+    frames = {
+        feed: user_feature_frame(context.tables, settings, dates, sides={}, cuts=cuts, feed=feed)
+        for feed in ("files", "spark")
+    }
+    files, other = (pl.from_arrow(f.toArrow()).sort("user_id") for f in frames.values())
+    assert files.height > 1000
+    assert files.equals(other)
+
+
+def test_a_second_run_changes_no_value(shop, spark):
+    _, settings, _, context = shop
+    before = checksums(spark, settings.storage.root)
+    assert len(before) >= 18
+    again = run_all(spark, settings, "second")
+    assert again.outcomes["ingest"].rows_in == 0
+    assert checksums(spark, settings.storage.root) == before
+
+
+def test_other_readers_see_the_same_values(shop, spark):
+    _, settings, _, _ = shop
+    root = settings.storage.root
+    for table in all_tables(settings.windows_days):
+        path = f"{root}/{table.name}"
+        if not Path(path).exists():
+            continue
+        protocol = DeltaTable(path).protocol()
+        assert protocol.min_reader_version == 1, table.name
+        assert protocol.min_writer_version in (2, 3), table.name
+        key = list(table.key)
+        spark_rows = pl.from_arrow(spark.read.format("delta").load(path).select(*table.names).toArrow()).sort(key)
+        by_deltalake = pl.from_arrow(DeltaTable(path).to_pyarrow_table()).select(spark_rows.columns).sort(key)
+        by_polars = pl.read_delta(path).select(spark_rows.columns).sort(key)
+        plain = {c: spark_rows.schema[c] for c in spark_rows.columns}
+        assert by_deltalake.cast(plain).equals(spark_rows), table.name
+        assert by_polars.cast(plain).equals(spark_rows), table.name
+        files = ", ".join(f"'{f}'" for f in DeltaTable(path).file_uris())
+        if files:
+            counted = duckdb.sql(f"select count(*) from read_parquet([{files}])").fetchone()
+            assert counted == (spark_rows.height,), table.name
+
+
+def test_the_truth_is_readable(shop):
+    truth, _, folder, _ = shop
+    stated = json.loads((folder / "data" / "truth" / "truth.json").read_text(encoding="utf-8"))
+    assert date.fromisoformat(stated["as_of"]) == truth.as_of
