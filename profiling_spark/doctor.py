@@ -26,7 +26,7 @@ REQUIREMENTS: dict[str, str] = {
     "delta-spark": "==4.4.0",
     "pandas": ">=2.2,<3",
     "pyarrow": ">=20",
-    "polars": ">=1.30,<3",
+    "polars": ">=2.0,<3",
     "numpy": ">=2,<3",
 }
 _IMPORT_NAMES = {"delta-spark": "delta"}

@@ -1,4 +1,4 @@
-"""The whole pipeline on a small demo shop: planted dirt found, planted structure found, repeatable, readable by others."""
+"""The whole pipeline on a small demo shop: planted dirt and structure found, repeatable, readable by others."""
 
 from __future__ import annotations
 
@@ -78,14 +78,12 @@ def test_planted_dirt_is_found_exactly(shop):
 
 
 def test_planted_structure_is_found(shop):
-    truth, settings, folder, context = shop
+    _, _, folder, context = shop
     kinds = pl.read_parquet(folder / "data" / "truth" / "customers.parquet").select("uid", "kind")
     rows = context.tables.read(USER_SEGMENTS).select(F.col("user_id").alias("uid"), "segment_id").toArrow()
     both = kinds.join(pl.from_arrow(rows), on="uid")
     assert adjusted_rand_score(both["kind"].to_list(), both["segment_id"].to_list()) > 0.5
-    figures = {
-        (r["task"], r["model"], r["metric"]): r["value"] for r in context.tables.read(MODEL_RUNS).collect()
-    }
+    figures = {(r["task"], r["model"], r["metric"]): r["value"] for r in context.tables.read(MODEL_RUNS).collect()}
     assert figures["churn", "random_forest", "auc"] >= figures["churn", "recency", "auc"] + 0.02
     als = figures["recommendations", "als", "recall_at_20"]
     assert als >= 1.5 * figures["recommendations", "popular", "recall_at_20"]
@@ -113,7 +111,7 @@ def test_outliers_are_flagged_and_genders_normalised(shop):
 
 
 def test_both_feeds_and_any_number_of_buckets_give_the_same_features(shop):
-    _, settings, folder, context = shop
+    _, settings, _, context = shop
     dates = feature_dates(context)[:1]
     cuts = {d: fit_rfm_cuts(context.tables, settings, as_of=d) for d in dates}
     frames = {
@@ -126,7 +124,7 @@ def test_both_feeds_and_any_number_of_buckets_give_the_same_features(shop):
 
 
 def test_a_second_run_changes_no_value(shop, spark):
-    _, settings, _, context = shop
+    _, settings, _, _ = shop
     before = checksums(spark, settings.storage.root)
     assert len(before) >= 18
     again = run_all(spark, settings, "second")
