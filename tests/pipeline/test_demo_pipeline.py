@@ -34,7 +34,7 @@ _OF_THE_RUN = {"run_id"}
 
 @pytest.fixture(scope="module")
 def shop(spark, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("demo shop")
+    folder = tmp_path_factory.mktemp("demo_shop")
     truth = generate(folder / "data", customers=1200)
     root = str(folder / "lake")
     settings = load_settings([CONF], [f"data_root={folder / 'data'}", f"storage.root={root}"])
@@ -151,8 +151,8 @@ def test_other_readers_see_the_same_values(shop, spark):
         assert by_polars.cast(plain).equals(spark_rows), table.name
         files = ", ".join(f"'{f}'" for f in DeltaTable(path).file_uris())
         if files:
-            counted = duckdb.sql(f"select count(*) from read_parquet([{files}])").fetchone()
-            assert counted == (spark_rows.height,), table.name
+            counted = duckdb.sql(f"select count(*) from read_parquet([{files}])").fetchall()
+            assert counted == [(spark_rows.height,)], table.name
 
 
 def test_the_truth_is_readable(shop):
