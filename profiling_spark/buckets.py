@@ -21,7 +21,7 @@ from pyspark.sql import types as T
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from profiling_spark.contracts.silver import EVENTS
-from profiling_spark.errors import StorageError
+from profiling_spark.errors import ConfigError, StorageError
 from profiling_spark.storage import Tables, local_path
 
 Feed = Literal["files", "spark"]
@@ -30,11 +30,22 @@ Kernel = Callable[[pl.DataFrame, Mapping[str, pl.DataFrame]], pl.DataFrame]
 
 _BUCKET = re.compile(r"/user_bucket=(\d+)/")
 _SIDE = "_side"
+_SAMPLE = 1000
 
 
 def bucket_of(user_id: Column | str, buckets: int) -> Column:
     """The customer's bucket: pmod(xxhash64(user_id), buckets)."""
     return F.pmod(F.xxhash64(user_id), F.lit(buckets)).cast("int")
+
+
+def check_layout(tables: Tables, buckets: int) -> None:
+    """Raises ConfigError where the stored events lie in another number of buckets than the settings say."""
+    sample = tables.read(EVENTS).select("user_bucket", "user_id").limit(_SAMPLE)
+    if not sample.where(F.col("user_bucket") != bucket_of("user_id", buckets)).isEmpty():
+        raise ConfigError(
+            f"buckets = {buckets}: {tables.path(EVENTS)} was written with another number of buckets; "
+            "set that number, or ingest the source files into a new storage.root"
+        )
 
 
 def map_buckets(
@@ -54,6 +65,7 @@ def map_buckets(
     A bucket without events still runs when a side frame (each has user_id) has rows in it. `feed` is chosen by the
     storage unless given.
     """
+    check_layout(tables, buckets)
     events = tables.read(EVENTS).where(F.col("event_date") < F.lit(before))
     if since is not None:
         events = events.where(F.col("event_date") >= F.lit(since))

@@ -47,8 +47,11 @@ file_url() {
 # ------------------------------------------------------------------------------------------------ command line
 
 job='' master='' deploy_mode='client' log_level=error
-memory="${PROFILING_SPARK_DRIVER_MEMORY:-2g}" java_options='-XX:+UseParallelGC' more_jars='' more_files=''
-spark_args=() job_args=()
+# Spark generates methods of over 8,000 bytecodes for the quality rules; the JVM leaves such methods uncompiled unless
+# told otherwise, and ingest then takes twice as long
+compile_huge='-XX:-DontCompileHugeMethods'
+memory="${PROFILING_SPARK_DRIVER_MEMORY:-2g}" java_options="-XX:+UseParallelGC $compile_huge" more_jars='' more_files=''
+spark_args=(--conf "spark.executor.extraJavaOptions=$compile_huge") job_args=() # a caller's --conf comes later and wins
 
 take_conf() { # settings that this script sets as well are joined, or the caller's wins; the rest goes to spark-submit
     [[ $1 == ?*=* ]] || usage_error "--conf wants KEY=VALUE, found '$1'"
@@ -145,11 +148,13 @@ spark_args+=(--driver-java-options "$java_options")
 
 # ---------------------------------------------------------------------------------------------------------- run
 
-# The JVM prints a line about the incubator module that Spark asks for, and nothing turns it off: it is filtered.
+# The JVM prints a line about the incubator module that Spark asks for, and MLlib's BLAS two where the system has no
+# native one (Java's is used then); nothing turns them off: they are filtered.
 # stderr therefore is a pipe to a filter, which outlives the job and so also clears the scratch folder.
 tidy_stderr() {
     trap '' INT TERM HUP
-    LC_ALL=C grep -a --line-buffered -v '^WARNING: Using incubator modules: jdk.incubator.vector$' || true
+    LC_ALL=C grep -a --line-buffered -vE \
+        '^WARNING: Using incubator modules: jdk.incubator.vector$|^netlib-(blas|lapack): JNI_OnLoad: dlopen.* failed' || true
     if [[ -n $scratch ]]; then rm -rf "$scratch"; fi
 }
 exec 3>&2

@@ -28,8 +28,8 @@ def spark() -> Iterator[SparkSession]:
     if not local_jars():
         pytest.fail("PROFILING_SPARK_JARS names no folder with the Delta jars: run scripts/test.sh")
     os.environ.setdefault("PROFILING_SPARK_MASTER", "local[2]")
-    memory = "--driver-memory 2g --driver-java-options -XX:+UseParallelGC pyspark-shell"
-    os.environ.setdefault("PYSPARK_SUBMIT_ARGS", memory)
+    java = "'-XX:+UseParallelGC -XX:-DontCompileHugeMethods'"  # as scripts/submit.sh gives them
+    os.environ.setdefault("PYSPARK_SUBMIT_ARGS", f"--driver-memory 2g --driver-java-options {java} pyspark-shell")
     settings = Settings.model_validate({"spark": {"shuffle_partitions": 2}})
     session = build_session(settings, name="tests")
     yield session
@@ -64,7 +64,7 @@ def make_context(spark: SparkSession, tables: Tables) -> MakeContext:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real data sets; the test is skipped where it is absent."""
     if not SHARED_DATA.is_dir():

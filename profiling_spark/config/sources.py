@@ -38,6 +38,11 @@ def check_timezone(value: str) -> str:
     return value
 
 
+# "order total" is a column's name; "paid or free" is SQL
+_NAME_WITH_BLANKS = re.compile(r"[^\W\d]\w*(?: \w+)+")
+_SQL_WORDS = re.compile(r"\b(?:not|is|and|or|like|ilike|rlike|in|between|case|div|as)\b", re.IGNORECASE)
+
+
 class CsvOptions(Model):
     """How a CSV source is written. `escape` is the character that stands before a quote inside quotes."""
 
@@ -49,12 +54,16 @@ class CsvOptions(Model):
 
 
 class Source(Model):
-    """One source: where its files are, how they are read, what each canonical column is made of."""
+    """One source: where its files are, how they are read, what each canonical column is made of.
+
+    `where` (SQL over the source's columns): rows for which it is not true are counted as ignored.
+    """
 
     format: Literal["csv", "json", "parquet", "delta"]
     path: Annotated[str, Field(min_length=1)]
     target: Literal["events", "users", "items", "reviews"]
     columns: dict[str, str]
+    where: Annotated[str, Field(min_length=1)] | None = None
     event_types: dict[str, str] = {}
     timezone: str | None = None
     csv: CsvOptions = CsvOptions()
@@ -95,11 +104,14 @@ class Source(Model):
     def words(self) -> tuple[str, ...]:
         """Every word in the mapped expressions that may be the name of a source column, in order.
 
-        Superfluous words (function names, keywords) do no harm: a column of that name is null where absent.
+        Superfluous words (function names, keywords) do no harm: a column of that name is null where absent. An
+        expression as a whole is never one: a null column of its name would hide what it computes.
         """
         found: dict[str, None] = {}
-        for expression in self.columns.values():
-            found[expression] = None
+        for expression in (*self.columns.values(), *([self.where] if self.where else [])):
+            if _NAME_WITH_BLANKS.fullmatch(expression) and not _SQL_WORDS.search(expression):
+                found[expression] = None
+                continue
             bare = re.sub(r"'(?:[^'\\]|\\.|'')*'", " ", expression)
             for quoted, plain in re.findall(r"`([^`]+)`|([^\W\d]\w*)", bare):
                 found[quoted or plain] = None

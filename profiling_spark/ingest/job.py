@@ -10,6 +10,7 @@ from pyspark import StorageLevel
 from pyspark.sql import DataFrame, Row, Window
 from pyspark.sql import functions as F
 
+from profiling_spark.buckets import check_layout
 from profiling_spark.config.sources import Source
 from profiling_spark.contracts.silver import EVENTS, ITEMS, REJECTED_ROWS, REVIEWS, USERS
 from profiling_spark.contracts.table import Table
@@ -57,6 +58,7 @@ def ingest(ctx: Context) -> Outcome:
     """Read new source files into events, users, items and reviews; refused rows go to rejected_rows with reasons."""
     if not ctx.settings.sources:
         raise InputError("sources: expected at least one source in the settings, found none (see --config)")
+    check_layout(ctx.tables, ctx.settings.buckets)
     dead = ledger.clear_unfinished(ctx.tables)
     if dead:
         ctx.say(f"    cleared what unfinished runs had written: {', '.join(dead)}")
@@ -172,7 +174,10 @@ def _count(frame: DataFrame) -> list[Row]:
     grouped = frame.groupBy("source", "file_id", "_status", "_reasons").agg(
         F.count(F.lit(1)).alias("rows"), F.min(day).alias("first"), F.max(day).alias("last")
     )
-    return grouped.collect()
+    rows = grouped.collect()
+    if any(row["file_id"] is None for row in rows):
+        raise RuntimeError("rows came from a file that was not claimed: its path was not recognised")
+    return rows
 
 
 def _publish(ctx: Context, batch: _Batch) -> None:

@@ -15,7 +15,6 @@ from profiling_spark.contracts.table import Table
 from profiling_spark.errors import ConfigError
 from profiling_spark.ingest.readers import HELPERS
 
-_ZONE = r"(Z|[A-Z]{3,4}|[+-]\d{2}:?\d{2})\s*$"
 _MALE = ("male", "m", "man", "男", "男性")
 _FEMALE = ("female", "f", "woman", "女", "女性")
 _TRUE = ("true", "t", "yes", "y", "1", "是")
@@ -23,14 +22,17 @@ _FALSE = ("false", "f", "no", "n", "0", "否")
 EPOCH = "1970-01-01 00:00:00"
 WORD = "_word"
 BAD = "_bad_"
+WANTED = "_wanted"
 
 
 def map_columns(frame: DataFrame, name: str, source: Source, *, timezone: str) -> DataFrame:
     """Canonical columns of the source's target, helper columns, and `_bad_<column>` (true: a value that does not fit).
 
     `event_type` is canonical or null; `_word` is the source's own. Times without a zone are local in `timezone`.
+    `_wanted` is false where the source's `where` does not hold.
     """
     table = TARGETS[source.target]
+    frame = frame.withColumn(WANTED, _wanted(frame, name, source))
     values = {column: _expression(frame, name, column, text) for column, text in source.columns.items()}
     mapped = _select(frame, name, source, values)
     types = dict(mapped.dtypes)
@@ -47,8 +49,21 @@ def map_columns(frame: DataFrame, name: str, source: Source, *, timezone: str) -
         typed["event_type"] = _event_type(word, source)
         typed[WORD] = word
     bad = [_is_bad(column, types[f"_v_{column}"]) for column in values if _can_be_bad(table, column)]
-    typed_frame = mapped.select(*HELPERS, *(f"_v_{c}" for c in values), *(c.alias(n) for n, c in typed.items()))
-    return typed_frame.select(*HELPERS, *typed, *bad)
+    typed_frame = mapped.select(*HELPERS, WANTED, *(f"_v_{c}" for c in values), *(c.alias(n) for n, c in typed.items()))
+    return typed_frame.select(*HELPERS, WANTED, *typed, *bad)
+
+
+def _wanted(frame: DataFrame, name: str, source: Source) -> Column:
+    if source.where is None:
+        return F.lit(True)
+    condition = F.expr(source.where)
+    try:
+        kind = frame.select(condition.alias("where")).dtypes[0][1]
+    except AnalysisException as err:
+        raise ConfigError(f"sources.{name}.where = {source.where!r}: {str(err).splitlines()[0]}") from err
+    if kind != "boolean":
+        raise ConfigError(f"sources.{name}.where = {source.where!r}: expected true or false, found {kind}")
+    return F.coalesce(condition, F.lit(False))
 
 
 def _expression(frame: DataFrame, name: str, column: str, text: str) -> Column:
@@ -62,9 +77,9 @@ def _expression(frame: DataFrame, name: str, column: str, text: str) -> Column:
 
 def _select(frame: DataFrame, name: str, source: Source, values: dict[str, Column]) -> DataFrame:
     try:
-        return frame.select(*HELPERS, *(value.alias(f"_v_{column}") for column, value in values.items()))
+        return frame.select(*HELPERS, WANTED, *(value.alias(f"_v_{column}") for column, value in values.items()))
     except AnalysisException as err:
-        columns = ", ".join(c for c in frame.columns if c not in HELPERS)
+        columns = ", ".join(c for c in frame.columns if c not in (*HELPERS, WANTED))
         first = str(err).splitlines()[0]
         raise ConfigError(f"sources.{name}.columns: {first} The source's columns: {columns}") from err
 
@@ -95,9 +110,15 @@ def _blank_to_null(text: Column) -> Column:
 
 
 def _instant(text: Column, timezone: str) -> Column:
-    """A text that starts with a year; Spark would read a bare time of day as today."""
-    parsed = F.when(text.rlike(r"^\d{4}"), F.try_to_timestamp(text))
-    return F.when(text.rlike(_ZONE), parsed).otherwise(F.to_utc_timestamp(parsed, timezone))
+    """A text that starts with a year; Spark would read a bare time of day as today.
+
+    Plain looks at characters: regular expressions were a fifth of the time of reading.
+    """
+    has_year = (F.substring(text, 5, 1) == "-") | ((F.length(text) == 4) & text.try_cast("int").isNotNull())
+    parsed = F.when(has_year, F.try_to_timestamp(text))
+    after_date = F.substring(text, 11, 40)
+    has_zone = after_date.contains("+") | after_date.contains("-") | F.right(text, F.lit(1)).between("A", "z")
+    return F.when(has_zone, parsed).otherwise(F.to_utc_timestamp(parsed, timezone))
 
 
 def _gender(text: Column) -> Column:

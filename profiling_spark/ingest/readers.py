@@ -40,14 +40,21 @@ def read_source(spark: SparkSession, source: Source, files: Sequence[SourceFile]
 
 def _with_file_id(spark: SparkSession, frame: DataFrame, files: Sequence[SourceFile]) -> DataFrame:
     """`_file_id` from the path; a few hundred paths are a small broadcast join."""
-    names = spark.createDataFrame([(f.uri, f.file_id) for f in files], "_uri string, _file_id string")
-    return frame.join(F.broadcast(names), "_uri", how="inner").drop("_uri")
+    ids = [(re.sub("^file:///", "file:/", f.uri), f.file_id) for f in files]
+    names = spark.createDataFrame(ids, "_uri string, _file_id string")
+    # left, so that a row whose file is not recognised stands out instead of vanishing (see job._count)
+    return frame.join(F.broadcast(names), "_uri", how="left").drop("_uri")
 
 
 def _uri() -> Column:
     """The row's file, decoded: Spark writes a blank as %20 here, and a plus sign as itself."""
-    plain = F.regexp_replace(F.col("_metadata.file_path"), "[+]", "%2B")
-    return F.regexp_replace(F.url_decode(plain), "^file:/+", "file:///").alias("_uri")
+    path = F.col("_metadata.file_path")
+    # most paths hold nothing to decode, and a regular expression for every row is dear
+    decoded = F.url_decode(F.replace(path, F.lit("+"), F.lit("%2B")))
+    plain = F.when(path.contains("%"), decoded).otherwise(path)
+    # Spark writes both file:/ and file:/// for the same file
+    short = F.concat(F.lit("file:"), F.substring(plain, len("file://") + 1, 1 << 20))
+    return F.when(plain.startswith("file:///"), short).otherwise(plain).alias("_uri")
 
 
 def _paths(files: Sequence[SourceFile]) -> list[str]:

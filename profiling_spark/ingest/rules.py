@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from profiling_spark.config.settings import Ingest, Rule
 from profiling_spark.config.sources import IGNORED, Source
 from profiling_spark.errors import ConfigError
-from profiling_spark.ingest.mapping import BAD, WORD
+from profiling_spark.ingest.mapping import BAD, WANTED, WORD
 
 OK, REJECTED, IGNORED_ROW, UNREADABLE = "ok", "rejected", "ignored", "unreadable"
 _BOUGHT = ("purchase", "refund")
@@ -19,7 +19,7 @@ _BOUGHT = ("purchase", "refund")
 
 def check_rows(frame: DataFrame, source: Source, *, ingest: Ingest, started: date, business_timezone: str) -> DataFrame:
     """Adds `_status` (ok, rejected, ignored) and `_reasons` (sorted, comma separated, null where ok); events also get
-    `event_date` and `flags`. Removes `_bad_*` and `_word`.
+    `event_date` and `flags`. Removes `_bad_*`, `_wanted` and `_word`.
     """
     rules = [r for r in ingest.rules if r.target == source.target]
     if source.target == "events":
@@ -29,13 +29,14 @@ def check_rows(frame: DataFrame, source: Source, *, ingest: Ingest, started: dat
     named = {**bad, **found, **{name: bad[name] | found[name] for name in bad.keys() & found.keys()}}
     listed = F.when(F.col("_unreadable"), F.lit(UNREADABLE)).otherwise(_names(named))
     ignored = [w for w, t in source.event_types.items() if t == IGNORED]
-    is_ignored = ~F.col("_unreadable") & _holds(F.col(WORD).isin(*ignored)) if ignored else F.lit(False)
+    unwanted = ~F.col(WANTED) | (_holds(F.col(WORD).isin(*ignored)) if ignored else F.lit(False))
+    is_ignored = ~F.col("_unreadable") & unwanted
     frame = frame.withColumn("_reasons", listed)
     status = F.when(is_ignored, F.lit(IGNORED_ROW)).when(F.col("_reasons") != "", F.lit(REJECTED)).otherwise(F.lit(OK))
     columns = {"_status": status, "_reasons": F.when(~is_ignored & (F.col("_reasons") != ""), F.col("_reasons"))}
     if source.target == "events":
         columns |= _flagged(frame, rules)
-    return frame.withColumns(columns).drop(WORD, *(f"_{name}" for name in bad))
+    return frame.withColumns(columns).drop(WORD, WANTED, *(f"_{name}" for name in bad))
 
 
 def _names(rules: dict[str, Column]) -> Column:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from pyspark.sql import Row
 from pyspark.sql import functions as F
 
 from profiling_spark.contracts.gold import SEGMENTS, TOP_RECOMMENDATIONS, USER_PROFILE
 from profiling_spark.contracts.operations import MODEL_RUNS
+from profiling_spark.contracts.silver import ITEMS
 from profiling_spark.runner import Context
 
 _EXAMPLES = 3
@@ -89,12 +91,21 @@ def _examples(ctx: Context) -> list[str]:
     picked = profile.groupBy("segment_id").agg(F.max_by(F.struct("*"), order).alias("row"))
     rows = picked.select("row.*").orderBy(F.col("monetary").desc_nulls_last(), "user_id").limit(_EXAMPLES).collect()
     lines = [_title("Three customers")]
+    titles = _titles(ctx, rows)
     for row in rows:
-        lines += _example({k: v for k, v in row.asDict().items() if v is not None})
+        lines += _example({k: v for k, v in row.asDict().items() if v is not None}, titles)
     return lines
 
 
-def _example(row: dict[str, Any]) -> list[str]:
+def _titles(ctx: Context, rows: list[Row]) -> dict[str, str]:
+    """Titles of the items offered to these customers, of those that the catalogue knows."""
+    offered = {row[f"recommendation_{rank}"] for row in rows for rank in range(1, TOP_RECOMMENDATIONS + 1)}
+    items = ctx.tables.read(ITEMS).where(F.col("item_id").isin(*(i for i in offered if i is not None)))
+    latest = items.groupBy("item_id").agg(F.max_by("title", F.struct("valid_from", "title")).alias("title"))
+    return {row["item_id"]: row["title"] for row in latest.collect() if row["title"]}
+
+
+def _example(row: dict[str, Any], titles: dict[str, str]) -> list[str]:
     who = [str(row[c]) for c in ("gender", "age_band", "city") if c in row]
     lines = [f"  {row['user_id']}" + (f" ({', '.join(who)})" if who else "")]
     if "segment_name_en" in row:
@@ -110,7 +121,8 @@ def _example(row: dict[str, Any]) -> list[str]:
     for rank in range(1, TOP_RECOMMENDATIONS + 1):
         if f"recommendation_{rank}" in row:
             reason = row.get(f"recommendation_{rank}_reason", "")
-            lines.append(f"    offer {rank}  {row[f'recommendation_{rank}']}: {reason}")
+            item = row[f"recommendation_{rank}"]
+            lines.append(f"    offer {rank}  {titles.get(item, item)}: {reason}")
     return lines
 
 

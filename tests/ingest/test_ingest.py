@@ -113,11 +113,45 @@ def test_every_row_is_accounted_for_with_its_reason(tables, make_context, data):
     assert events["bview"]["amount"] is None
 
 
+def test_expressions_over_json_fields_and_unwanted_rows(tables, make_context, data):
+    lines = [
+        {"at": "2026-05-01 10:00:00", "who": "u1", "what": "look", "stay ms": "1500", "n": 3},
+        {"at": "2026-05-01 11:00:00", "who": "u1", "what": "look", "n": 4},
+        {"at": "2026-05-01 12:00:00", "who": "u1", "what": "look"},
+    ]
+    (data / "day.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines), encoding="utf-8")
+    columns = {
+        "event_time": "at",
+        "user_id": "who",
+        "event_type": "what",
+        "search_text": "stay ms",
+        "duration_seconds": "try_cast(`stay ms` as double) / 1000",
+    }
+    log = {"format": "json", "path": "*.jsonl", "target": "events", "columns": columns, "where": "n > 2"}
+    base = settings(tables.root, data).model_dump(mode="json")
+    base["sources"] = {"log": {**log, "event_types": {"look": "view"}}}
+    outcome = ingest(make_context(Settings.model_validate(base)))
+    assert outcome.facts["sources"]["log"]["ignored"] == 1  # null is not true
+    found = sorted((r["search_text"] or "", r["duration_seconds"]) for r in rows(tables, EVENTS))
+    assert found == [("", None), ("1500", 1.5)]
+
+
+def test_where_that_is_not_a_condition_stops_the_run(tables, make_context, data):
+    (data / "day.csv").write_text(HEADER + GOOD[0] + "\n", encoding="utf-8")
+    base = settings(tables.root, data).model_dump(mode="json")
+    base["sources"]["log"]["where"] = "qty + 1"
+    with pytest.raises(ConfigError, match=r"sources\.log\.where = 'qty \+ 1': expected true or false"):
+        ingest(make_context(Settings.model_validate(base)))
+    assert not tables.exists(EVENTS)
+
+
 def test_a_second_run_takes_no_file_twice_nor_the_same_bytes_under_another_name(tables, make_context, data):
     (data / "day.csv").write_text(HEADER + "\n".join(GOOD) + "\n", encoding="utf-8")
     ingest(make_context(settings(tables.root, data), run_id="first"))
     before = everything(tables)
     (data / "day_resend.csv").write_bytes((data / "day.csv").read_bytes())
+    with pytest.raises(ConfigError, match=r"buckets = 7: .* written with another number"):
+        ingest(make_context(settings(tables.root, data).model_copy(update={"buckets": 7}), run_id="other"))
     again = ingest(make_context(settings(tables.root, data), run_id="second"))
     assert (again.rows_in, again.facts["files_known"]) == (0, 2)
     assert everything(tables) == before

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import duckdb
 import polars as pl
 import pytest
+from checksums import checksums
+from compare_features import assert_features_equal_the_reference
 from deltalake import DeltaTable
+from duckdb_raw import load_demo
 from pyspark.sql import functions as F
 from sklearn.metrics import adjusted_rand_score
 
@@ -18,7 +21,7 @@ from profiling_spark.config import load_settings
 from profiling_spark.contracts.catalogue import all_tables
 from profiling_spark.contracts.features import user_features_table
 from profiling_spark.contracts.gold import USER_PROFILE, USER_RECOMMENDATIONS, USER_SEGMENTS, USER_TAGS
-from profiling_spark.contracts.operations import JOB_RUNS, MODEL_RUNS
+from profiling_spark.contracts.operations import MODEL_RUNS
 from profiling_spark.contracts.silver import EVENTS
 from profiling_spark.demo.generate import generate
 from profiling_spark.features.job import feature_dates, fit_rfm_cuts, user_feature_frame
@@ -28,8 +31,6 @@ from profiling_spark.storage import Tables
 
 pytestmark = pytest.mark.slow
 CONF = Path(__file__).resolve().parents[2] / "conf" / "demo.yaml"
-# not of the run itself: they name it, or tell its time
-_OF_THE_RUN = {"run_id"}
 
 
 @pytest.fixture(scope="module")
@@ -42,28 +43,12 @@ def shop(spark, tmp_path_factory):
 
 
 def run_all(spark, settings, run_id):
-    from datetime import UTC, datetime
-
     tables = Tables(spark, settings.storage.root, run_id=run_id)
     context = Context(settings, spark, tables, Command(quiet=True), datetime(2026, 7, 1, tzinfo=UTC))
     context.outcomes = {}
     for stage in STAGES:
         context.outcomes[stage.__name__] = stage(context)
     return context
-
-
-def checksums(spark, root):
-    """Rows and a sum of row hashes of every table, whatever the order of rows."""
-    found = {}
-    for table in all_tables():
-        if table is JOB_RUNS or not (Path(root) / table.name).exists():
-            continue
-        frame = spark.read.format("delta").load(f"{root}/{table.name}")
-        columns = [c for c in frame.columns if c not in _OF_THE_RUN]
-        hashed = F.xxhash64(*columns, *(F.col(c).isNull() for c in columns)).cast("decimal(38,0)")
-        row = frame.agg(F.count(F.lit(1)).alias("n"), F.sum(hashed).alias("h")).first()
-        found[table.name] = (row["n"], row["h"])
-    return found
 
 
 def test_planted_dirt_is_found_exactly(shop):
@@ -108,6 +93,12 @@ def test_outliers_are_flagged_and_genders_normalised(shop):
     assert flagged.where("flags <> 'many_pieces'").isEmpty()
     assert flagged.count() == truth.orders.outliers
     assert flagged.where("quantity <= 500").isEmpty()
+
+
+def test_every_feature_equals_an_independent_reference(shop):
+    _, _, folder, context = shop
+    for as_of in (context.as_of, context.as_of - timedelta(days=30)):
+        assert_features_equal_the_reference(context, load_demo, folder / "data", as_of)
 
 
 def test_both_feeds_and_any_number_of_buckets_give_the_same_features(shop):
