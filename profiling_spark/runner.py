@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
@@ -110,8 +111,17 @@ def run(
         return _fail(str(err), err.exit_code, command)
     except PySparkException as err:
         return _fail(f"Spark: {_first_line(err)}", 1, command)
+    except Py4JJavaError as err:
+        return _fail(f"Spark: {_root_cause(err)}", 1, command)
     except Exception as err:
         return _fail(f"unexpected {type(err).__name__}: {_first_line(err)}", 1, command)
+
+
+def _root_cause(err: Py4JJavaError) -> str:
+    """The innermost cause of a Java stack trace; the lines above it only say that a job was aborted."""
+    lines = str(err).splitlines()
+    causes = [line.strip() for line in lines if line.strip().startswith(("Caused by:", ": "))]
+    return causes[-1].removeprefix("Caused by:").strip(" :") if causes else _first_line(err)
 
 
 def _first_line(err: BaseException) -> str:
@@ -139,7 +149,7 @@ def _in_session(
 ) -> int:
     started = datetime.now(UTC)
     run_id = f"{started:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
-    spark = build_session(settings, name=name)
+    spark = build_session(settings, name=name, verbose=command.verbose)
     try:
         ctx = Context(settings, spark, Tables(spark, settings.storage.root, run_id=run_id), command, started)
         book = _Book(ctx, name, stages)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
 
+from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 
 from profiling_spark.config import Settings
@@ -33,6 +35,8 @@ _BEHAVIOUR = {
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "8",
     # inferring filters from the rules' nested conditions took 18 s of planning for the demo's events
     "spark.sql.constraintPropagation.enabled": "false",
+    # looks at Python's stack for every column expression
+    "spark.python.sql.dataFrameDebugging.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.sql.ui.retainedExecutions": "20",
 }
@@ -44,8 +48,11 @@ def local_jars(environ: dict[str, str] | None = None) -> list[Path]:
     return sorted(Path(folder).glob("*.jar")) if folder else []
 
 
-def build_session(settings: Settings, *, name: str) -> SparkSession:
-    """The session of this process. Master, memory and jars given to spark-submit win over what stands here."""
+def build_session(settings: Settings, *, name: str, verbose: bool = False) -> SparkSession:
+    """The session of this process. Master, memory and jars given to spark-submit win over what stands here.
+
+    Spark's own log, stack traces of failed tasks above all, is shown with `verbose` only.
+    """
     builder = SparkSession.builder.appName(f"profiling_spark {name}")
     for key, value in {**_DELTA, **_BEHAVIOUR}.items():
         builder = builder.config(key, value)
@@ -60,7 +67,10 @@ def build_session(settings: Settings, *, name: str) -> SparkSession:
         builder = builder.config("spark.ui.enabled", "false")
         builder = builder.config("spark.jars", jars) if jars else builder
     spark = builder.getOrCreate()
-    spark.sparkContext.setLogLevel("ERROR")
+    spark.sparkContext.setLogLevel("WARN" if verbose else "OFF")
+    # PySpark prints a Java stack trace for every AnalysisException, also for those that are caught and told
+    for logger in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
+        PySparkLogger.getLogger(logger).setLevel(logging.ERROR if verbose else logging.CRITICAL)
     return spark
 
 

@@ -5,6 +5,7 @@ Nothing here depends on as_of, so one bucket serves many dates.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -59,8 +60,18 @@ class Bucket:
     users: pl.DataFrame
 
 
-def load_bucket(events: pl.DataFrame | pl.LazyFrame, *, before: date, timezone: str) -> Bucket:
-    """Encode the events dated before `before`. Columns beyond EVENT_COLUMNS are not read."""
+def load_bucket(
+    events: pl.DataFrame | pl.LazyFrame,
+    *,
+    before: date,
+    timezone: str,
+    extra: Sequence[pl.Expr] = (),
+    totals: Sequence[pl.Expr] = (),
+) -> Bucket:
+    """Encode the events dated before `before`. Columns beyond EVENT_COLUMNS and those of `extra` are not read.
+
+    `extra` are further columns of `events`; `totals` aggregates of them, further columns of `days`.
+    """
     # Codes are handed out by Polars for as long as one column of them lives; this one outlives the scan's batches.
     keep_codes = pl.Series("keep", [""], dtype=pl.Categorical)
     coded = _collect(
@@ -69,6 +80,7 @@ def load_bucket(events: pl.DataFrame | pl.LazyFrame, *, before: date, timezone: 
         .select(
             *(pl.col(c).cast(pl.Categorical) for c in _CODED),
             *_AS_TEXT,
+            *extra,
             "event_date",
             "amount",
             "discount",
@@ -79,7 +91,7 @@ def load_bucket(events: pl.DataFrame | pl.LazyFrame, *, before: date, timezone: 
         .with_columns(pl.col("user_id").to_physical().alias(USER))
     )
     users = coded.select(USER, "user_id").unique(subset=USER).with_columns(pl.col("user_id").cast(pl.String))
-    bucket = Bucket(coded, _days(coded), users)
+    bucket = Bucket(coded, _days(coded, totals), users)
     del keep_codes
     return bucket
 
@@ -109,8 +121,8 @@ def _milliseconds(seconds: str) -> pl.Expr:
     return (pl.col(seconds) * 1000).round(0, mode="half_to_even").cast(pl.Int64, strict=False)
 
 
-def _days(events: pl.DataFrame) -> pl.DataFrame:
-    """One row a customer and day: events by type, at night, milliseconds, money of purchases and refunds."""
+def _days(events: pl.DataFrame, totals: Sequence[pl.Expr]) -> pl.DataFrame:
+    """One row a customer and day: events by type, at night, milliseconds, money of purchases and refunds, `totals`."""
     bought, returned = pl.col("event_type") == "purchase", pl.col("event_type") == "refund"
     rolled = (
         events.lazy()
@@ -118,6 +130,7 @@ def _days(events: pl.DataFrame) -> pl.DataFrame:
         .group_by("_key")
         .agg(
             *((pl.col("event_type") == t).sum().alias(t) for t in EVENT_TYPES),
+            *totals,
             events=pl.len(),
             night=is_night("hour").sum(),
             milliseconds=pl.col("milliseconds").sum(),

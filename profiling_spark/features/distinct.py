@@ -14,8 +14,12 @@ from profiling_spark.features.windows import AGE, windowed, within
 
 def latest(events: pl.LazyFrame, column: str) -> pl.LazyFrame:
     """One row a customer and known value of `column` (text or code): the customer and the age of its latest day."""
-    known = events.filter(pl.col(column).is_not_null())
-    known = known.with_columns(pl.col(column).cast(pl.Categorical)).select(AGE, _key=packed(USER, column))
+    return latest_code(events.with_columns(pl.col(column).cast(pl.Categorical)), column)
+
+
+def latest_code(events: pl.LazyFrame, column: str) -> pl.LazyFrame:
+    """The same for a category, a date or a small whole number."""
+    known = events.filter(pl.col(column).is_not_null()).select(AGE, _key=packed(USER, column))
     return known.group_by("_key").agg(pl.col(AGE).min()).select(unpacked_user("_key"), AGE)
 
 

@@ -9,7 +9,7 @@ from datetime import date
 import polars as pl
 
 from profiling_spark.errors import ConfigError
-from profiling_spark.features import behaviour, preference, rfm, value
+from profiling_spark.features import behaviour, custom, preference, rfm, value
 from profiling_spark.features.bucket import USER, Bucket, load_bucket
 from profiling_spark.features.catalogue import Feature, user_feature_list
 from profiling_spark.features.demographics import demographics
@@ -56,12 +56,12 @@ def user_features(
 ) -> pl.DataFrame:
     """One row, by user_id, for everyone with an event or a version of attributes before as_of.
 
-    Columns and types are those of the contract: as_of, user_id, then the catalogue. `events` are all events of some
-    customers (EVENT_COLUMNS), `users` and `reviews` all rows of the same customers; `item_prices` has item_id (unique)
+    Columns and types are those of the contract: as_of, user_id, then the catalogue, then what the settings configure.
+    `events` are all events of some customers (columns: custom.event_columns), `users` and `reviews` all rows of the same customers; `item_prices` has item_id (unique)
     and price_percentile; `popular_items` the items of every window. Without `rfm_cuts` the scores are null.
     Raises ContractError where `popular_items` lacks a window.
     """
-    bucket = load_bucket(events, before=params.as_of, timezone=params.timezone)
+    bucket = _load(events, params, before=params.as_of)
     return _build(bucket, params, _Side(users, reviews, item_prices, popular_items, rfm_cuts))
 
 
@@ -78,12 +78,14 @@ def many_dates(
     """`user_features` at several dates, one below the other, in the order of `params`; the events are read once.
 
     What depends on the date is given by as_of; a date without an entry is built without it.
-    Raises ConfigError where the builds differ in timezone or windows: they would not be one table.
+    Raises ConfigError where the builds differ in timezone, windows or configured features: they would not be one table.
     """
     if len({(p.timezone, p.windows) for p in params}) != 1:
         found = sorted({f"{p.timezone} {p.windows}" for p in params})
         raise ConfigError(f"many_dates: expected one timezone and one tuple of windows for all dates; found {found}")
-    bucket = load_bucket(events, before=max(p.as_of for p in params), timezone=params[0].timezone)
+    if any(p.custom != params[0].custom for p in params):
+        raise ConfigError("many_dates: expected the same configured features for all dates")
+    bucket = _load(events, params[0], before=max(p.as_of for p in params))
     prices, popular, cuts = item_prices or {}, popular_items or {}, rfm_cuts or {}
     builds = (
         _build(bucket, p, _Side(users, reviews, prices.get(p.as_of), popular.get(p.as_of), cuts.get(p.as_of)))
@@ -92,9 +94,21 @@ def many_dates(
     return pl.concat(builds)
 
 
+def _load(events: pl.DataFrame | pl.LazyFrame, params: FeatureParams, *, before: date) -> Bucket:
+    """The bucket for all dates up to `before`; of `params` only what all dates share is used."""
+    return load_bucket(
+        events,
+        before=before,
+        timezone=params.timezone,
+        extra=custom.extra_columns(params.custom),
+        totals=custom.day_totals(params.custom),
+    )
+
+
 def _build(bucket: Bucket, params: FeatureParams, side: _Side) -> pl.DataFrame:
-    features = user_feature_list(params.windows)
+    features = user_feature_list(params.windows, params.custom)
     supplied = {f.name for f in features if all(params.has(n) or side.has(n) for n in f.entry.needs)}
+    supplied -= custom.unsupplied(params)
     customers = _join_all(bucket, _parts(bucket, params, side)).join(bucket.users.lazy(), on=USER, how="left").collect()
     if side.users is not None:
         customers = customers.join(demographics(side.users, params), on="user_id", how="full", coalesce=True)
@@ -104,11 +118,13 @@ def _build(bucket: Bucket, params: FeatureParams, side: _Side) -> pl.DataFrame:
     zeros = [pl.col(c).fill_null(0) for c in customers.columns if c.startswith("_") and c != USER]
     known = [f for f in features if f.name in customers.columns and f.entry.empty is not None]
     customers = customers.with_columns(*zeros, *(pl.col(f.name).fill_null(f.entry.empty) for f in known))
-    customers = customers.with_columns(*behaviour.derived(params), *value.derived(params))
+    customers = customers.with_columns(*behaviour.derived(params), *value.derived(params), *custom.finished(params))
     if side.rfm_cuts is not None:
         customers = rfm.with_rfm(customers, side.rfm_cuts)
     key = (pl.lit(params.as_of, pl.Date).alias("as_of"), "user_id")
-    return customers.select(*key, *(_column(f, supplied) for f in features)).sort("user_id")
+    ratios = custom.ratios(params, [f.name for f in features])
+    finished = customers.select(*key, *(_column(f, supplied) for f in features if f.name not in ratios))
+    return finished.select("as_of", "user_id", *(ratios.get(f.name, f.name) for f in features)).sort("user_id")
 
 
 def _column(feature: Feature, supplied: set[str]) -> pl.Expr:
@@ -136,6 +152,7 @@ def _parts(bucket: Bucket, params: FeatureParams, side: _Side) -> list[pl.LazyFr
     bought = events.filter(pl.col("event_type") == "purchase").collect().lazy()
     orders = latest_order(bought).collect().lazy()
     metrics = [*behaviour.day_metrics(params), *value.day_metrics(params), *rfm.day_metrics()]
+    metrics += custom.day_metrics(params)
     parts = [
         days.group_by(USER).agg(metrics),
         count_within(orders, "purchases", windows),
@@ -144,6 +161,7 @@ def _parts(bucket: Bucket, params: FeatureParams, side: _Side) -> list[pl.LazyFr
         *(count_within(latest(bought, c), stem, windows) for stem, c in preference.BREADTH.items()),
         count_within(latest(in_windows, "session_id"), "sessions", windows),
         *(preference.favorite(events.filter(within(FAVORITE_DAYS)), name) for name in preference.FAVORITES),
+        *custom.parts(events, params),
     ]
     if side.item_prices is not None:
         parts.append(preference.price_preference(bought, side.item_prices))

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import polars as pl
 
 from profiling_spark.errors import ConfigError
+
+if TYPE_CHECKING:  # the settings are checked against the built-in features, so at run time they import this room
+    from profiling_spark.config.features import CustomFeature
 
 FAVORITE_DAYS = 90  # favourites look at the last quarter whatever the configured windows are
 NIGHT_STARTS_HOUR = 22
@@ -24,6 +29,8 @@ class FeatureParams:
 
     `as_of` is exclusive. `windows` are days, rising. `supplied` names the event types that any configured source
     supplies: a feature that needs another type is null, not 0. The flags say the same of optional columns.
+    `custom` are the features that the settings describe; `columns`, for them, the event columns that are supplied with
+    each event type (None: all of them).
     """
 
     as_of: date
@@ -33,6 +40,8 @@ class FeatureParams:
     has_sessions: bool = True
     has_durations: bool = True
     has_discounts: bool = True
+    custom: tuple[CustomFeature, ...] = ()
+    columns: Mapping[str, frozenset[str]] | None = None
 
     def __post_init__(self) -> None:
         rising = self.windows == tuple(sorted(set(self.windows)))
@@ -51,6 +60,11 @@ class FeatureParams:
         """Whether an event type, or one of the optional columns `sessions`, `durations`, `discounts`, is supplied."""
         flags = {"sessions": self.has_sessions, "durations": self.has_durations, "discounts": self.has_discounts}
         return flags.get(need, need in self.supplied)
+
+    def gives(self, event_type: str, columns: Iterable[str]) -> bool:
+        """Whether the event type is supplied, and all of `columns` with it."""
+        given = None if self.columns is None else self.columns.get(event_type, frozenset())
+        return event_type in self.supplied and (given is None or given.issuperset(columns))
 
 
 def age_days(as_of: date, column: str = "event_date") -> pl.Expr:

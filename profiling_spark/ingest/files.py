@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import glob
+import gzip
 import hashlib
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +77,10 @@ def _local_file(name: str, source: Source, path: Path) -> SourceFile:
                 size += len(chunk)
         if source.format == "parquet":
             pq.read_schema(path)
+        elif path.suffix == ".gz":
+            _decompress(path)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as err:
+        problem = f"is not whole gzip: {err}"
     except OSError as err:
         problem = f"cannot be read: {err.strerror or err}"
     except Exception as err:  # pyarrow raises several kinds for a file that is not Parquet
@@ -82,6 +88,13 @@ def _local_file(name: str, source: Source, path: Path) -> SourceFile:
     # a file that cannot be opened has no content to know it by
     file_id = digest.hexdigest()[:32] if not problem or size else hashlib.sha256(str(path).encode()).hexdigest()[:32]
     return SourceFile(name, source.target, str(path), f"file://{path.absolute()}", file_id, size, problem)
+
+
+def _decompress(path: Path) -> None:
+    """Reads the file to its end: a cut or damaged file must be refused before Spark stops the whole run over it."""
+    with gzip.open(path, "rb") as handle:
+        while handle.read(_CHUNK):
+            pass
 
 
 def _remote_files(spark: SparkSession, name: str, source: Source, pattern: str) -> list[SourceFile]:

@@ -88,7 +88,7 @@ def _read_csv(spark: SparkSession, source: Source, files: Sequence[SourceFile]) 
             groups.setdefault(header, []).append(file)
     frames = [_read_csv_group(spark, source, header, group) for header, group in sorted(groups.items())]
     if not frames:
-        columns = [w for w in source.words if w in source.columns.values()]
+        columns = source.words
         empty = T.StructType([T.StructField(c, T.StringType()) for c in columns])
         return _finish(spark.createDataFrame([], empty).withColumn("_file_id", F.lit("")), columns, F.lit(False))
     return reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), frames)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from datetime import date
 from decimal import Decimal
@@ -231,7 +232,10 @@ def test_attributes_catalogue_and_an_unreadable_file(tables, make_context, data,
         str(data / "goods")
     )
     (data / "goods" / "broken.parquet").write_bytes(b"PAR1 is not all it takes")
+    cut = gzip.compress((HEADER + "\n".join(GOOD) + "\n").encode())[:-20]
+    (data / "day_cut.csv.gz").write_bytes(cut)
     base = settings(tables.root, data).model_dump()
+    base["sources"]["log"]["path"] = "day*"
     base["sources"]["people"] = {
         "format": "json",
         "path": "people.jsonl",
@@ -246,6 +250,7 @@ def test_attributes_catalogue_and_an_unreadable_file(tables, make_context, data,
     }
     outcome = ingest(make_context(Settings.model_validate(base)))
     assert "broken.parquet" in outcome.problem
+    assert "day_cut.csv.gz: is not whole gzip" in outcome.problem
     assert {r["user_id"]: (r["gender"], r["age"]) for r in rows(tables, USERS)} == {
         "u1": ("female", 30),
         "u2": ("male", None),

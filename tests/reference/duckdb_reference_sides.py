@@ -1,6 +1,7 @@
 """SQL of the customer features that need other tables or other customers; see duckdb_reference_sql for placeholders."""
 
-# a product's price is the catalogue's, else the last one of an event; its place is that of equal prices' first
+# a product's price is the catalogue's, else the median of its events' (one that occurs); its place is that of equal
+# prices' first, and the only one of a category stands in the middle
 PERCENTILE = """
 percentile AS (
     WITH catalogue AS (
@@ -8,9 +9,9 @@ percentile AS (
         WHERE timezone({zone}, valid_from::TIMESTAMPTZ)::DATE < {as_of}
         QUALIFY row_number() OVER (PARTITION BY item_id ORDER BY valid_from DESC) = 1
     ),
-    last_price AS (
-        SELECT item_id, unit_price FROM past WHERE item_id IS NOT NULL AND unit_price IS NOT NULL
-        QUALIFY row_number() OVER (PARTITION BY item_id ORDER BY event_time DESC, unit_price DESC) = 1
+    usual_price AS (
+        SELECT item_id, quantile_disc(unit_price, 0.5) AS unit_price FROM past
+        WHERE item_id IS NOT NULL AND unit_price IS NOT NULL GROUP BY item_id
     ),
     last_category AS (
         SELECT item_id, category FROM past WHERE item_id IS NOT NULL AND category IS NOT NULL
@@ -18,9 +19,10 @@ percentile AS (
     ),
     item AS (
         SELECT item_id, coalesce(c.category, k.category) AS category, coalesce(c.price, p.unit_price) AS price
-        FROM catalogue AS c FULL JOIN last_price AS p USING (item_id) FULL JOIN last_category AS k USING (item_id)
+        FROM catalogue AS c FULL JOIN usual_price AS p USING (item_id) FULL JOIN last_category AS k USING (item_id)
     )
-    SELECT item_id, percent_rank() OVER (PARTITION BY category ORDER BY price) AS price_percentile
+    SELECT item_id, CASE WHEN count(*) OVER (PARTITION BY category) = 1 THEN 0.5
+        ELSE percent_rank() OVER (PARTITION BY category ORDER BY price) END AS price_percentile
     FROM item WHERE category IS NOT NULL AND price IS NOT NULL
 )"""
 

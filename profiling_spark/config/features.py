@@ -1,0 +1,233 @@
+"""Features that the settings describe: what may be said, and what is refused before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from math import isfinite
+from typing import Any, Literal
+
+from pydantic import field_validator, model_validator
+
+from profiling_spark.config.base import Model, Name
+from profiling_spark.contracts.gold import USER_PROFILE
+from profiling_spark.contracts.silver import EVENT_TYPES
+from profiling_spark.features.catalogue_entries import ENTRIES
+from profiling_spark.features.custom_columns import CLOCK, DISTINCTS, FILTERS, FLAGS, NUMBERS, SUMS
+
+WHOLE_HISTORY = "all"
+Scalar = bool | int | float | str
+
+_LARGEST = 10**14  # an amount has 14 digits before the point
+_NUMERIC = ("bigint", "int", "double", "decimal")
+# keys that a measure needs, and those that it may have besides; name, measure, unit and description always stand
+_KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "count": (("event_types",), ("where", "windows_days")),
+    "sum": (("event_types", "column"), ("where", "windows_days")),
+    "distinct": (("event_types", "column"), ("where", "windows_days")),
+    "share": (("event_types", "where"), ("column", "windows_days")),
+    "recency": (("event_types",), ("where",)),
+    "ratio": (("numerator", "denominator"), ("windows_days",)),
+}
+_ALL_KEYS = ("event_types", "where", "column", "windows_days", "numerator", "denominator")
+_COLUMNS = {"sum": tuple(SUMS), "distinct": DISTINCTS, "share": (*SUMS, *DISTINCTS)}
+
+
+class Condition(Model):
+    """What a filter asks of one column: one of some values, or a range with both ends in it. Unknown fits neither.
+
+    In YAML `app` and `[app, web]` are short for `{any_of: [...]}`. Where `min` is above `max`, hours run over midnight
+    and weekdays over Sunday.
+    """
+
+    any_of: tuple[Scalar, ...] = ()
+    min: int | float | None = None
+    max: int | float | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, value: Any) -> Any:
+        if isinstance(value, Condition):
+            return value
+        long = value if isinstance(value, dict) else {"any_of": value if isinstance(value, list | tuple) else [value]}
+        values = long.get("any_of", ())
+        wrong = [v for v in values if not isinstance(v, Scalar)] if isinstance(values, list | tuple) else [values]
+        wrong += [v for v in (long.get("min"), long.get("max")) if v is not None and not _is_number(v)]
+        if wrong:
+            raise ValueError(
+                f"allowed: a value, a list of values, or min and max with numbers; found {wrong[0]!r}"
+                " (a text that YAML takes for something else needs quotes)"
+            )
+        return long
+
+    @model_validator(mode="after")
+    def _values_or_range(self) -> Condition:
+        if bool(self.any_of) == (self.min is not None or self.max is not None):
+            raise ValueError("allowed: either at least one value, or min, max or both")
+        return self
+
+    def fault(self, column: str) -> str | None:
+        """What does not fit the column, if anything."""
+        given = [v for v in (*self.any_of, self.min, self.max) if v is not None]
+        found = ", ".join(repr(v) for v in given if not _fits(v, column))
+        if found:
+            return f"where.{column}: expected {_expected(column)}; found {found}"
+        if column not in CLOCK and self.min is not None and self.max is not None and self.min > self.max:
+            return f"where.{column}: min {self.min} is above max {self.max}"
+        return None
+
+
+class CustomFeature(Model):
+    """One configured feature: a column `{name}_{w}d` for each of its windows, or `name` over the whole history."""
+
+    name: Name
+    measure: Literal["count", "sum", "distinct", "ratio", "share", "recency"]
+    description: str
+    unit: str
+    event_types: tuple[str, ...] = ()
+    where: dict[str, Condition] = {}
+    column: str | None = None
+    windows_days: Literal["all"] | tuple[int, ...] | None = None
+    numerator: Name | None = None
+    denominator: Name | None = None
+
+    @field_validator("description", "unit")
+    @classmethod
+    def _one_line(cls, value: str) -> str:
+        text = " ".join(value.split())
+        if not text:
+            raise ValueError("allowed: a text; the documentation shows it")
+        return text
+
+    @field_validator("windows_days", mode="before")
+    @classmethod
+    def _all_or_days(cls, value: Any) -> Any:
+        days = list(value) if isinstance(value, list | tuple) else []
+        rising = all(_is_whole(d) for d in days) and days == sorted(set(days))
+        if value is None or value == WHOLE_HISTORY or (days and rising):
+            return value
+        raise ValueError(f"allowed: {WHOLE_HISTORY}, or some of the settings' windows_days in rising order")
+
+    @model_validator(mode="after")
+    def _says_what_its_measure_needs(self) -> CustomFeature:
+        needed, optional = _KEYS[self.measure]
+        given = [key for key in _ALL_KEYS if getattr(self, key)]
+        faults = [f"a {self.measure} needs {key}" for key in needed if key not in given]
+        faults += [f"a {self.measure} takes no {key}" for key in given if key not in (*needed, *optional)]
+        faults += self._faults_of_what_it_reads()
+        if faults:
+            raise ValueError(f"custom feature {self.name}: {'; '.join(faults)}")
+        return self
+
+    @property
+    def windowed(self) -> bool:
+        """Whether it has windows. A recency never has: it looks for the last event ever."""
+        return self.measure != "recency" and self.windows_days != WHOLE_HISTORY
+
+    def spans(self, windows: tuple[int, ...]) -> tuple[int | None, ...]:
+        """Its windows, days, where `windows` are those of the settings; (None,) over the whole history."""
+        if not self.windowed:
+            return (None,)
+        return self.windows_days if isinstance(self.windows_days, tuple) else windows
+
+    def _faults_of_what_it_reads(self) -> Iterator[str]:
+        wrong = [t for t in self.event_types if t not in EVENT_TYPES]
+        if wrong:
+            yield f"event_types: {', '.join(wrong)} unknown; allowed: {', '.join(EVENT_TYPES)}"
+        if len(set(self.event_types)) < len(self.event_types):
+            yield "event_types: each once"
+        for column, condition in self.where.items():
+            if column not in FILTERS:
+                yield f"where.{column}: no column to filter by; allowed: {', '.join(FILTERS)}"
+            elif fault := condition.fault(column):
+                yield fault
+        allowed = _COLUMNS.get(self.measure)
+        if allowed and self.column is not None and self.column not in allowed:
+            yield f"column {self.column}: no column for a {self.measure}; allowed: {', '.join(allowed)}"
+
+
+# user_profile sits beside user_features where tags look, so a name may not mean two things
+RESERVED = frozenset({*(entry.name for entry in ENTRIES), *USER_PROFILE.names})
+
+
+def check_together(features: Sequence[CustomFeature], windows: tuple[int, ...]) -> None:
+    """Raises ValueError that lists what does not fit the other features or the settings' windows."""
+    faults = [*_faults_of_names(features)]
+    for feature in features:
+        faults += _faults_of_windows(feature, windows)
+        if feature.measure == "ratio":
+            faults += _faults_of_operands(feature, features, windows)
+    if faults:
+        raise ValueError("custom_features: " + "; ".join(faults))
+
+
+def _faults_of_names(features: Sequence[CustomFeature]) -> Iterator[str]:
+    names = [f.name for f in features]
+    for name in dict.fromkeys(names):
+        if name in RESERVED:
+            yield f"{name} is the name of a built-in column"
+        if names.count(name) > 1:
+            yield f"{name} stands twice"
+        stem, _, last = name.rpartition("_")
+        if stem and last.endswith("d") and last[:-1].isdigit():
+            yield f"{name} ends like a window; the windows' endings are added to the name, so call it {stem}"
+
+
+def _faults_of_windows(feature: CustomFeature, windows: tuple[int, ...]) -> Iterator[str]:
+    foreign = [w for w in feature.spans(windows) if w is not None and w not in windows]
+    if foreign:
+        yield f"{feature.name}: windows_days {foreign} are not among the settings' windows_days {list(windows)}"
+
+
+def _faults_of_operands(
+    ratio: CustomFeature, features: Sequence[CustomFeature], windows: tuple[int, ...]
+) -> Iterator[str]:
+    """Operands are finished columns: numbers, known, of the same window, and no ratio that is itself configured."""
+    built_in = {e.name: windows if e.windowed else (None,) for e in ENTRIES if e.type.startswith(_NUMERIC)}
+    configured = {f.name: f.spans(windows) for f in features if f.measure != "ratio"}
+    known = {**configured, **built_in}
+    windowed_operand = False
+    for operand in (ratio.numerator, ratio.denominator):
+        if operand not in known:
+            names = f"{', '.join(configured) or 'none configured'}; built in: {', '.join(built_in)}"
+            yield f"{ratio.name}: {operand} is no feature that a ratio can take; allowed: {names}"
+            return
+        has = known[operand]
+        windowed_operand |= has != (None,)
+        lacks = [w for w in ratio.spans(windows) if w is not None and w not in has] if has != (None,) else []
+        if lacks:
+            yield f"{ratio.name}: {operand} has no window of {lacks} days; give windows_days that both operands have"
+        if not ratio.windowed and has != (None,):
+            yield f"{ratio.name}: {operand} has windows, so windows_days: {WHOLE_HISTORY} does not fit"
+    if ratio.windowed and not windowed_operand:
+        yield f"{ratio.name}: neither operand has windows; write windows_days: {WHOLE_HISTORY}"
+
+
+def _expected(column: str) -> str:
+    if column in CLOCK:
+        return f"whole numbers from {CLOCK[column][0]} to {CLOCK[column][1]}"
+    if column in NUMBERS:
+        return f"numbers with at most {NUMBERS[column]} decimals"
+    return "true or false" if column in FLAGS else "texts (in quotes where YAML takes them for something else)"
+
+
+def _fits(value: Scalar, column: str) -> bool:
+    if column in CLOCK:
+        first, last = CLOCK[column]
+        return isinstance(value, int) and _is_whole(value) and first <= value <= last
+    if column in NUMBERS:
+        return _is_number(value) and _has_places(value, NUMBERS[column])
+    return isinstance(value, bool if column in FLAGS else str)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return _is_whole(value) or (isinstance(value, float) and isfinite(value))
+
+
+def _has_places(value: Any, places: int) -> bool:
+    scaled = Decimal(str(value)).scaleb(places)
+    return abs(value) < _LARGEST and scaled == scaled.to_integral_value()
