@@ -14,11 +14,12 @@ from profiling_spark.errors import EXIT_CODES, ConfigError
 
 @dataclass(frozen=True)
 class Command:
-    """Options of a job."""
+    """Options of a job. `since`: build_features computes every date from here to as_of."""
 
     config: tuple[Path, ...] = ()
     overrides: tuple[str, ...] = ()
     as_of: date | None = None
+    since: date | None = None
     quiet: bool = False
     verbose: bool = False
     json: bool = False
@@ -49,6 +50,9 @@ def parser(job: str, description: str) -> argparse.ArgumentParser:
     made.add_argument("--as-of", type=_day, metavar="YYYY-MM-DD", help="default: the day after the latest event")
     made.add_argument("--refit", action="store_true", help="fit models anew even where a stored one serves")
     made.add_argument("--json", action="store_true", help="the result as one JSON line on stdout")
+    if job == "build_features":
+        made.add_argument("--from", dest="since", type=_day, metavar="YYYY-MM-DD", help="every date from here ...")
+        made.add_argument("--to", dest="until", type=_day, metavar="YYYY-MM-DD", help="... to here, both included")
     loudness = made.add_mutually_exclusive_group()
     loudness.add_argument("--quiet", action="store_true", help="errors only")
     loudness.add_argument("--verbose", action="store_true", help="stack traces and Spark's log")
@@ -61,11 +65,17 @@ def parse(job: str, description: str, arguments: list[str] | None = None) -> Com
 
 
 def to_command(found: argparse.Namespace) -> Command:
-    """The common options of a parsed command line."""
+    """The options of a parsed command line. Raises ConfigError where they contradict each other."""
+    since, until = getattr(found, "since", None), getattr(found, "until", None)
+    if (since is None) != (until is None) or (since is not None and found.as_of is not None):
+        raise ConfigError("--from and --to go together, and without --as-of")
+    if since is not None and until is not None and since > until:
+        raise ConfigError(f"--from {since} must not be after --to {until}")
     return Command(
         config=tuple(found.config),
         overrides=tuple(found.set),
-        as_of=found.as_of,
+        as_of=found.as_of or until,
+        since=since,
         quiet=found.quiet,
         verbose=found.verbose,
         json=found.json,

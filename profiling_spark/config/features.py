@@ -124,6 +124,11 @@ class CustomFeature(Model):
         """Whether it has windows. A recency never has: it looks for the last event ever."""
         return self.measure != "recency" and self.windows_days != WHOLE_HISTORY
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Columns of events that it looks at, besides the type and the time."""
+        return tuple(dict.fromkeys([*self.where, *([self.column] if self.column else [])]))
+
     def spans(self, windows: tuple[int, ...]) -> tuple[int | None, ...]:
         """Its windows, days, where `windows` are those of the settings; (None,) over the whole history."""
         if not self.windowed:

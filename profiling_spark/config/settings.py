@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from profiling_spark.config.base import Days, Model, Name, Positive, Share
+from profiling_spark.config.features import CustomFeature, check_together
 from profiling_spark.config.sources import IGNORED, Source, check_timezone
 
 
@@ -170,6 +171,7 @@ class Settings(Model):
     language: Literal["en", "zh"] = "en"
     buckets: Annotated[int, Field(ge=1, le=4096)] = 4
     windows_days: tuple[Days, ...] = (7, 30, 90)
+    custom_features: tuple[CustomFeature, ...] = ()
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42
     spark: SparkSettings = SparkSettings()
     sources: dict[Name, Source] = {}
@@ -192,6 +194,11 @@ class Settings(Model):
         return value
 
     @model_validator(mode="after")
+    def _custom_features_fit(self) -> Settings:
+        check_together(self.custom_features, self.windows_days)
+        return self
+
+    @model_validator(mode="after")
     def _one_authority_per_event_type(self) -> Settings:
         seen: dict[str, str] = {}
         for name, source in self.sources.items():
@@ -208,3 +215,17 @@ class Settings(Model):
     def supplied(self) -> frozenset[str]:
         """Event types that any source can give; features of other types are null, not 0."""
         return frozenset().union(*(s.supplied for s in self.sources.values()))
+
+    @property
+    def columns_by_event_type(self) -> dict[str, frozenset[str]]:
+        """Columns of events that the sources map, or ingest derives from what they map, with each event type."""
+        catalogue = {column for s in self.sources.values() if s.target == "items" for column in s.columns}
+        given: dict[str, frozenset[str]] = {}
+        for source in self.sources.values():
+            columns = set(source.columns)
+            if {"quantity", "unit_price"} <= columns:
+                columns.add("amount")
+            if "item_id" in columns:
+                columns |= catalogue & {"category", "brand"}
+            given |= dict.fromkeys(source.supplied, frozenset(columns))
+        return given

@@ -1,27 +1,33 @@
-"""Feature tables. Columns follow the configured windows; features/catalogue.py says what a customer feature is."""
+"""Feature tables. Columns follow the settings' windows and features; features/catalogue.py says what a feature is."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from profiling_spark.contracts.table import AMOUNT_SUM, PRICE, Column, Table
 from profiling_spark.features.catalogue import user_feature_list
+
+if TYPE_CHECKING:  # the settings are checked against contracts, so at run time they import this room
+    from profiling_spark.config.features import CustomFeature
 
 _AS_OF = Column("as_of", "date", "the features know days before this one only")
 _NO_EVENT = "no source supplies the event type"
 
 
-def user_features_columns(windows: tuple[int, ...]) -> tuple[Column, ...]:
+def user_features_columns(windows: tuple[int, ...], custom: Sequence[CustomFeature] = ()) -> tuple[Column, ...]:
     """as_of, user_id, then every feature. All are figures about one person, so none keeps statistics in the log."""
-    features = (Column(f.name, f.type, f.meaning, f.null, personal=True) for f in user_feature_list(windows))
+    features = (Column(f.name, f.type, f.meaning, f.null, personal=True) for f in user_feature_list(windows, custom))
     return (_AS_OF, Column("user_id", "string", "customer", personal=True), *features)
 
 
-def user_features_table(windows: tuple[int, ...]) -> Table:
-    """Contract of `user_features` for the configured windows (days)."""
+def user_features_table(windows: tuple[int, ...], custom: Sequence[CustomFeature] = ()) -> Table:
+    """Contract of `user_features` for the settings' windows (days) and the features that they configure."""
     return Table(
         name="user_features",
         layer="features",
         row="customer with an event or attributes before as_of",
-        columns=user_features_columns(windows),
+        columns=user_features_columns(windows, custom),
         key=("as_of", "user_id"),
         slice=("as_of",),
         partition_by=("as_of",),
@@ -54,24 +60,6 @@ ITEM_FEATURES = Table(
         Column("rating", "double", "mean rating of its reviews, the source's stars", "no rated review"),
     ),
     key=("as_of", "item_id"),
-    slice=("as_of",),
-    partition_by=("as_of",),
-)
-
-RFM_CUTS = Table(
-    name="rfm_cuts",
-    layer="features",
-    row="measure and cut point",
-    columns=(
-        _AS_OF,
-        Column("measure", "string", "recency_days, frequency or monetary"),
-        Column("cut", "int", "1 to 4, for 20, 40, 60 and 80 % of the customers with a purchase"),
-        Column(
-            "value", "decimal(28,4)", "cut point in the measure's unit: the smallest value with that share at or below"
-        ),
-        Column("customers", "bigint", "customers with a purchase that the cuts come from"),
-    ),
-    key=("as_of", "measure", "cut"),
     slice=("as_of",),
     partition_by=("as_of",),
 )

@@ -1,6 +1,7 @@
 """Features of customers: kernels of Polars expressions over one bucket of events. Nothing here knows Spark."""
 
 from profiling_spark.features.bucket import EVENT_COLUMNS
+from profiling_spark.features.custom import event_columns
 from profiling_spark.features.demographics import USER_COLUMNS
 from profiling_spark.features.kernel import many_dates, user_features
 from profiling_spark.features.reviews import REVIEW_COLUMNS
@@ -14,6 +15,7 @@ __all__ = [
     "USER_COLUMNS",
     "FeatureParams",
     "RfmCuts",
+    "event_columns",
     "fit_cuts",
     "many_dates",
     "rfm_measures",

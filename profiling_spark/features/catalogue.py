@@ -6,10 +6,16 @@ docs/features.md its text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from profiling_spark.features.catalogue_entries import ENTRIES, Entry
+from profiling_spark.features.custom_entries import custom_entry
+from profiling_spark.features.page_notes import custom_notes, price_notes, rfm_notes, view_notes
+
+if TYPE_CHECKING:  # the settings are checked against the built-in features, so at run time they import this room
+    from profiling_spark.config.features import CustomFeature
 
 _NEEDS: dict[str, str] = {
     "sessions": "session ids",
@@ -21,6 +27,8 @@ _NEEDS: dict[str, str] = {
     "popular_items": "list of popular items",
     "rfm_cuts": "cut points",
 }
+# what stands below a family's table
+_NOTES = {"RFM": rfm_notes, "Preference": price_notes}
 
 
 @dataclass(frozen=True)
@@ -52,21 +60,20 @@ class Feature:
         return text.replace("{w}", "w" if self.window is None else str(self.window))
 
 
-def user_feature_list(windows: tuple[int, ...]) -> tuple[Feature, ...]:
-    """Every feature in the order of the table's columns, windows side by side, short to long."""
-    return tuple(_expand(windows))
+def user_feature_list(windows: tuple[int, ...], custom: Sequence[CustomFeature] = ()) -> tuple[Feature, ...]:
+    """Every feature in the order of the table's columns, windows side by side, short to long; configured ones last."""
+    return tuple(_expand(windows, custom))
 
 
-def _expand(windows: tuple[int, ...]) -> Iterator[Feature]:
-    for entry in ENTRIES:
-        if not entry.windowed:
-            yield Feature(entry.name, None, entry)
-        else:
-            yield from (Feature(f"{entry.name}_{w}d", w, entry) for w in windows)
+def _expand(windows: tuple[int, ...], custom: Sequence[CustomFeature]) -> Iterator[Feature]:
+    ever: tuple[int | None, ...] = (None,)
+    spans = [(entry, windows if entry.windowed else ever) for entry in ENTRIES]
+    for entry, own in (*spans, *((custom_entry(f), f.spans(windows)) for f in custom)):
+        yield from (Feature(entry.name if w is None else f"{entry.name}_{w}d", w, entry) for w in own)
 
 
-def render_markdown(windows: tuple[int, ...]) -> str:
-    """Text of docs/features.md: a table a family, one row a feature, `w` standing for each of `windows`."""
+def render_markdown(windows: tuple[int, ...], custom: Sequence[CustomFeature] = ()) -> str:
+    """Text of docs/features.md: a table a family, one row a feature, `w` standing for each of its windows."""
     days = ", ".join(str(w) for w in windows)
     lines = [
         "# Customer features",
@@ -78,20 +85,21 @@ def render_markdown(windows: tuple[int, ...]) -> str:
         "Counts and sums are 0 where nothing happened, and null where no source supplies the event type.",
         "Ratios are null where the denominator is 0 or null. Money is in the reporting currency.",
     ]
-    for family in dict.fromkeys(entry.family for entry in ENTRIES):
+    entries = (*ENTRIES, *map(custom_entry, custom))
+    for family in dict.fromkeys(entry.family for entry in entries):
         lines += ["", f"## {family}", ""]
         lines += [
             "| feature | formula | unit | type | window | null means | source columns |",
             "|---|---|---|---|---|---|---|",
         ]
-        lines += [_row(entry) for entry in ENTRIES if entry.family == family]
-    return "\n".join(lines) + "\n"
+        lines += [_row(entry) for entry in entries if entry.family == family]
+        lines += _NOTES[family]() if family in _NOTES else []
+    return "\n".join([*lines, *view_notes(), *custom_notes()]) + "\n"
 
 
 def _row(entry: Entry) -> str:
     name = f"`{entry.name}_{{w}}d`" if entry.windowed else f"`{entry.name}`"
     feature = Feature(name, None, entry)
     formula, null = (text.replace("{w}", "w") for text in (entry.formula, feature.null))
-    window = "each" if entry.windowed else entry.span
-    cells = (name, formula, entry.unit, entry.type, window, null or "never null", entry.sources)
+    cells = (name, formula, entry.unit, entry.type, entry.period, null or "never null", entry.sources)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

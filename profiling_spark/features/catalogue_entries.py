@@ -17,6 +17,7 @@ class Entry:
     """`needs`: what must be supplied (event types, optional columns, side tables) for the feature not to be null.
 
     `empty`: its value for a customer without any matching row; None where that is unknown rather than zero.
+    `span`: what it looks at, where that is neither each configured window nor the whole history.
     """
 
     name: str
@@ -29,7 +30,12 @@ class Entry:
     needs: tuple[str, ...] = ()
     empty: int | bool | None = None
     windowed: bool = True
-    span: str = "whole history"
+    span: str = ""
+
+    @property
+    def period(self) -> str:
+        """What it looks at, for the documentation."""
+        return self.span or ("each" if self.windowed else "whole history")
 
 
 def _count(stem: str, event_type: str) -> Entry:

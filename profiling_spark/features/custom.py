@@ -78,28 +78,21 @@ class _Total:
 
 def event_columns(custom: Sequence[CustomFeature]) -> tuple[str, ...]:
     """Columns of events that the kernel reads: EVENT_COLUMNS, and what the configured features need besides."""
-    wanted = {c for f in custom for c in columns_read(f)}
+    wanted = {c for f in custom for c in f.reads}
     return (*EVENT_COLUMNS, *sorted(wanted - {*EVENT_COLUMNS, *ALWAYS_THERE}))
-
-
-def columns_read(feature: CustomFeature) -> frozenset[str]:
-    """Event columns, beyond type and time, without which the feature is not known."""
-    return frozenset({*feature.where, *([feature.column] if feature.column else [])})
 
 
 def extra_columns(custom: Sequence[CustomFeature]) -> list[pl.Expr]:
     """What a bucket's events must have besides the columns of the built-in features."""
     extra = [pl.col(c) for c in event_columns(custom) if c not in EVENT_COLUMNS]
     coded = [e.cast(pl.Categorical) if e.meta.output_name() in TEXTS else e for e in extra]
-    weekday = any("weekday" in columns_read(f) for f in custom)
+    weekday = any("weekday" in f.reads for f in custom)
     return [*coded, pl.col("event_date").dt.weekday().alias("weekday")] if weekday else coded
 
 
 def day_totals(custom: Sequence[CustomFeature]) -> list[pl.Expr]:
     """Aggregates of a customer's events of one day, for the bucket's customer-day rows."""
-    found = [
-        _matches(f.event_types, f.where).any().alias(_match_name(f)) for f in custom if f.measure == "recency"
-    ]
+    found = [_matches(f.event_types, f.where).any().alias(_match_name(f)) for f in custom if f.measure == "recency"]
     return found + [e for f in custom for t in _totals(f) if (e := t.by_day()) is not None]
 
 
@@ -158,7 +151,7 @@ def unsupplied(params: FeatureParams) -> set[str]:
     silent = [
         f
         for f in params.custom
-        if f.event_types and not any(params.gives(t, columns_read(f) - {*ALWAYS_THERE}) for t in f.event_types)
+        if f.event_types and not any(params.gives(t, {*f.reads} - {*ALWAYS_THERE}) for t in f.event_types)
     ]
     return {_spanned(f.name, days) for f in silent for days in f.spans(params.windows)}
 

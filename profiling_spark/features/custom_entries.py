@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from profiling_spark.features.catalogue_entries import COUNT, DAYS, REAL, Entry
-from profiling_spark.features.custom_columns import CLOCK, ORDER_TYPES, SUMS
+from profiling_spark.features.custom_columns import ALWAYS_THERE, ORDER_TYPES, SUMS
 
 if TYPE_CHECKING:  # the settings are checked against the built-in features, so at run time they import this room
     from profiling_spark.config.features import Condition, CustomFeature
 
 FAMILY = "Configured"
 _TYPES = {"count": COUNT, "distinct": COUNT, "ratio": REAL, "share": REAL, "recency": DAYS}
+
+_WRAPS = {"hour": "midnight", "weekday": "Sunday"}
 
 
 def custom_entry(feature: CustomFeature) -> Entry:
@@ -39,25 +41,35 @@ def _definition(feature: CustomFeature) -> str:
     if feature.measure == "recency":
         return f"days from the date of the last {_events(feature.event_types)}{where} to as_of"
     if feature.measure == "share":
-        return f"share that matches, of {_total(feature)}{_period(feature)};{where}"
-    return f"{_total(feature)}{_period(feature)}{where}"
+        return f"share{where}, of {_total(feature)}{_period(feature)}{_remark(feature)}"
+    return f"{_total(feature)}{_period(feature)}{where}{_remark(feature)}"
 
 
 def _total(feature: CustomFeature) -> str:
     if feature.column in SUMS:
-        rounded = ", each rounded to a millisecond" if feature.column == "duration_seconds" else ""
-        return f"sum of {feature.column} over {_events(feature.event_types)}s{rounded}"
+        return f"sum of {feature.column} over {_events(feature.event_types)}s"
     if feature.column:
         return f"distinct known {feature.column} among {_events(feature.event_types)}s"
     single = tuple(t for t in feature.event_types if t not in ORDER_TYPES)
     orders = tuple(t for t in feature.event_types if t in ORDER_TYPES)
     parts = [f"{_events(single)}s"] if single else []
-    parts += [f"distinct {t} orders with such a line (without order_id each line is one)" for t in orders]
+    parts += [f"distinct {t} orders with a line" for t in orders]
     return " plus ".join(parts)
 
 
+def _counts_orders(feature: CustomFeature) -> bool:
+    counts = feature.measure in ("count", "share") and feature.column is None
+    return counts and bool({*feature.event_types} & {*ORDER_TYPES})
+
+
+def _remark(feature: CustomFeature) -> str:
+    if feature.column == "duration_seconds":
+        return "; each rounded to a millisecond"
+    return "; an event without order_id is its own order" if _counts_orders(feature) else ""
+
+
 def _period(feature: CustomFeature) -> str:
-    return " of the last {w} days" if feature.windowed else " of the whole history"
+    return " in the last {w} days" if feature.windowed else " in the whole history"
 
 
 def _events(types: Sequence[str]) -> str:
@@ -74,15 +86,15 @@ def _condition(column: str, asked: Condition) -> str:
         shown = [str(v).lower() if isinstance(v, bool) else " ".join(str(v).split()) for v in asked.any_of]
         return f"{column} is {' or '.join(shown)}"
     if asked.min is not None and asked.max is not None:
-        over_the_end = " over the end" if column in CLOCK and asked.min > asked.max else ""
-        return f"{column} is {asked.min} to {asked.max}{over_the_end}"
+        over = f" over {_WRAPS[column]}" if asked.min > asked.max else ""
+        return f"{column} is {asked.min} to {asked.max}{over}"
     return f"{column} is at least {asked.min}" if asked.max is None else f"{column} is at most {asked.max}"
 
 
 def _null(feature: CustomFeature) -> str:
     if feature.measure == "ratio":
         return f"{feature.denominator} is 0 or null, or {feature.numerator} is null"
-    read = sorted({*feature.where, *([feature.column] if feature.column else [])} - {*CLOCK, "event_date"})
+    read = [c for c in feature.reads if c not in ALWAYS_THERE]
     unsupplied = f"no source gives {_events(feature.event_types)}s" + (f" with {' and '.join(read)}" if read else "")
     reasons = {
         "share": "nothing to share in the last {w} days" if feature.windowed else "nothing to share",
@@ -95,12 +107,11 @@ def _sources(feature: CustomFeature) -> str:
     if feature.measure == "ratio":
         return "finished features" + (" of the same window" if feature.windowed else "")
     derived = {"hour": "event_time", "weekday": "event_date"}
-    read = [derived.get(c, c) for c in (*feature.where, *([feature.column] if feature.column else []))]
-    orders = ["order_id"] if feature.column is None and {*feature.event_types} & {*ORDER_TYPES} else []
-    counted = orders if feature.measure in ("count", "share") else []
-    return ", ".join(dict.fromkeys(["event_type", "event_date", *counted, *read]))
+    read = [derived.get(c, c) for c in feature.reads]
+    orders = ["order_id"] if _counts_orders(feature) else []
+    return ", ".join(dict.fromkeys(["event_type", "event_date", *orders, *read]))
 
 
 def _span(feature: CustomFeature) -> str:
     days = feature.windows_days
-    return ", ".join(map(str, days)) if isinstance(days, tuple) else "whole history"
+    return ", ".join(map(str, days)) if isinstance(days, tuple) else ""

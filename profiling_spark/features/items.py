@@ -11,6 +11,8 @@ import polars as pl
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from profiling_spark.features.preference import LONE_PRICE_PERCENTILE
+
 POPULAR_ITEMS = 10
 
 
@@ -119,8 +121,8 @@ def _ranked(frame: DataFrame, *, by: str) -> DataFrame:
     category = Window.partitionBy("category", F.col("price").isNotNull())
     priced = F.col("price").isNotNull() & F.col("category").isNotNull()
     alone = F.count(F.lit(1)).over(category) == 1
-    # percent_rank calls the only item of a category its cheapest; it is as much its dearest
-    percentile = F.when(alone, F.lit(0.5)).otherwise(F.percent_rank().over(category.orderBy("price")))
+    # percent_rank calls the only item of a category its cheapest
+    percentile = F.when(alone, F.lit(LONE_PRICE_PERCENTILE)).otherwise(F.percent_rank().over(category.orderBy("price")))
     popularity = Window.partitionBy(F.lit(0)).orderBy(F.coalesce(by, F.lit(0)).desc(), "item_id")
     bought, seen = F.col("purchases").cast("double"), F.col("views").cast("double")
     return frame.select(

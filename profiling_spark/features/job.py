@@ -17,12 +17,12 @@ from profiling_spark.config import Settings
 from profiling_spark.contracts.features import ITEM_FEATURES, RFM_CUTS, user_features_table
 from profiling_spark.contracts.silver import EVENTS, ITEMS, REVIEWS, USERS
 from profiling_spark.features import (
-    EVENT_COLUMNS,
     REVIEW_COLUMNS,
     RFM_EVENT_COLUMNS,
     USER_COLUMNS,
     FeatureParams,
     RfmCuts,
+    event_columns,
     many_dates,
     rfm_measures,
 )
@@ -33,6 +33,7 @@ from profiling_spark.storage import Tables, literal
 _MEASURES = (("recency_days", "int"), ("frequency", "bigint"), ("monetary", "decimal(28,4)"))
 _MEASURE_SCHEMA = T.StructType(
     [
+        T.StructField("as_of", T.DateType()),
         T.StructField("user_id", T.StringType()),
         T.StructField("recency_days", T.IntegerType()),
         T.StructField("frequency", T.LongType()),
@@ -53,21 +54,29 @@ def build_features(ctx: Context) -> Outcome:
         d: item_sides(written.where(F.col("as_of") == F.lit(d)), events, as_of=d, windows=ctx.settings.windows_days)
         for d in dates
     }
-    cuts = {d: fit_rfm_cuts(ctx.tables, ctx.settings, as_of=d) for d in dates}
+    cuts = fit_rfm_cuts(ctx.tables, ctx.settings, dates)
     ctx.tables.replace_where(RFM_CUTS, _cut_rows(ctx, cuts), f"as_of IN ({listed})")
-    table = user_features_table(ctx.settings.windows_days)
+    table = user_features_table(ctx.settings.windows_days, ctx.settings.custom_features)
     features = user_feature_frame(ctx.tables, ctx.settings, dates, sides=sides, cuts=cuts)
     rows = ctx.tables.replace_where(table, features, f"as_of IN ({listed})")
     return Outcome(
         rows_out=rows,
         facts={"dates": [str(d) for d in dates], "features": len(table.columns) - 2},
-        lines=(f"{len(table.columns) - 2} features of customers as of {' and '.join(str(d) for d in sorted(dates))}",),
+        lines=(f"{len(table.columns) - 2} features of customers as of {_listed(dates)}",),
     )
 
 
 def feature_dates(ctx: Context) -> list[date]:
-    """The run's date, and the one whose features are trained on with labels up to the run's date."""
+    """Every date of --from to --to where given; else the run's, and the one that labels up to the run's look from."""
+    if ctx.command.since is not None:
+        days = (ctx.as_of - ctx.command.since).days
+        return [ctx.as_of - timedelta(days=n) for n in range(days + 1)]
     return [ctx.as_of, ctx.as_of - timedelta(days=ctx.settings.scores.churn.horizon_days)]
+
+
+def _listed(dates: Sequence[date]) -> str:
+    ordered = [str(d) for d in sorted(dates)]
+    return " and ".join(ordered) if len(ordered) < 3 else f"{len(ordered)} dates, {ordered[0]} to {ordered[-1]}"
 
 
 def feature_params(settings: Settings, as_of: date) -> FeatureParams:
@@ -81,6 +90,8 @@ def feature_params(settings: Settings, as_of: date) -> FeatureParams:
         has_sessions="session_id" in mapped,
         has_durations="duration_seconds" in mapped,
         has_discounts="discount" in mapped,
+        custom=settings.custom_features,
+        columns=settings.columns_by_event_type,
     )
 
 
@@ -110,8 +121,8 @@ def user_feature_frame(
     return map_buckets(
         tables,
         kernel,
-        schema=user_features_table(settings.windows_days).schema,
-        columns=EVENT_COLUMNS,
+        schema=user_features_table(settings.windows_days, settings.custom_features).schema,
+        columns=event_columns(settings.custom_features),
         buckets=settings.buckets,
         before=max(dates),
         sides=side_frames,
@@ -139,37 +150,48 @@ def _features_of_bucket(
     )
 
 
-def fit_rfm_cuts(tables: Tables, settings: Settings, *, as_of: date) -> RfmCuts:
-    """Cut points over all customers with a purchase before as_of: values that occur (nearest rank)."""
-    kernel: Kernel = partial(_measures_of_bucket, params=feature_params(settings, as_of))
+def fit_rfm_cuts(tables: Tables, settings: Settings, dates: Sequence[date]) -> dict[date, RfmCuts]:
+    """For each date, cut points over all customers with a purchase before it: values that occur (nearest rank).
+
+    Each bucket's events are read once for all dates.
+    """
+    kernel: Kernel = partial(_measures_of_bucket, params=[feature_params(settings, d) for d in dates])
     measures = map_buckets(
         tables,
         kernel,
         schema=_MEASURE_SCHEMA,
         columns=RFM_EVENT_COLUMNS,
         buckets=settings.buckets,
-        before=as_of,
+        before=max(dates),
     )
     quantiles = [
         F.expr(f"percentile_disc({share}) within group (order by {name})").alias(f"{name}_{i}")
         for name, _ in _MEASURES
         for i, share in enumerate((0.2, 0.4, 0.6, 0.8))
     ]
-    row = measures.agg(F.count(F.lit(1)).alias("customers"), *quantiles).first()
-    if row is None or row["customers"] == 0:
-        return RfmCuts((), (), (), 0)
-    return RfmCuts(
-        recency_days=tuple(int(row[f"recency_days_{i}"]) for i in range(4)),
-        frequency=tuple(int(row[f"frequency_{i}"]) for i in range(4)),
-        monetary=tuple(Decimal(row[f"monetary_{i}"]) for i in range(4)),
-        customers=int(row["customers"]),
-    )
+    rows = measures.groupBy("as_of").agg(F.count(F.lit(1)).alias("customers"), *quantiles).collect()
+    found = {
+        row["as_of"]: RfmCuts(
+            recency_days=tuple(int(row[f"recency_days_{i}"]) for i in range(4)),
+            frequency=tuple(int(row[f"frequency_{i}"]) for i in range(4)),
+            monetary=tuple(Decimal(row[f"monetary_{i}"]) for i in range(4)),
+            customers=int(row["customers"]),
+        )
+        for row in rows
+    }
+    return {d: found.get(d, RfmCuts((), (), (), 0)) for d in dates}
 
 
 def _measures_of_bucket(
-    events: pl.DataFrame, sides: Mapping[str, pl.DataFrame], *, params: FeatureParams
+    events: pl.DataFrame, sides: Mapping[str, pl.DataFrame], *, params: Sequence[FeatureParams]
 ) -> pl.DataFrame:
-    return rfm_measures(events, params=params)
+    parts = [
+        rfm_measures(events.filter(pl.col("event_date") < p.as_of), params=p).select(
+            pl.lit(p.as_of).alias("as_of"), *(name for name in ("user_id", *(m for m, _ in _MEASURES)))
+        )
+        for p in params
+    ]
+    return pl.concat(parts)
 
 
 def _cut_rows(ctx: Context, cuts: Mapping[date, RfmCuts]) -> DataFrame:

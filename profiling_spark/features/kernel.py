@@ -56,9 +56,10 @@ def user_features(
 ) -> pl.DataFrame:
     """One row, by user_id, for everyone with an event or a version of attributes before as_of.
 
-    Columns and types are those of the contract: as_of, user_id, then the catalogue, then what the settings configure.
-    `events` are all events of some customers (columns: custom.event_columns), `users` and `reviews` all rows of the same customers; `item_prices` has item_id (unique)
-    and price_percentile; `popular_items` the items of every window. Without `rfm_cuts` the scores are null.
+    Columns and types are those of the contract: as_of, user_id, the catalogue, then what the settings configure.
+    `events` are all events of some customers (columns: `event_columns`), `users` and `reviews` all rows of the same
+    customers; `item_prices` has item_id (unique) and price_percentile; `popular_items` the items of every window.
+    Without `rfm_cuts` the scores are null.
     Raises ContractError where `popular_items` lacks a window.
     """
     bucket = _load(events, params, before=params.as_of)

@@ -23,6 +23,8 @@ FAVORITES: dict[str, str] = {
 TASTE_EVENTS: tuple[str, ...] = ("view", "favorite", "cart", "purchase")
 _OF_TASTE = ("category", "brand")
 
+# of an item alone in its category: it is as much its dearest as its cheapest (items.py computes the others)
+LONE_PRICE_PERCENTILE = 0.5
 _PERCENTILE_STEPS = 1_000_000_000  # whole steps, so that a mean does not depend on the order of rows
 _TOP = 2**32 - 1
 

@@ -36,7 +36,15 @@ EVENT_SCHEMA: dict[str, Any] = {
     "amount": MONEY,
     "duration_seconds": pl.Float64,
     "channel": pl.String,
-    "city": pl.String,  # a column that no kernel names
+    # columns that configured features may read
+    "device": pl.String,
+    "province": pl.String,
+    "city": pl.String,
+    "payment_method": pl.String,
+    "third_party_payment": pl.Boolean,
+    "quantity": MONEY,
+    "unit_price": pl.Decimal(18, 6),
+    "search_text": pl.String,  # a column that no kernel names
 }
 USER_SCHEMA: dict[str, Any] = {
     "user_id": pl.String,
@@ -72,8 +80,8 @@ def event(event_type: str, days_ago: int = 1, *, at: datetime | None = None, **f
     row: Row = dict.fromkeys(EVENT_SCHEMA)
     row |= {"user_id": "u", "event_type": event_type, "event_time": time}
     row["event_date"] = time.astimezone(ZoneInfo(BERLIN)).date()
-    for name in ("amount", "discount"):
-        if name in fields:
+    for name in ("amount", "discount", "quantity", "unit_price"):
+        if fields.get(name) is not None:
             fields[name] = Decimal(fields[name])
     return row | fields
 
@@ -132,6 +140,10 @@ def events(draw: st.DrawFn) -> Row:
         discount=draw(_cents(0, 40)),
         duration_seconds=draw(maybe(st.integers(0, 8000).map(lambda n: n / 8))),
         channel=draw(maybe(st.sampled_from(("web", "app")))),
+        device=draw(maybe(st.sampled_from(("手机", "pc")))),
+        third_party_payment=draw(maybe(st.booleans())),
+        quantity=draw(maybe(st.integers(0, 4))),
+        unit_price=draw(_cents(0, 4)),
     ) | draw(st.sampled_from(({}, {"amount": None}, {"discount": None})))
 
 
