@@ -56,6 +56,7 @@ class Segments(Model):
 class Churn(Model):
     horizon_days: Days = 30
     active_days: Days = 30
+    keep_features: Positive | None = None
     trees: Positive = 100
     max_depth: Annotated[int, Field(ge=1, le=20)] = 8
     subsampling_rate: Annotated[float, Field(gt=0, le=1)] = 0.7
@@ -63,6 +64,7 @@ class Churn(Model):
     holdout_salt: int = 42
     min_rows: Positive = 200
     min_class_rows: Positive = 30
+    suspicious_auc: Annotated[float, Field(gt=0.5, le=1)] = 0.97
     max_age_days: Days = 30
     high_from: Share = 0.6
     medium_from: Share = 0.3

@@ -43,6 +43,9 @@ _NAME_WITH_BLANKS = re.compile(r"[^\W\d]\w*(?: \w+)+")
 _SQL_WORDS = re.compile(r"\b(?:not|is|and|or|like|ilike|rlike|in|between|case|div|as)\b", re.IGNORECASE)
 
 
+Encoding = Literal["UTF-8", "ISO-8859-1", "GBK"]
+
+
 class CsvOptions(Model):
     """How a CSV source is written. `escape` is the character that stands before a quote inside quotes."""
 
@@ -50,7 +53,37 @@ class CsvOptions(Model):
     quote: Annotated[str, Field(min_length=1, max_length=1)] = '"'
     escape: Annotated[str, Field(min_length=1, max_length=1)] = '"'
     multiline: bool = False
-    encoding: Literal["UTF-8", "ISO-8859-1", "GBK"] = "UTF-8"
+    encoding: Encoding = "UTF-8"
+
+
+Place = Annotated[int, Field(ge=1)]
+
+
+class LineOptions(Model):
+    """How lines of text are cut: `places` (first and last character of each column, counted from 1) for the format
+    fixed, `pattern` (a regular expression whose named groups are the columns) for the format pattern.
+
+    `header`: the first line of each file is no row.
+    """
+
+    places: dict[str, tuple[Place, Place]] = {}
+    pattern: Annotated[str, Field(min_length=1)] | None = None
+    header: bool = False
+    encoding: Encoding = "UTF-8"
+
+    @model_validator(mode="after")
+    def _readable(self) -> LineOptions:
+        backwards = [name for name, (first, last) in self.places.items() if last < first]
+        if backwards:
+            raise ValueError(f"places {backwards}: the last character lies before the first")
+        if self.pattern is not None:
+            try:
+                groups = re.compile(self.pattern).groupindex
+            except re.error as err:
+                raise ValueError(f"pattern is no regular expression: {err}") from err
+            if not groups:
+                raise ValueError("pattern has no named group, such as (?P<user>[0-9]+)")
+        return self
 
 
 class Source(Model):
@@ -59,7 +92,7 @@ class Source(Model):
     `where` (SQL over the source's columns): rows for which it is not true are counted as ignored.
     """
 
-    format: Literal["csv", "json", "parquet", "delta"]
+    format: Literal["csv", "json", "parquet", "delta", "fixed", "pattern"]
     path: Annotated[str, Field(min_length=1)]
     target: Literal["events", "users", "items", "reviews"]
     columns: dict[str, str]
@@ -67,6 +100,7 @@ class Source(Model):
     event_types: dict[str, str] = {}
     timezone: str | None = None
     csv: CsvOptions = CsvOptions()
+    lines: LineOptions = LineOptions()
 
     @field_validator("timezone")
     @classmethod
@@ -75,6 +109,10 @@ class Source(Model):
 
     @model_validator(mode="after")
     def _mapping_fits_target(self) -> Source:
+        if self.format == "fixed" and not self.lines.places:
+            raise ValueError("lines.places is empty: say where each column begins and ends")
+        if self.format == "pattern" and self.lines.pattern is None:
+            raise ValueError("lines.pattern is absent: its named groups are the columns")
         allowed = mappable(self.target)
         unknown = [c for c in self.columns if c not in allowed]
         if unknown:

@@ -15,7 +15,7 @@ from profiling_spark.contracts.gold import (
     USER_SEGMENTS,
     USER_TAGS,
 )
-from profiling_spark.contracts.operations import JOB_RUNS, LIVE_MODELS, MODEL_RUNS
+from profiling_spark.contracts.operations import FEATURE_RANKINGS, JOB_RUNS, LIVE_MODELS, MODEL_RUNS
 from profiling_spark.contracts.silver import EVENTS, INGESTED_FILES, ITEMS, REJECTED_ROWS, REVIEWS, USERS
 from profiling_spark.contracts.table import Column, Table
 
@@ -52,6 +52,7 @@ def all_tables(windows: tuple[int, ...] = DEFAULT_WINDOWS) -> tuple[Table, ...]:
         USER_TAGS,
         USER_PROFILE,
         MODEL_RUNS,
+        FEATURE_RANKINGS,
         LIVE_MODELS,
         JOB_RUNS,
     )

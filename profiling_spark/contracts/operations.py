@@ -1,4 +1,4 @@
-"""Tables about the runs themselves: models, their figures, jobs."""
+"""Tables about the runs themselves: models, their figures, their features, jobs."""
 
 from profiling_spark.contracts.gold import AS_OF
 from profiling_spark.contracts.table import Column, Table
@@ -23,6 +23,31 @@ MODEL_RUNS = Table(
     ),
     key=("as_of", "job", "task", "model", "split", "metric"),
     slice=("as_of", "job", "task"),
+)
+
+FEATURE_RANKINGS = Table(
+    name="feature_rankings",
+    layer="operations",
+    row="feature and method that ranked it",
+    columns=(
+        AS_OF,
+        Column("task", "string", "churn"),
+        Column("method", "string", "variance, correlation, chi_square, information_gain, lasso, recursive_elimination"),
+        Column("feature", "string", "column of user_features"),
+        Column("rank", "int", "1 is the best; ties by name"),
+        Column(
+            "score",
+            "double",
+            "0 if it tells nothing. variance: of values scaled to 0..1; correlation: absolute, with the label; "
+            "chi_square: statistic of tenths by label; information_gain: nats; lasso: absolute log odds per standard "
+            "deviation; recursive_elimination: features eliminated before it",
+        ),
+        Column("is_selected", "boolean", "the model's vector has it"),
+        Column("train_as_of", "date", "features of the ranked rows are as of this day"),
+        Column("rows", "bigint", "training rows of the sample that was ranked"),
+    ),
+    key=("as_of", "task", "method", "feature"),
+    slice=("as_of", "task"),
 )
 
 LIVE_MODELS = Table(

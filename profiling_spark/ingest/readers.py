@@ -11,7 +11,6 @@ import gzip
 import re
 from collections.abc import Sequence
 from functools import reduce
-from pathlib import Path
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -20,6 +19,7 @@ from pyspark.sql import types as T
 from profiling_spark.config.sources import CsvOptions, Source
 from profiling_spark.errors import InputError
 from profiling_spark.ingest.files import SourceFile
+from profiling_spark.ingest.text_readers import read_lines
 from profiling_spark.storage import local_path
 
 _CORRUPT = "_corrupt"
@@ -35,6 +35,8 @@ def read_source(spark: SparkSession, source: Source, files: Sequence[SourceFile]
         return _read_json(spark, source, files)
     if source.format == "csv":
         return _read_csv(spark, source, files)
+    if source.format in ("fixed", "pattern"):
+        return _read_text(spark, source, files)
     return _read_typed(spark, source, files)
 
 
@@ -128,15 +130,16 @@ def _finish(frame: DataFrame, columns: Sequence[str], unreadable: Column, raw: C
     )
 
 
+def _read_text(spark: SparkSession, source: Source, files: Sequence[SourceFile]) -> DataFrame:
+    encoding = source.lines.encoding
+    headers = {_first_line(spark, f, encoding) for f in files} - {""} if source.lines.header else set()
+    frame = read_lines(spark, source, _paths(files), _uri(), sorted(headers))
+    return _with_file_id(spark, frame, files)
+
+
 def _header(spark: SparkSession, options: CsvOptions, file: SourceFile) -> tuple[str, ...]:
     """Column names of a CSV file, empty for an empty file. Raises InputError on a repeated name."""
-    path = local_path(file.path)
-    if path is None:
-        first = spark.read.option("encoding", options.encoding).text(file.uri).first()
-        line = "" if first is None else str(first["value"])
-    else:
-        line = _first_line(path, options.encoding)
-    line = line.removeprefix("\ufeff")
+    line = _first_line(spark, file, options.encoding).removeprefix("\ufeff")
     if not line.strip():
         return ()
     names = next(csv.reader([line], delimiter=options.delimiter, quotechar=options.quote))
@@ -146,7 +149,11 @@ def _header(spark: SparkSession, options: CsvOptions, file: SourceFile) -> tuple
     return tuple(names)
 
 
-def _first_line(path: Path, encoding: str) -> str:
+def _first_line(spark: SparkSession, file: SourceFile, encoding: str) -> str:
+    path = local_path(file.path)
+    if path is None:
+        first = spark.read.option("encoding", encoding).text(file.uri).first()
+        return "" if first is None else str(first["value"])
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rt", encoding=encoding, errors="replace", newline="") as handle:
         return str(handle.readline()).rstrip("\r\n")

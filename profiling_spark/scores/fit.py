@@ -17,16 +17,28 @@ from profiling_spark.contracts.silver import EVENTS
 from profiling_spark.errors import ModelError
 from profiling_spark.features.catalogue import user_feature_list
 from profiling_spark.models import Figure, Stored, Wanted
-from profiling_spark.prepare import Preparation, Sample, as_doubles, collect_sample, fit_preparation
+from profiling_spark.prepare import (
+    Preparation,
+    Ranking,
+    Sample,
+    as_doubles,
+    collect_sample,
+    fit_preparation,
+    rank_features,
+    select,
+)
 from profiling_spark.runner import Context
 from profiling_spark.scores.calibrate import fit_calibration
-from profiling_spark.scores.evaluate import best_threshold, figures
+from profiling_spark.scores.evaluate import Floats, best_threshold, figures
 from profiling_spark.scores.forest import Forest
-from profiling_spark.scores.labels import CALIBRATION, HOLDOUT, TRAIN, labelled, population, split
+from profiling_spark.scores.labels import CALIBRATION, HOLDOUT, TRAIN, labelled, population, split, training_set
+from profiling_spark.scores.leakage import require_past, telling_features, youngest
 from profiling_spark.scores.mllib import fit_forest, read_forest
 
 TASK, MODEL = "churn", "random_forest"
 SAMPLE_ROWS = 200_000  # medians, calibration and held-out figures: 0.003 is the error of an AUC on 40,000 held-out rows
+RANKING_ROWS = 20_000  # a ranking of 90 features takes 4 s on so many
+RANKING_LEAST = 10  # of each label
 
 _SPLITS = (TRAIN, CALIBRATION, HOLDOUT)
 _NUMERIC = ("int", "bigint", "double", "decimal")
@@ -61,6 +73,8 @@ def fit_churn(ctx: Context, names: list[str], wanted: Wanted) -> Stored:
     try:
         counted = _counted(rows, names)
         _require_enough(ctx, counted)
+        since = ctx.as_of - timedelta(days=ctx.settings.scores.churn.horizon_days)
+        require_past(counted, as_of=since.isoformat())
         ingredients = {"params": wanted.params, "rows": models.ingredient(counted)}
         version = models.version_name(TASK, ctx.as_of, ingredients)
         return _finished(ctx, version) or _fit(ctx, rows, names, wanted, version, int(counted["_rows"]))
@@ -73,8 +87,9 @@ def _training_rows(ctx: Context, names: list[str]) -> DataFrame:
     churn = ctx.settings.scores.churn
     since = ctx.as_of - timedelta(days=churn.horizon_days)
     features = ctx.tables.read(user_features_table(ctx.settings.windows_days), as_of=since)
-    asked = population(features, active_days=churn.active_days).select("user_id", *as_doubles(names))
-    known = labelled(asked, ctx.tables.read(EVENTS), since=since, until=ctx.as_of)
+    asked = population(features, active_days=churn.active_days).select("as_of", "user_id", *as_doubles(names))
+    events = ctx.tables.read(EVENTS)
+    known = training_set(asked, events, [since], horizon_days=churn.horizon_days, label=labelled)
     part = split(salt=churn.holdout_salt, holdout_percent=churn.holdout_percent)
     return known.withColumn("split", part)
 
@@ -90,7 +105,7 @@ def _counted(rows: DataFrame, names: list[str]) -> Row:
         )
     ]
     fingerprint = models.fingerprint(rows, ["user_id", "label", "split", *names])
-    row = rows.agg(*fingerprint, F.max("tenure_days").alias("history_days"), *by_split).first()
+    row = rows.agg(*fingerprint, F.max("tenure_days").alias("history_days"), *youngest(), *by_split).first()
     assert row is not None  # for mypy: an aggregate has a row
     return row
 
@@ -129,7 +144,10 @@ def _fit(ctx: Context, rows: DataFrame, names: list[str], wanted: Wanted, versio
     churn = ctx.settings.scores.churn
     sample = collect_sample(rows, names, rows=total, limit=SAMPLE_ROWS, extra=("label", "split"))
     is_train = sample.extra["split"] == TRAIN
-    preparation = fit_preparation(sample.raw[is_train], names, standardise=False)
+    raw, label = sample.raw[is_train], sample.extra["label"][is_train].astype(np.float64)
+    ranked = _ranked(raw[:RANKING_ROWS], label[:RANKING_ROWS], names, seed=ctx.settings.seed)
+    kept = select(ranked, keep=churn.keep_features) if churn.keep_features and ranked else names
+    preparation = fit_preparation(raw[:, [names.index(n) for n in kept]], kept, standardise=False)
     if not preparation.features:
         raise ThinData("no feature differs between customers")
     model = fit_forest(
@@ -138,6 +156,7 @@ def _fit(ctx: Context, rows: DataFrame, names: list[str], wanted: Wanted, versio
     )  # fmt: skip
     forest = read_forest(ctx.spark, models.save_mllib(ctx.tables, TASK, version, model))
     judged = _judged(forest, preparation, sample, names)
+    telling = telling_features(raw, label, names, suspicious_auc=churn.suspicious_auc)
     declaration = {
         "task": TASK,
         "train_as_of": (ctx.as_of - timedelta(days=churn.horizon_days)).isoformat(),
@@ -145,9 +164,19 @@ def _fit(ctx: Context, rows: DataFrame, names: list[str], wanted: Wanted, versio
         "params": dict(wanted.params),
         "preparation": preparation.to_json(),
         "base": forest.base,
+        "telling_features": telling,
+        "rankings": [asdict(r) for r in ranked],
+        "ranked_rows": min(len(raw), RANKING_ROWS),
         **judged,
     }
     return models.finish(ctx.tables, TASK, version, declaration)
+
+
+def _ranked(raw: Floats, label: Floats, names: list[str], *, seed: int) -> list[Ranking]:
+    """Features by how much they say about the label; none where one label has too few rows to rank by."""
+    if min(int(label.sum()), int(len(label) - label.sum())) < RANKING_LEAST:
+        return []
+    return rank_features(raw, label, names, seed=seed)
 
 
 def _judged(forest: Forest, preparation: Preparation, sample: Sample, names: list[str]) -> dict[str, Any]:

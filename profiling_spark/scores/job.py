@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from itertools import accumulate
 from typing import Any
 
@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from profiling_spark import models
 from profiling_spark.contracts.features import user_features_table
 from profiling_spark.contracts.gold import USER_SCORES
+from profiling_spark.contracts.operations import FEATURE_RANKINGS
 from profiling_spark.errors import ModelError
 from profiling_spark.models import Stored, Wanted
 from profiling_spark.prepare import Preparation
@@ -45,13 +46,14 @@ def score_users(ctx: Context) -> Outcome:
         models.promote_unless_older(ctx, stored)
     rows, levels = _write_scores(ctx, stored)
     models.write_figures(ctx, wanted, stored, figures_of(stored.declaration), serves=MODEL)
+    _write_rankings(ctx, stored)
     return _report(ctx, stored, rows, levels, fitted=fitted)
 
 
 def _params(ctx: Context, names: list[str]) -> dict[str, Any]:
     """What the fit depends on; thresholds of levels and limits of thin data are applied, not learned."""
     settings = ctx.settings
-    applied = {"high_from", "medium_from", "min_rows", "min_class_rows", "max_age_days"}
+    applied = {"high_from", "medium_from", "min_rows", "min_class_rows", "max_age_days", "suspicious_auc"}
     chosen = settings.scores.churn.model_dump(mode="json", exclude=applied)
     return {**chosen, "features": names, "seed": settings.seed, "partitions": settings.spark.fit_partitions}
 
@@ -59,8 +61,23 @@ def _params(ctx: Context, names: list[str]) -> dict[str, Any]:
 def _skipped(ctx: Context, reason: str) -> Outcome:
     empty = ctx.spark.createDataFrame([], USER_SCORES.schema)
     ctx.tables.replace_slice(USER_SCORES, empty, as_of=ctx.as_of, task=TASK)
+    none = ctx.spark.createDataFrame([], FEATURE_RANKINGS.schema)
+    ctx.tables.replace_slice(FEATURE_RANKINGS, none, as_of=ctx.as_of, task=TASK)
     models.no_figures(ctx, JOB, TASK)
     return Outcome(rows_out=0, skipped=reason)
+
+
+def _write_rankings(ctx: Context, stored: Stored) -> None:
+    """The rankings of the fit that serves, also on later days that apply it."""
+    declaration = stored.declaration
+    chosen = set(Preparation.from_json(declaration["preparation"]).names)
+    learned, ranked = date.fromisoformat(declaration["train_as_of"]), declaration.get("ranked_rows", 0)
+    rows = [
+        (ctx.as_of, TASK, r["method"], r["feature"], r["rank"], r["score"], r["feature"] in chosen, learned, ranked)
+        for r in declaration.get("rankings", [])
+    ]
+    frame = ctx.spark.createDataFrame(rows, FEATURE_RANKINGS.schema).coalesce(1)
+    ctx.tables.replace_slice(FEATURE_RANKINGS, frame, as_of=ctx.as_of, task=TASK)
 
 
 def scorer_of(ctx: Context, stored: Stored) -> Scorer:
@@ -112,5 +129,15 @@ def _report(ctx: Context, stored: Stored, rows: int, levels: dict[str, int], *, 
     for model, figures in found.items():
         shown = ", ".join(f"{m} {figures[m]:.3f}" for m in ("auc", "f1", "accuracy") if figures.get(m) is not None)
         lines.append(f"{model}: {shown}")
-    facts = {"levels": levels, "holdout": found, "model_version": stored.version, "fitted": fitted}
+    telling = stored.declaration.get("telling_features", {})
+    lines += [
+        f"check {n}: alone it has an AUC of {auc:.3f}; was it known before the label?" for n, auc in telling.items()
+    ]
+    facts = {
+        "levels": levels,
+        "holdout": found,
+        "model_version": stored.version,
+        "fitted": fitted,
+        "telling_features": telling,
+    }
     return Outcome(rows_in=rows, rows_out=rows, facts=facts, lines=tuple(lines))

@@ -42,13 +42,15 @@ def start(folder: Path, lake: str) -> subprocess.Popen[str]:
 
 def kill_when(process: subprocess.Popen[str], reached: Callable[[], bool]) -> None:
     """Waits until the run has come so far, then kills driver and workers as the kernel would."""
-    deadline = time.monotonic() + 300
-    while not reached():
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    deadline = time.monotonic() + 900
+    try:
+        while not reached():
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def commits(folder: Path, lake: str, table: str) -> int:
@@ -57,7 +59,7 @@ def commits(folder: Path, lake: str, table: str) -> int:
 
 def test_killed_in_ingest_and_in_segments_the_next_run_completes_to_the_same_values(data, spark):
     undisturbed = start(data, "calm")
-    _, said = undisturbed.communicate(timeout=600)
+    _, said = undisturbed.communicate(timeout=900)
     assert undisturbed.returncode == 0, said
 
     # events are written, the files not yet marked done
@@ -67,7 +69,7 @@ def test_killed_in_ingest_and_in_segments_the_next_run_completes_to_the_same_val
     kill_when(start(data, "struck"), lambda: commits(data, "struck", "segments") > 0)
 
     last = start(data, "struck")
-    _, said = last.communicate(timeout=600)
+    _, said = last.communicate(timeout=900)
     assert last.returncode == 0, said
     assert checksums(spark, str(data / "struck")) == checksums(spark, str(data / "calm"))
     statuses = Tables(spark, str(data / "struck"), run_id="look").read(JOB_RUNS).where("job = 'run_pipeline'")

@@ -4,7 +4,16 @@ from datetime import date
 
 from pyspark.sql import SparkSession
 
-from profiling_spark.scores.labels import CALIBRATION, HOLDOUT, labelled, population, split
+from profiling_spark.scores.labels import (
+    CALIBRATION,
+    HOLDOUT,
+    Label,
+    bought,
+    labelled,
+    population,
+    split,
+    training_set,
+)
 
 SINCE, UNTIL = date(2026, 6, 1), date(2026, 7, 1)
 
@@ -50,3 +59,23 @@ def test_the_held_out_customers_are_the_same_in_every_run(spark: SparkSession) -
     assert all(0.17 < share < 0.23 for share in shares)
     other = users.select("user_id", split(salt=43, holdout_percent=20).alias("part")).collect()
     assert {r["user_id"]: r["part"] for r in other} != first
+
+
+def test_a_training_set_looks_from_each_date_at_its_own_horizon(spark: SparkSession) -> None:
+    first, second = date(2026, 1, 1), date(2026, 1, 11)
+    features = spark.createDataFrame(
+        [(first, "u1"), (first, "u2"), (second, "u1"), (second, "u2")], "as_of date, user_id string"
+    )
+    rows = [
+        ("u1", date(2026, 1, 10), "purchase"),  # the last day of the first horizon
+        ("u2", date(2026, 1, 11), "view"),  # the first day of the second one
+        ("u2", date(2026, 1, 21), "purchase"),  # after both
+    ]
+    events = spark.createDataFrame(rows, "user_id string, event_date date, event_type string")
+
+    def found(label: Label) -> dict[tuple[date, str], float]:
+        frame = training_set(features, events, [first, second], horizon_days=10, label=label)
+        return {(r["as_of"], r["user_id"]): r["label"] for r in frame.collect()}
+
+    assert found(labelled) == {(first, "u1"): 0.0, (first, "u2"): 1.0, (second, "u1"): 1.0, (second, "u2"): 0.0}
+    assert found(bought) == {(first, "u1"): 1.0, (first, "u2"): 0.0, (second, "u1"): 0.0, (second, "u2"): 0.0}

@@ -1,0 +1,61 @@
+"""Sources of plain text: columns at fixed places, or named groups of a pattern (access logs)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from profiling_spark.config.sources import LineOptions, Source
+
+
+def read_lines(
+    spark: SparkSession, source: Source, paths: Sequence[str], uri: Column, headers: Sequence[str]
+) -> DataFrame:
+    """The source's columns, `_uri`, and `_raw`, `_unreadable`, `_identity` of each line that is not blank.
+
+    `headers`: lines that are no rows. A column of blanks (of a pattern: of nothing or "-") is null.
+    """
+    options = source.lines
+    lines = _decoded(spark, paths, uri, options.encoding)
+    if headers:
+        lines = lines.where(~F.col("value").isin(*headers))
+    values, unreadable = _at_places(options) if source.format == "fixed" else _by_pattern(options)
+    return lines.select(
+        *(column.alias(name) for name, column in values.items()),
+        "_uri",
+        F.col("value").alias("_raw"),
+        unreadable.alias("_unreadable"),
+        F.col("value").alias("_identity"),
+    )
+
+
+def _decoded(spark: SparkSession, paths: Sequence[str], uri: Column, encoding: str) -> DataFrame:
+    text = F.col("value")
+    if encoding != "UTF-8":
+        # the text source hands on the bytes as they are; neither encoding has a line end inside a character
+        text = F.decode(text.cast("binary"), encoding)
+    lines = spark.read.text(list(paths)).select(F.rtrim(text, F.lit("\r")).alias("value"), uri)
+    return lines.where(F.trim("value") != "")
+
+
+def _at_places(options: LineOptions) -> tuple[dict[str, Column], Column]:
+    values = {}
+    for name, (first, last) in options.places.items():
+        text = F.trim(F.substring("value", first, last - first + 1))
+        values[name] = F.when(text != "", text)
+    # a line that ends before its last column begins was cut off
+    needed = max(first for first, _ in options.places.values())
+    return values, F.length("value") < needed
+
+
+def _by_pattern(options: LineOptions) -> tuple[dict[str, Column], Column]:
+    assert options.pattern is not None  # for mypy: the settings see to it
+    java = options.pattern.replace("(?P<", "(?<")
+    values = {}
+    for name, place in re.compile(options.pattern).groupindex.items():
+        text = F.trim(F.regexp_extract("value", java, place))
+        values[name] = F.when((text != "") & (text != "-"), text)
+    return values, ~F.col("value").rlike(java)
