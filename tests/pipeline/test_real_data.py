@@ -16,6 +16,7 @@ from profiling_spark.config import load_settings
 from profiling_spark.contracts.features import user_features_table
 from profiling_spark.contracts.gold import USER_PROFILE
 from profiling_spark.contracts.silver import EVENTS, INGESTED_FILES, REJECTED_ROWS, USERS
+from profiling_spark.ingest.job import ingest
 from profiling_spark.pipeline import STAGES
 from profiling_spark.runner import Context
 from profiling_spark.storage import Tables
@@ -125,3 +126,19 @@ def test_complete_journey_counts_discounts(complete_journey, shared_data):
     folder = shared_data / "completejourney"
     assert_features_equal_the_reference(complete_journey.context, load_complete_journey, folder, date(2018, 1, 2))
     assert_everyone_is_profiled(complete_journey)
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "counts"),
+    [
+        # fixed width; repeats are equal in every character, free CDs have a price of 0
+        ("cdnow", "purchases", {"read": 69_659, "accepted": 69_324, "duplicate": 255, "rejected": 80}),
+        ("cn_reviews", "reviews", {"read": 62_774, "accepted": 62_773, "duplicate": 0, "rejected": 1}),
+    ],
+)
+def test_other_formats_load_by_settings_alone(spark, shared_data, tmp_path, name, source, counts):
+    settings = load_settings([CONF / f"{name}.yaml"], [f"data_root={shared_data}", f"storage.root={tmp_path / 'lake'}"])
+    tables = Tables(spark, settings.storage.root, run_id=name)
+    context = Context(settings, spark, tables, Command(quiet=True), datetime(2026, 7, 1, tzinfo=UTC))
+    found = ingest(context).facts["sources"][source]
+    assert {k: found[k] for k in counts} == counts

@@ -1,0 +1,222 @@
+"""The linear low-pass filter of GF-CF (Shen et al., CIKM 2021), as an item side: no training loop.
+
+A customer's scores are r S + sum over bands of w_b (r Di^-p_b V_b) V_b' Di^p_b. r is the plain history; S the item-item
+product R~'R~ cut to the strongest neighbours; V_b a range of the top right singular vectors of R~. GF-CF has one band
+with p = 1/2. Two bands rank better: p = 1/2 favours popular items, which suits the broad tastes of the first vectors,
+while the many finer ones rank better with less of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import sparse
+
+from profiling_spark.recommend.item_graph import power
+from profiling_spark.recommend.item_side import Bools, Floats, Histories, Ints, Scores
+
+_PART_BYTES = 2**24  # of a temporary; small enough for the cache
+_TOP = 20
+
+
+@dataclass(frozen=True)
+class Band:
+    """`count` singular vectors, those after the band before it, used with item degrees to the power `exponent`.
+
+    `ratio`: how large the band's scores are made, as a share of the item-item part's (mean over the 20 best).
+    """
+
+    count: int
+    exponent: float
+    ratio: float
+
+
+@dataclass(frozen=True)
+class GraphFilterSide:
+    """`neighbours[i, j]`: how strongly past item i speaks for j; each row sorted by column. `degree` (items,): 0 is an
+    item that the fit has not seen. `vectors` (items, rank): Di^p_b V_b, so that one product serves all bands.
+    `ends`, `exponents`, `weights` (bands,): one past the band's last vector, p_b and w_b.
+    """
+
+    neighbours: sparse.csr_array
+    vectors: Scores
+    degree: Floats
+    ends: Ints
+    exponents: Floats
+    weights: Floats
+    engine: str = "graph_filter"
+
+    @property
+    def items(self) -> int:
+        return len(self.degree)
+
+    def score(self, histories: Histories) -> Filtered:
+        """Add up each customer's past items in the space of the vectors."""
+        is_past = (histories.weights > 0) & (self.degree[histories.items] > 0)
+        row, place = np.nonzero(is_past)
+        entry = histories.weights[row, place], (row, histories.items[row, place])
+        past = sparse.csr_array(entry, shape=(len(histories), self.items))
+        return Filtered(self, histories, is_past, past, self.users(past))
+
+    def users(self, past: sparse.csr_array) -> Floats:
+        """(customers, rank): w_b r Di^-p_b V_b, in double precision: parts of a score can be far larger than their sum.
+
+        A customer's sums do not depend on who else is in the block.
+        """
+        customers, rank = past.shape[0], self.vectors.shape[1]
+        backs = [self.back(number) for number in range(len(self.ends))]
+        found = np.empty((customers, rank))
+        for part in _parts(customers, (past.nnz // max(customers, 1) + 1) * rank * 8):
+            rows = past[part]
+            used, place = np.unique(rows.indices, return_inverse=True)
+            shape = (rows.shape[0], len(used))
+            for back, band in zip(backs, self.bands(), strict=True):
+                own = sparse.csr_array((rows.data * back[rows.indices], place, rows.indptr), shape=shape)
+                found[part, band] = np.asarray(own @ self.vectors[used, band].astype(np.float64))
+        return found
+
+    def bands(self) -> list[slice]:
+        """The vectors of each band."""
+        return [slice(a, b) for a, b in zip(np.r_[0, self.ends[:-1]].tolist(), self.ends.tolist(), strict=True)]
+
+    def back(self, band: int) -> Floats:
+        """(items,): w_b Di^-2p_b, which turns a row of `vectors` into what a past item adds to a customer."""
+        scale: Floats = self.weights[band] * power(self.degree, -2 * self.exponents[band])
+        return scale
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """A block of customers: `past` (customers, items) without padding and unseen items, `user` (customers, rank)."""
+
+    side: GraphFilterSide
+    histories: Histories
+    is_past: Bools
+    past: sparse.csr_array
+    user: Floats
+
+    def block(self) -> Scores:
+        scores: Scores = self.user.astype(np.float32) @ self.side.vectors.T
+        add_neighbours(scores, self.past, self.side.neighbours)
+        scores[:, self.side.degree <= 0] = -np.inf
+        scores[np.diff(self.past.indptr) == 0] = -np.inf
+        return scores
+
+    def exact(self, chosen: Ints) -> Floats:
+        values: Floats = self._near(chosen).sum(axis=2)
+        rank = self.side.vectors.shape[1]
+        for part in _parts(len(chosen), chosen.shape[1] * rank * 8):
+            wanted = self.side.vectors[chosen[part]].astype(np.float64)
+            values[part] += (wanted @ self.user[part][:, :, None])[:, :, 0]
+        return values
+
+    def contributions(self, chosen: Ints) -> Floats:
+        values = self._near(chosen)
+        h, rank = self.histories, self.side.vectors.shape[1]
+        backs = [self.side.back(number) for number in range(len(self.side.ends))]
+        weights = np.where(self.is_past, h.weights, 0.0)
+        for part in _parts(len(chosen), (h.items.shape[1] + chosen.shape[1]) * rank * 8):
+            past = self.side.vectors[h.items[part]].astype(np.float64).transpose(0, 2, 1)
+            wanted = self.side.vectors[chosen[part]].astype(np.float64)
+            for back, band in zip(backs, self.side.bands(), strict=True):
+                added = wanted[:, :, band] @ past[:, band]
+                values[part] += added * (weights[part] * back[h.items[part]])[:, None, :]
+        return values
+
+    def _near(self, chosen: Ints) -> Floats:
+        """(customers, chosen, history): the item-item part of the contributions."""
+        h = self.histories
+        values: Floats = np.zeros((*chosen.shape, h.items.shape[1]))
+        row, place = np.nonzero(self.is_past)
+        past, wanted = np.broadcast_arrays(h.items[row, place][:, None], chosen[row])
+        found = entries(self.side.neighbours, past.ravel(), wanted.ravel()).reshape(wanted.shape)
+        values[row, :, place] = found * h.weights[row, place][:, None]
+        return values
+
+
+def graph_filter_side(
+    neighbours: sparse.csr_array, vectors: Scores, degree: Floats, *, bands: Sequence[Band], sample: sparse.csr_array
+) -> GraphFilterSide:
+    """The engine of the parts that item_graph.py prepares; the bands' weights are set on `sample` (customers, items).
+
+    `neighbours` (items, items) may be cut by row or by column; `vectors` (items, rank) orthonormal, the strongest
+    first. Where there are fewer of them than the bands ask for, the last bands are shorter.
+    """
+    ends = np.minimum(np.cumsum([band.count for band in bands]), vectors.shape[1])
+    exponents = np.array([band.exponent for band in bands])
+    near = neighbours.astype(np.float32)
+    near.sort_indices()
+    plain = GraphFilterSide(
+        near, np.empty((len(degree), int(ends[-1])), dtype=np.float32), degree, ends, exponents, np.ones(len(bands))
+    )
+    for band, exponent in zip(plain.bands(), exponents, strict=True):
+        scale = np.where(degree > 0, power(degree, float(exponent)), 0.0).astype(np.float32)
+        np.multiply(vectors[:, band], scale[:, None], out=plain.vectors[:, band])
+    ratios = np.array([band.ratio for band in bands])
+    return replace(plain, weights=_band_weights(plain, ratios, sample))
+
+
+def _band_weights(plain: GraphFilterSide, ratios: Floats, sample: sparse.csr_array) -> Floats:
+    """(bands,): w_b such that the mean score of the 20 best unseen items, in band b, is `ratios` times the item-item
+    part's. `plain`: the side with all weights 1. A band that says nothing about the sample has weight 0.
+    """
+    near, sums = 0.0, np.zeros(len(ratios))
+    for part in _parts(sample.shape[0], plain.items * 4):
+        past = sparse.csr_array(sample[part])
+        seen = past.toarray() > 0
+        scores = np.zeros(past.shape, dtype=np.float32)
+        add_neighbours(scores, past, plain.neighbours)
+        near += _top_sum(scores, seen)
+        user = plain.users(past).astype(np.float32)
+        for number, band in enumerate(plain.bands()):
+            sums[number] += _top_sum(user[:, band] @ plain.vectors[:, band].T, seen)
+    weights: Floats = np.where(sums > 0, ratios * near / np.where(sums > 0, sums, 1.0), 0.0)
+    return weights
+
+
+def add_neighbours(scores: Scores, past: sparse.csr_array, neighbours: sparse.csr_array) -> None:
+    """Add past @ neighbours to `scores` (customers, items), a few customers at a time."""
+    single = past.astype(np.float32)
+    for part in _parts(len(scores), scores.shape[1] * 4):
+        scores[part] += (single[part] @ neighbours).toarray()
+
+
+def entries(matrix: sparse.csr_array, rows: Ints, columns: Ints) -> Floats:
+    """matrix[rows, columns], 0 where it stores none; by binary search in the rows, which must be sorted by column."""
+    found = np.zeros(len(rows))
+    if matrix.nnz == 0:
+        return found
+    for part in _parts(len(rows), 2**8):  # 64 Ki searches at a time stay in the cache
+        found[part] = _search(matrix, rows[part], columns[part])
+    return found
+
+
+def _search(matrix: sparse.csr_array, rows: Ints, columns: Ints) -> Floats:
+    low, end = matrix.indptr[rows], matrix.indptr[rows + 1]
+    high, last, wanted = end, matrix.nnz - 1, columns.astype(matrix.indices.dtype)
+    for _ in range(int((end - low).max()).bit_length()):
+        middle = (low + high) >> 1
+        is_before = (middle < high) & (matrix.indices[np.minimum(middle, last)] < wanted)
+        low, high = np.where(is_before, middle + 1, low), np.where(is_before, high, middle)
+    place = np.minimum(low, last)
+    found: Floats = np.where((low < end) & (matrix.indices[place] == wanted), matrix.data[place], 0.0)
+    return found
+
+
+def _top_sum(scores: Scores, seen: Bools) -> float:
+    """Sum over rows of the mean of the best scores that are not seen."""
+    scores[seen] = -np.inf
+    keep = min(_TOP, scores.shape[1])
+    top = np.partition(scores, scores.shape[1] - keep, axis=1)[:, scores.shape[1] - keep :]
+    is_open = np.isfinite(top)
+    sums = np.where(is_open, top, 0.0).sum(axis=1, dtype=np.float64)
+    return float((sums / np.maximum(is_open.sum(axis=1), 1)).sum())
+
+
+def _parts(count: int, row_bytes: int) -> Iterator[slice]:
+    """Ranges of rows whose temporary stays small."""
+    step = max(1, _PART_BYTES // max(row_bytes, 1))
+    for at in range(0, count, step):
+        yield slice(at, min(at + step, count))
