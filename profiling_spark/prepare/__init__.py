@@ -10,7 +10,7 @@ from profiling_spark.prepare.sample import (
     numeric_features,
     sorted_for_fit,
 )
-from profiling_spark.prepare.select import Ranking, rank_features, select
+from profiling_spark.prepare.selection import Ranking, rank_features, select
 
 __all__ = [
     "Preparation",

@@ -170,6 +170,7 @@ def test_rows_delivered_again_in_a_later_file_are_duplicates(tables, make_contex
     assert (second["rows_accepted"], second["rows_duplicate"]) == (1, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["_publish", "_publish_rejected", "ledger.finish"])
 def test_a_crash_between_two_writes_leaves_nothing_behind(tables, make_context, data, monkeypatch, tmp_path, step):
     (data / "day.csv").write_text(HEADER + "\n".join([*GOOD, *BAD]) + "\n", encoding="utf-8")

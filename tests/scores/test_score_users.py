@@ -206,6 +206,7 @@ def test_thin_data_is_a_skip_that_empties_the_slice(
     assert run.tables.read(USER_SCORES).isEmpty()
 
 
+@pytest.mark.slow
 def test_a_damaged_model_is_a_model_error_and_refit_mends_it(
     planted: Planted, make_context: Callable[..., Context]
 ) -> None:

@@ -136,6 +136,7 @@ def test_a_refit_keeps_the_ids(planted: Planted, make_context: Callable[..., Con
     assert run.tables.read(LIVE_MODELS).first()["since"] == later
 
 
+@pytest.mark.slow
 def test_a_young_model_is_applied_later_and_a_backfill_fits_its_own(
     planted: Planted, make_context: Callable[..., Context]
 ) -> None:
@@ -211,6 +212,7 @@ def test_an_unknown_feature_in_the_settings_is_a_config_error(planted: Planted, 
         segment_users(make_context(settings=settings(features=("views_90d", "viewz_90d")), as_of=AS_OF))
 
 
+@pytest.mark.slow
 def test_partitions_of_the_table_do_not_matter(spark: SparkSession, planted: Planted) -> None:
     ctx, _, outcome = planted
     first = outcome.facts["model_version"]

@@ -12,7 +12,7 @@ from sklearn.preprocessing import MinMaxScaler, OneHotEncoder
 
 from profiling_spark.errors import ConfigError, InputError
 from profiling_spark.prepare.fitted import fit_preparation
-from profiling_spark.prepare.select import (
+from profiling_spark.prepare.selection import (
     LABEL_METHODS,
     METHODS,
     Ranking,
@@ -157,7 +157,7 @@ def test_the_path_starts_where_the_first_coefficient_leaves_0(monkeypatch):
     matrix = rng.normal(size=(400, 5))
     label = np.repeat([0.0, 1.0], 200)
     for multiple, alive in ((0.98, 0), (1.05, 1)):
-        monkeypatch.setattr("profiling_spark.prepare.select.LASSO_PATH", (multiple,))
+        monkeypatch.setattr("profiling_spark.prepare.selection.LASSO_PATH", (multiple,))
         assert (lasso_coefficients(matrix, label, seed=1) != 0).sum() == alive
 
 
