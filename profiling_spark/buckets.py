@@ -40,12 +40,15 @@ def bucket_of(user_id: Column | str, buckets: int) -> Column:
 
 def check_layout(tables: Tables, buckets: int) -> None:
     """Raises ConfigError where the stored events lie in another number of buckets than the settings say."""
+    if tables.known_buckets == buckets:  # once a run: every feature and history asks
+        return
     sample = tables.read(EVENTS).select("user_bucket", "user_id").limit(_SAMPLE)
     if not sample.where(F.col("user_bucket") != bucket_of("user_id", buckets)).isEmpty():
         raise ConfigError(
             f"buckets = {buckets}: {tables.path(EVENTS)} was written with another number of buckets; "
             "set that number, or ingest the source files into a new storage.root"
         )
+    tables.known_buckets = buckets
 
 
 def map_buckets(

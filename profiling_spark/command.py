@@ -14,7 +14,9 @@ from profiling_spark.errors import EXIT_CODES, ConfigError
 
 @dataclass(frozen=True)
 class Command:
-    """Options of a job. `since`: build_features computes every date from here to as_of."""
+    """Options of a job. `since`: build_features computes every date from here to as_of. `replay`: the run whose
+    refused rows ingest judges again. `check`: maintain only verifies.
+    """
 
     config: tuple[Path, ...] = ()
     overrides: tuple[str, ...] = ()
@@ -24,6 +26,8 @@ class Command:
     verbose: bool = False
     json: bool = False
     refit: bool = False
+    replay: str | None = None
+    check: bool = False
 
     def settings(self) -> Settings:
         """Settings of the files and --set pairs. Raises ConfigError with every fault."""
@@ -53,6 +57,10 @@ def parser(job: str, description: str) -> argparse.ArgumentParser:
     if job == "build_features":
         made.add_argument("--from", dest="since", type=_day, metavar="YYYY-MM-DD", help="every date from here ...")
         made.add_argument("--to", dest="until", type=_day, metavar="YYYY-MM-DD", help="... to here, both included")
+    if job == "ingest":
+        made.add_argument("--replay", metavar="RUN_ID", help="judge what that run refused again, with today's settings")
+    if job == "maintain":
+        made.add_argument("--check", action="store_true", help="change nothing: verify keys and the ledger of files")
     loudness = made.add_mutually_exclusive_group()
     loudness.add_argument("--quiet", action="store_true", help="errors only")
     loudness.add_argument("--verbose", action="store_true", help="stack traces and Spark's log")
@@ -80,6 +88,8 @@ def to_command(found: argparse.Namespace) -> Command:
         verbose=found.verbose,
         json=found.json,
         refit=found.refit,
+        replay=getattr(found, "replay", None),
+        check=getattr(found, "check", False),
     )
 
 

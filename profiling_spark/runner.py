@@ -34,13 +34,15 @@ from profiling_spark.storage import Tables, literal, locked
 class Outcome:
     """What a stage did. `facts` go to --json; `lines` are shown under the stage on the terminal.
 
-    `skipped`: why there was nothing to do, exit code 0. `problem`: what a person must look at although all tables were
-    published; the process ends with the exit code of InputError.
+    `features_stale_from`: the first date already built whose features the new rows change. `skipped`: why there was
+    nothing to do, exit code 0. `problem`: what a person must look at although all tables were published; the process
+    ends with the exit code of InputError.
     """
 
     rows_in: int | None = None
     rows_out: int | None = None
     rows_rejected: int | None = None
+    features_stale_from: date | None = None
     skipped: str = ""
     problem: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
@@ -260,6 +262,7 @@ class _Book:
                 e.outcome.rows_out,
                 e.outcome.rows_rejected,
                 e.seconds,
+                e.outcome.features_stale_from,
                 *(versions if e.status != "running" else (None, None)),
             )
             for e in entries.values()

@@ -28,6 +28,8 @@ _BEHAVIOUR = {
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     # with pruning a cut last line of a CSV file passes as good
     "spark.sql.csv.parser.columnPruning.enabled": "false",
+    # pandas writes nanoseconds, which Spark refuses; as numbers ingest can make microseconds of them
+    "spark.sql.legacy.parquet.nanosAsLong": "true",
     # Spark 4 decodes Unicode and Latin-1 only; shops have GBK
     "spark.sql.legacy.javaCharsets": "true",
     "spark.sql.execution.arrow.pyspark.enabled": "true",

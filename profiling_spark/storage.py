@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import IO
@@ -21,6 +22,14 @@ _LOG_FILE = re.compile(r"(\d{20})\.json")
 SliceValue = date | str | int
 
 
+@dataclass(frozen=True)
+class Size:
+    """How large a table is on its storage."""
+
+    files: int
+    bytes: int
+
+
 class Tables:
     """The Delta tables under one storage root, as one run sees them.
 
@@ -34,6 +43,7 @@ class Tables:
         self.run_id = run_id
         self.read_versions: dict[str, int] = {}
         self.written_versions: dict[str, int] = {}
+        self.known_buckets: int | None = None
 
     def path(self, table: Table | str) -> str:
         """Where a table lies."""
@@ -91,19 +101,50 @@ class Tables:
         """Add rows in one commit. Returns the rows written."""
         return self._write(table, frame, mode="append", options={})
 
-    def upsert(self, table: Table, frame: DataFrame) -> None:
-        """Merge on the table's key in one commit; the frame's key must be unique."""
+    def upsert(self, table: Table, frame: DataFrame, *, update_where: str | None = None) -> None:
+        """Merge on the table's key in one commit; the frame's key must be unique.
+
+        Of matched rows only those are updated for which `update_where` (SQL over old.* and new.*) is true.
+        """
         on = " AND ".join(f"old.{c} <=> new.{c}" for c in table.key)
         target = DeltaTable.forPath(self.spark, self.path(table)).alias("old")
         merge = target.merge(table.conform(frame).alias("new"), on)
-        merge.whenMatchedUpdateAll().whenNotMatchedInsertAll().execute()
+        merge.whenMatchedUpdateAll(update_where).whenNotMatchedInsertAll().execute()
         self._moved(table)
+
+    def update(self, table: Table, predicate: str, values: dict[str, str]) -> None:
+        """Set columns to SQL expressions where the predicate holds, in one commit; an absent table has no such row."""
+        if self.exists(table):
+            DeltaTable.forPath(self.spark, self.path(table)).update(predicate, values)  # type: ignore[arg-type]
+            self._moved(table)
 
     def delete(self, table: Table, predicate: str) -> None:
         """Delete rows in one commit; nothing happens where the table does not exist."""
         if self.exists(table):
             DeltaTable.forPath(self.spark, self.path(table)).delete(predicate)
             self._moved(table)
+
+    def size(self, table: Table) -> Size:
+        """Files and bytes of the table's newest version."""
+        row = DeltaTable.forPath(self.spark, self.path(table)).detail().select("numFiles", "sizeInBytes").first()
+        if row is None:
+            raise StorageError(f"{self.path(table)}: has no version")
+        return Size(int(row["numFiles"]), int(row["sizeInBytes"]))
+
+    def compact(self, table: Table, *, file_bytes: int, order_by: str | None) -> None:
+        """Rewrite small files as large ones, in one commit that changes no row; with `order_by`, all files, sorted."""
+        self.spark.conf.set("spark.databricks.delta.optimize.maxFileSize", str(file_bytes))
+        self.spark.conf.set("spark.databricks.delta.optimize.minFileSize", str(file_bytes))
+        optimize = DeltaTable.forPath(self.spark, self.path(table)).optimize()
+        if order_by is None:
+            optimize.executeCompaction()
+        else:
+            optimize.executeZOrderBy(order_by)
+        self._moved(table)
+
+    def remove_old_files(self, table: Table, *, keep_days: int) -> None:
+        """Delete files that only versions older than `keep_days` need: those versions can no longer be read."""
+        DeltaTable.forPath(self.spark, self.path(table)).vacuum(keep_days * 24)
 
     def _write(self, table: Table, frame: DataFrame, *, mode: str, options: dict[str, str]) -> int:
         counted = Observation()

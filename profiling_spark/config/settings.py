@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from profiling_spark.config.base import Days, Model, Name, Positive, Share
 from profiling_spark.config.features import CustomFeature, check_together
+from profiling_spark.config.quality import Ingest
 from profiling_spark.config.sources import IGNORED, Source, check_timezone
 
 
@@ -19,26 +19,6 @@ class Storage(Model):
 class SparkSettings(Model):
     shuffle_partitions: Positive = 4
     fit_partitions: Positive = 2
-
-
-class Rule(Model):
-    """A row breaks the rule where `when` (SQL over canonical columns) is true; null counts as false."""
-
-    name: Name
-    target: Literal["events", "users", "items", "reviews"] = "events"
-    level: Literal["reject", "flag"] = "flag"
-    when: Annotated[str, Field(min_length=1)]
-    message: str = ""
-
-
-class Ingest(Model):
-    earliest_event_date: date = date(2000, 1, 1)
-    latest_event_date: date | None = None
-    max_future_days: Annotated[int, Field(ge=0, le=366)] = 1
-    redelivery_days: Days = 7
-    max_rejected_share: Share = 0.2
-    max_no_user_share: Share = 0.5
-    rules: tuple[Rule, ...] = ()
 
 
 class Segments(Model):
@@ -163,6 +143,12 @@ class Profile(Model):
     tags: dict[Name, Tag] = _TAGS
 
 
+class Maintain(Model):
+    file_megabytes: Annotated[int, Field(ge=1, le=1024)] = 128
+    files_factor: Annotated[float, Field(ge=1)] = 2.0
+    keep_days: Annotated[int, Field(ge=7, le=3650)] = 30
+
+
 class Settings(Model):
     """All settings of a run."""
 
@@ -182,6 +168,7 @@ class Settings(Model):
     scores: Scores = Scores()
     recommend: Recommend = Recommend()
     profile: Profile = Profile()
+    maintain: Maintain = Maintain()
 
     @field_validator("business_timezone")
     @classmethod
@@ -212,6 +199,24 @@ class Settings(Model):
                     )
                 seen[event_type] = name
         return self
+
+    @model_validator(mode="after")
+    def _precedence_names_sources(self) -> Settings:
+        unknown = [name for name in self.ingest.precedence if name not in self.sources]
+        if unknown:
+            raise ValueError(f"ingest.precedence {unknown}: no such source; there are {', '.join(self.sources)}")
+        return self
+
+    @property
+    def precedence(self) -> tuple[str, ...]:
+        """All sources, the one that is believed first first: those of ingest.precedence, then the others by name."""
+        first = self.ingest.precedence
+        return (*first, *sorted(name for name in self.sources if name not in first))
+
+    def known_columns(self, name: str) -> frozenset[str]:
+        """Columns of a source's files that any source of the same files maps, or declares unused."""
+        path = self.sources[name].path
+        return frozenset(w for s in self.sources.values() if s.path == path for w in (*s.words, *s.unused))
 
     @property
     def supplied(self) -> frozenset[str]:

@@ -89,7 +89,11 @@ class LineOptions(Model):
 class Source(Model):
     """One source: where its files are, how they are read, what each canonical column is made of.
 
-    `where` (SQL over the source's columns): rows for which it is not true are counted as ignored.
+    `where` (SQL over the source's columns): rows for which it is not true are counted as ignored. `unused`: columns
+    that are known and not wanted; any other unmapped column is kept in `rescued`. `missing_columns`: what a file is
+    that lacks a mapped column (a field of JSON is null where absent). `changed_files`: what happens to a file that has
+    other content than when it was taken: `refuse` it, `take_again` (its old rows go), or `add` it as a further file;
+    null: refuse, of a Delta table take_again.
     """
 
     format: Literal["csv", "json", "parquet", "delta", "fixed", "pattern"]
@@ -97,6 +101,9 @@ class Source(Model):
     target: Literal["events", "users", "items", "reviews"]
     columns: dict[str, str]
     where: Annotated[str, Field(min_length=1)] | None = None
+    unused: tuple[str, ...] = ()
+    missing_columns: Literal["error", "null"] = "error"
+    changed_files: Literal["refuse", "take_again", "add"] | None = None
     event_types: dict[str, str] = {}
     timezone: str | None = None
     csv: CsvOptions = CsvOptions()
@@ -132,6 +139,11 @@ class Source(Model):
         wrong = {w: t for w, t in self.event_types.items() if t not in (*EVENT_TYPES, IGNORED)}
         if wrong:
             raise ValueError(f"event_types {wrong}: allowed are {', '.join(EVENT_TYPES)} and {IGNORED}")
+
+    @property
+    def when_changed(self) -> Literal["refuse", "take_again", "add"]:
+        """What happens to a file with other content than when it was taken. A Delta table is one file, and changes."""
+        return self.changed_files or ("take_again" if self.format == "delta" else "refuse")
 
     @property
     def supplied(self) -> frozenset[str]:

@@ -15,9 +15,15 @@ from profiling_spark.contracts.gold import (
     USER_SEGMENTS,
     USER_TAGS,
 )
-from profiling_spark.contracts.operations import FEATURE_RANKINGS, JOB_RUNS, LIVE_MODELS, MODEL_RUNS
+from profiling_spark.contracts.operations import (
+    FEATURE_RANKINGS,
+    JOB_RUNS,
+    LIVE_MODELS,
+    MODEL_RUNS,
+    QUALITY_METRICS,
+)
 from profiling_spark.contracts.silver import EVENTS, INGESTED_FILES, ITEMS, REJECTED_ROWS, REVIEWS, USERS
-from profiling_spark.contracts.table import Column, Table
+from profiling_spark.contracts.table import Table
 
 DEFAULT_WINDOWS = (7, 30, 90)
 _HEAD = """# Tables
@@ -54,6 +60,7 @@ def all_tables(windows: tuple[int, ...] = DEFAULT_WINDOWS) -> tuple[Table, ...]:
         MODEL_RUNS,
         FEATURE_RANKINGS,
         LIVE_MODELS,
+        QUALITY_METRICS,
         JOB_RUNS,
     )
 
@@ -82,10 +89,6 @@ def _section(table: Table) -> str:
     ]
     head = "| column | type | meaning | null |\n|---|---|---|---|"
     return f"### `{table.name}`\n\n{' '.join(facts)}\n\n{head}\n" + "\n".join(rows) + "\n"
-
-
-def _mark(column: Column) -> str:
-    return " *personal*" if column.personal else ""
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -50,6 +50,27 @@ FEATURE_RANKINGS = Table(
     slice=("as_of", "task"),
 )
 
+QUALITY_METRICS = Table(
+    name="quality_metrics",
+    layer="operations",
+    row="rule of a run, source and target table",
+    columns=(
+        Column("run_id", "string", "run"),
+        Column("source", "string", "name of the source in the settings"),
+        Column("target_table", "string", "table that the rows were meant for"),
+        Column(
+            "rule", "string", "rule; bad_COLUMN where a value does not fit its type; new_column where drift was met"
+        ),
+        Column("level", "string", "reject, flag or warn"),
+        Column("message", "string", "what is wrong with such a row"),
+        Column("rows", "bigint", "rows for which it held"),
+        Column("rows_read", "bigint", "rows of the source in this run"),
+        Column("share", "double", "rows / rows_read"),
+    ),
+    key=("run_id", "source", "target_table", "rule"),
+    slice=("run_id",),
+)
+
 LIVE_MODELS = Table(
     name="live_models",
     layer="operations",
@@ -84,6 +105,12 @@ JOB_RUNS = Table(
         Column("rows_out", "bigint", "rows written", "not finished"),
         Column("rows_rejected", "bigint", "rows refused", "not a reading job"),
         Column("seconds", "double", "wall time", "not finished"),
+        Column(
+            "features_stale_from",
+            "date",
+            "first as_of, of those already built, whose features these rows change",
+            "none, or not a reading job",
+        ),
         Column("tables_read", "string", "JSON: table to Delta version", "not finished"),
         Column("tables_written", "string", "JSON: table to Delta version", "not finished"),
     ),

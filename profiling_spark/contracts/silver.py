@@ -22,6 +22,7 @@ _LINEAGE = (
     Column("file_id", "string", "fingerprint of the file's content"),
     Column("run_id", "string", "run that wrote the row"),
 )
+_RESCUED = Column("rescued", "string", "JSON of source columns that the settings do not know", "none", personal=True)
 
 EVENTS = Table(
     name="events",
@@ -29,7 +30,9 @@ EVENTS = Table(
     row="accepted behaviour event",
     columns=(
         Column("user_bucket", "int", "pmod(xxhash64(user_id), buckets)"),
-        Column("event_id", "string", "hash of source and the source's own id, else of source and the whole row"),
+        Column(
+            "event_id", "string", "hash of source, customer and the source's own id, else of source and the whole row"
+        ),
         Column("event_time", "timestamp", "when it happened, UTC"),
         Column("event_date", "date", "its day in the business timezone"),
         Column("user_id", "string", "customer", personal=True),
@@ -54,7 +57,7 @@ EVENTS = Table(
         Column("third_party_payment", "boolean", "paid through a wallet such as Alipay", _UNKNOWN, personal=True),
         Column("search_text", "string", "what was searched for", _UNKNOWN, personal=True),
         Column("flags", "string", "names of outlier and warning rules that hold, comma separated", "none holds"),
-        Column("rescued", "string", "JSON of source columns that the settings do not know", "none", personal=True),
+        _RESCUED,
         *_LINEAGE,
     ),
     key=("event_id",),
@@ -64,7 +67,7 @@ EVENTS = Table(
 USERS = Table(
     name="users",
     layer="silver",
-    row="version of a user's attributes",
+    row="version of a user's attributes, as one source tells it",
     columns=(
         Column("user_id", "string", "customer", personal=True),
         Column("valid_from", "timestamp", "the source's own time of this version; 1970-01-01 from a static source"),
@@ -83,15 +86,16 @@ USERS = Table(
         Column("credit_score", "double", "the source's scale", _UNKNOWN, personal=True),
         Column("assets", AMOUNT, "reporting currency", _UNKNOWN, personal=True),
         Column("personalisation_opt_out", "boolean", "the customer wants no personal offers", _UNKNOWN, personal=True),
+        _RESCUED,
         *_LINEAGE,
     ),
-    key=("user_id", "valid_from"),
+    key=("user_id", "valid_from", "source"),
 )
 
 ITEMS = Table(
     name="items",
     layer="silver",
-    row="version of a product",
+    row="version of a product, as one source tells it",
     columns=(
         Column("item_id", "string", "product"),
         Column("valid_from", "timestamp", "the source's own time of this version; 1970-01-01 from a static source"),
@@ -101,9 +105,10 @@ ITEMS = Table(
         Column("brand", "string", "brand", _UNKNOWN),
         Column("list_price", PRICE, "price of one piece, reporting currency", _UNKNOWN),
         Column("stock", "bigint", "pieces in stock", _UNKNOWN),
+        _RESCUED,
         *_LINEAGE,
     ),
-    key=("item_id", "valid_from"),
+    key=("item_id", "valid_from", "source"),
 )
 
 REVIEWS = Table(
@@ -111,12 +116,15 @@ REVIEWS = Table(
     layer="silver",
     row="review",
     columns=(
-        Column("review_id", "string", "hash of source and the source's own id, else of source and the whole row"),
+        Column(
+            "review_id", "string", "hash of source, customer and the source's own id, else of source and the whole row"
+        ),
         Column("user_id", "string", "customer", _UNKNOWN, personal=True),
         Column("item_id", "string", "product", _UNKNOWN),
         Column("rating", "double", "stars, 1 to 5", _UNKNOWN),
         Column("text", "string", "what was written", personal=True),
         Column("review_time", "timestamp", "when it was written, UTC", _UNKNOWN),
+        _RESCUED,
         *_LINEAGE,
     ),
     key=("review_id",),
@@ -136,8 +144,9 @@ REJECTED_ROWS = Table(
         Column("first_line", "bigint", "line number of the first occurrence", "not known"),
         Column("source", "string", "name of the source in the settings"),
         Column("run_id", "string", "run that wrote the row"),
+        Column("replayed_by", "string", "run of --replay that took the row in after all", "still refused"),
     ),
-    key=("file_id", "target_table", "row_hash"),
+    key=("source", "file_id", "target_table", "row_hash"),
 )
 
 INGESTED_FILES = Table(
@@ -157,7 +166,7 @@ INGESTED_FILES = Table(
         Column("rows_rejected", "bigint", "rows counted in rejected_rows.occurrences", "not read yet"),
         Column("rows_duplicate", "bigint", "repeats of an accepted row", "not read yet"),
         Column("rows_ignored", "bigint", "event words that the settings declare irrelevant", "not read yet"),
-        Column("rows_superseded", "bigint", "older values of the same version of an attribute row", "not read yet"),
+        Column("rows_superseded", "bigint", "rows that lost to another row of the same key", "not read yet"),
         Column("run_id", "string", "run that took the file"),
     ),
     key=("source", "file_id", "target_table"),

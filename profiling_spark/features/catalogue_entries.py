@@ -82,8 +82,8 @@ def _rfm(name: str, kind: str, formula: str, unit: str, sources: str, null: str,
     return Entry(name, "RFM", kind, formula, unit, sources, null=null, needs=needs, empty=empty, windowed=False)
 
 
-def _person(name: str, kind: str, formula: str, unit: str, sources: str) -> Entry:
-    span = "last version before as_of"
+def _person(name: str, kind: str, formula: str, unit: str, sources: str, null: str = "not known") -> Entry:
+    span = "each source's last version before as_of"
     return Entry(
         name,
         "Demographics",
@@ -91,7 +91,7 @@ def _person(name: str, kind: str, formula: str, unit: str, sources: str) -> Entr
         formula,
         unit,
         sources,
-        null="not known",
+        null=null,
         needs=("users",),
         windowed=False,
         span=span,
@@ -345,6 +345,15 @@ DEMOGRAPHICS: tuple[Entry, ...] = (
         "days from registration to as_of, business timezone",
         "days, 1 is the day before as_of",
         "users.registered_at",
+    ),
+    _person(
+        "attribute_conflicts",
+        TEXT,
+        "attributes of which two sources know different values, each with the source that is believed "
+        "(`ingest.precedence`)",
+        "attribute: source, comma separated",
+        "users.source",
+        null="the sources agree, or there is one only",
     ),
 )
 

@@ -1,4 +1,6 @@
-"""Who the customer is: the last version of the attributes before as_of, whole, never mixed with older versions."""
+"""Who the customer is: of each source the last version of the attributes before as_of, whole, never mixed with older
+ones; each attribute from the first source, in the order of belief, that knows it.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,10 @@ USER_COLUMNS: tuple[str, ...] = (
     "province",
     "city",
     "registered_at",
+    "source",
 )
+_TOLD = tuple(c for c in USER_COLUMNS if c not in ("user_id", "valid_from", "source"))
+_CONFLICTS = "attribute_conflicts"
 
 # youngest age of the band and its name, falling
 AGE_BANDS: tuple[tuple[int, str], ...] = (
@@ -61,16 +66,43 @@ def registered_days(params: FeatureParams) -> pl.Expr:
     return pl.when(days > 0).then(days).alias("registered_days")
 
 
+def believed(versions: pl.LazyFrame, params: FeatureParams) -> pl.DataFrame:
+    """One row per customer from one row per customer and source: each attribute from the first source of
+    `params.precedence` (then by name) that knows it. `attribute_conflicts` lists "attribute: source" where another
+    source says otherwise; null where none does.
+    """
+    rank = {name: place for place, name in enumerate(params.precedence)}
+    place = pl.col("source").replace_strict(rank, default=len(rank), return_dtype=pl.Int32)
+    ordered = versions.sort("user_id", place, "source").collect()
+    if not ordered["user_id"].is_duplicated().any():
+        return ordered.with_columns(pl.lit(None, pl.String).alias(_CONFLICTS))
+    winners = [
+        pl.when(pl.col(c).drop_nulls().n_unique() > 1)
+        .then(pl.concat_str(pl.lit(f"{c}: "), pl.col("source").filter(pl.col(c).is_not_null()).first()))
+        .alias(f"_{c}")
+        for c in _TOLD
+    ]
+    told = ordered.group_by("user_id", maintain_order=True).agg(
+        *(pl.col(c).drop_nulls().first() for c in _TOLD), *winners
+    )
+    listed = pl.concat_str([f"_{c}" for c in _TOLD], separator=", ", ignore_nulls=True)
+    return told.with_columns(pl.when(listed != "").then(listed).alias(_CONFLICTS))
+
+
 def demographics(users: pl.DataFrame | pl.LazyFrame, params: FeatureParams) -> pl.DataFrame:
     """One row for everyone with a version valid before as_of (USER_COLUMNS in, features out)."""
     last = (
         users.lazy()
         .select(USER_COLUMNS)
         .filter(local_date("valid_from", params.timezone) < params.as_of)
-        .sort("user_id", "valid_from")
-        .unique(subset="user_id", keep="last", maintain_order=True)
+        .sort("user_id", "source", "valid_from")
+        .unique(subset=["user_id", "source"], keep="last", maintain_order=True)
     )
-    known = last.with_columns(age(params), gender_code(), _registered=local_date("registered_at", params.timezone))
+    known = (
+        believed(last, params)
+        .lazy()
+        .with_columns(age(params), gender_code(), _registered=local_date("registered_at", params.timezone))
+    )
     return known.select(
         "user_id",
         "gender_code",
@@ -81,4 +113,5 @@ def demographics(users: pl.DataFrame | pl.LazyFrame, params: FeatureParams) -> p
         "province",
         "city",
         registered_days(params),
+        _CONFLICTS,
     ).collect()

@@ -11,6 +11,7 @@ import polars as pl
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from profiling_spark.attributes import believed
 from profiling_spark.features.preference import LONE_PRICE_PERCENTILE
 
 POPULAR_ITEMS = 10
@@ -25,9 +26,19 @@ class ItemSides:
 
 
 def item_features(
-    events: DataFrame, items: DataFrame, reviews: DataFrame, *, as_of: date, supplied: Collection[str], timezone: str
+    events: DataFrame,
+    items: DataFrame,
+    reviews: DataFrame,
+    *,
+    as_of: date,
+    supplied: Collection[str],
+    timezone: str,
+    precedence: Sequence[str] = (),
 ) -> DataFrame:
-    """One row per product with an event or a catalogue row before as_of (columns: contracts ITEM_FEATURES)."""
+    """One row per product with an event or a catalogue row before as_of (columns: contracts ITEM_FEATURES).
+
+    `precedence`: sources of the catalogue, the one that is believed first first.
+    """
     past = events.where((F.col("event_date") < F.lit(as_of)) & F.col("item_id").isNotNull())
     totals = past.groupBy("item_id").agg(
         _count_of("view", supplied).alias("views"),
@@ -37,7 +48,14 @@ def item_features(
         # where the catalogue has no price: what customers paid for a piece, as a value that occurs
         F.expr("percentile_disc(0.5) within group (order by unit_price)").alias("_paid"),
     )
-    known = _latest(items, as_of, timezone)
+    known = believed(
+        items,
+        key="item_id",
+        values=["category", "brand", "list_price"],
+        as_of=as_of,
+        timezone=timezone,
+        precedence=precedence,
+    )
     rated = _ratings(reviews, as_of, timezone)
     merged = reduce(lambda a, b: a.join(b, "item_id", how="full"), (totals, _orders(past, supplied), known))
     joined = merged.join(rated, "item_id", how="left")
@@ -101,15 +119,6 @@ def _orders(past: DataFrame, supplied: Collection[str]) -> DataFrame:
         F.count(F.lit(1)).alias("buyers"),
         F.count_if(F.col("orders") > 1).alias("_repeaters"),
     )
-
-
-def _latest(items: DataFrame, as_of: date, timezone: str) -> DataFrame:
-    """The last version of each item before as_of."""
-    day = F.to_date(F.from_utc_timestamp("valid_from", timezone))
-    known = items.where(day < F.lit(as_of))
-    last = Window.partitionBy("item_id").orderBy(F.col("valid_from").desc())
-    ranked = known.select("item_id", "category", "brand", "list_price", F.row_number().over(last).alias("_place"))
-    return ranked.where("_place = 1").drop("_place")
 
 
 def _ratings(reviews: DataFrame, as_of: date, timezone: str) -> DataFrame:

@@ -92,6 +92,7 @@ def feature_params(settings: Settings, as_of: date) -> FeatureParams:
         has_discounts="discount" in mapped,
         custom=settings.custom_features,
         columns=settings.columns_by_event_type,
+        precedence=settings.precedence,
     )
 
 
@@ -211,6 +212,7 @@ def _items(ctx: Context, dates: Sequence[date]) -> dict[date, DataFrame]:
             as_of=d,
             supplied=ctx.settings.supplied,
             timezone=ctx.settings.business_timezone,
+            precedence=ctx.settings.precedence,
         )
         for d in dates
     }

@@ -30,7 +30,7 @@ class FeatureParams:
     `as_of` is exclusive. `windows` are days, rising. `supplied` names the event types that any configured source
     supplies: a feature that needs another type is null, not 0. The flags say the same of optional columns.
     `custom` are the features that the settings describe; `columns`, for them, the event columns that are supplied with
-    each event type (None: all of them).
+    each event type (None: all of them). `precedence`: sources of attributes, the one that is believed first first.
     """
 
     as_of: date
@@ -42,6 +42,7 @@ class FeatureParams:
     has_discounts: bool = True
     custom: tuple[CustomFeature, ...] = ()
     columns: Mapping[str, frozenset[str]] | None = None
+    precedence: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         rising = self.windows == tuple(sorted(set(self.windows)))

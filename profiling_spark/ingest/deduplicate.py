@@ -12,15 +12,18 @@ from profiling_spark.contracts.table import Table
 from profiling_spark.ingest.rules import OK, REJECTED
 
 DUPLICATE, SUPERSEDED, ACCEPTED = "duplicate", "superseded", "accepted"
+LOST_SOURCE, LOST_FILE = "_lost_source", "_lost_file"
 _LINEAGE = ("source", "file_id", "run_id")
 
 
 def with_identity(frame: DataFrame, *, source: str, id_column: str) -> DataFrame:
-    """The row's id: hash of source and the source's own id, else of source and the whole row.
+    """The row's id: hash of source, customer and the source's own id, else of source and the whole row.
 
-    The whole row rather than its mapped columns: two rows that differ in a column nobody mapped are two rows.
+    With the customer, since shops number the events of each customer, and since rows of one id must meet in one bucket
+    whatever the number of buckets. The whole row rather than its mapped columns: two rows that differ in a column
+    nobody mapped are two rows.
     """
-    own = F.col(id_column).cast("string")
+    own = F.concat(F.coalesce("user_id", F.lit("")), F.lit("\u001f"), F.col(id_column).cast("string"))
     whole = F.concat(F.lit("\u0001"), F.col("_identity"))
     return frame.withColumn(id_column, F.md5(F.concat(F.lit(f"{source}\u001f"), F.coalesce(own, whole))))
 
@@ -32,12 +35,12 @@ def content_hash(table: Table) -> Column:
     return F.xxhash64(*said, *(F.col(c).isNull() for c in said))
 
 
-def mark_repeats(frame: DataFrame, table: Table, *, buckets: int) -> DataFrame:
-    """Adds `user_bucket`, `_content`, and sets `_status` of repeats.
+def mark_repeats(frame: DataFrame, table: Table, *, keep: Column, buckets: int) -> DataFrame:
+    """Adds `user_bucket`, `_content`, `_keep`, and sets `_status` of repeats.
 
-    Of rows with one key the greatest content survives, then the smallest file_id: never the order of arrival. Accepted
-    rows that say the same as the row before them are duplicates, others are superseded (of events and reviews:
-    duplicates, since one event cannot happen twice). Refused rows all stay; `distinct_refused` folds them.
+    Of rows with one key the one with the greatest `keep` survives, then the greatest content, then the smallest
+    file_id: never the order of arrival. Rows that say the same as the row before them are duplicates, others are
+    superseded. Refused rows all stay; `distinct_refused` folds them.
     """
     is_ok = F.col("_status") == OK
     owner = F.coalesce(*(F.col(c).cast("string") for c in ("user_id", *table.key) if c in frame.columns))
@@ -47,15 +50,16 @@ def mark_repeats(frame: DataFrame, table: Table, *, buckets: int) -> DataFrame:
         "*",
         F.when(is_ok, bucket_of(owner, buckets)).otherwise(spread).alias("user_bucket"),
         content_hash(table).alias("_content"),
+        keep.alias("_keep"),
         F.when(is_ok, F.concat_ws("\u001f", *(F.col(c).cast("string") for c in table.key))).alias("_key"),
     )
     # one group a bucket and a look at the row before: a group per key costs ten times as much, nearly all are single
-    order = Window.partitionBy("user_bucket").orderBy("_key", F.col("_content").desc(), "file_id")
+    order = Window.partitionBy("user_bucket").orderBy("_key", F.desc("_keep"), F.desc("_content"), "file_id")
     before = prepared.repartition(buckets, "user_bucket").select(
         "*", F.lag("_key").over(order).alias("_key_before"), F.lag("_content").over(order).alias("_content_before")
     )
     repeats = F.col("_key") == F.col("_key_before")
-    says_same = (F.col("_content") == F.col("_content_before")) | F.lit(table.name in ("events", "reviews"))
+    says_same = F.col("_content") == F.col("_content_before")
     status = (
         F.when(~is_ok, F.col("_status"))
         .when(F.coalesce(repeats, F.lit(False)), F.when(says_same, F.lit(DUPLICATE)).otherwise(F.lit(SUPERSEDED)))
@@ -73,25 +77,44 @@ def distinct_refused(frame: DataFrame, table: Table) -> DataFrame:
         F.first("_reasons").alias("reasons"),
         F.count(F.lit(1)).alias("occurrences"),
         F.lit(None).cast("bigint").alias("first_line"),
+        F.lit(None).cast("string").alias("replayed_by"),
     )
 
 
-def mark_stored(frame: DataFrame, stored: DataFrame, table: Table) -> DataFrame:
-    """Accepted rows whose key is already stored: a stored event repeats; of a stored attribute version the greater
-    content survives, so the order of deliveries does not matter.
+def hits(frame: DataFrame, stored: DataFrame, table: Table) -> DataFrame:
+    """Keys of accepted rows that are stored: reads only the keys of what is stored, and most nights finds none."""
+    key = list(table.key)
+    return stored.select(*key).join(frame.where(F.col("_status") == ACCEPTED).select(*key), key, how="left_semi")
+
+
+def mark_stored(frame: DataFrame, stored: DataFrame, table: Table, *, keep: Column) -> DataFrame:
+    """Sets `_status` of accepted rows whose key is stored, as in `mark_repeats`, whichever came first.
+
+    Where the new row wins, LOST_SOURCE and LOST_FILE say whose row it replaces. A row that its own file brought
+    before (a replay that died has left it) is accepted again.
     """
-    same = F.col("_content") == F.col("_stored_content")
-    keys = stored.select(*table.key, content_hash(table).alias("_stored_content"))
-    joined = frame.join(keys, list(table.key), how="left")
-    is_new = F.col("_stored_content").isNull() | (F.col("_status") != ACCEPTED)
-    repeated = same | F.lit(table.name in ("events", "reviews"))
-    status = (
-        F.when(is_new, F.col("_status"))
-        .when(repeated, F.lit(DUPLICATE))
-        .when(F.col("_content") > F.col("_stored_content"), F.lit(ACCEPTED))
-        .otherwise(F.lit(SUPERSEDED))
+    key = list(table.key)
+    keys = stored.select(
+        *key,
+        content_hash(table).alias("_old_content"),
+        keep.alias("_old_keep"),
+        F.col("source").alias("_old_source"),
+        F.col("file_id").alias("_old_file"),
     )
-    return joined.withColumn("_status", status).drop("_stored_content")
+    joined = frame.join(keys, key, how="left")
+    same = F.col("_content") == F.col("_old_content")
+    own = same & (F.col("source") == F.col("_old_source")) & (F.col("file_id") == F.col("_old_file"))
+    mine = F.struct(F.col("_keep").alias("keep"), F.col("_content").alias("content"))
+    old = F.struct(F.col("_old_keep").alias("keep"), F.col("_old_content").alias("content"))
+    is_new = F.col("_old_content").isNull() | (F.col("_status") != ACCEPTED)
+    wins = ~is_new & ~same & (mine > old)
+    status = F.when(is_new | own | wins, F.col("_status")).when(same, F.lit(DUPLICATE)).otherwise(F.lit(SUPERSEDED))
+    columns = {
+        "_status": status,
+        LOST_SOURCE: F.when(wins, F.col("_old_source")),
+        LOST_FILE: F.when(wins, F.col("_old_file")),
+    }
+    return joined.withColumns(columns).drop("_old_content", "_old_keep", "_old_source", "_old_file")
 
 
 def near_in_time(stored: DataFrame, first: date, last: date, *, days: int) -> DataFrame:

@@ -23,6 +23,15 @@ from profiling_spark.storage import local_path
 _CHUNK = 1 << 20
 
 
+@dataclass(frozen=True, order=True)
+class FileKey:
+    """What the ledger knows a file by: its content, not its name."""
+
+    source: str
+    file_id: str
+    target: str
+
+
 @dataclass(frozen=True)
 class SourceFile:
     """One file of a source. `uri` is not percent-encoded. `problem` is why it cannot be read, empty if it can."""
@@ -35,6 +44,11 @@ class SourceFile:
     bytes: int
     problem: str = ""
 
+    @property
+    def key(self) -> FileKey:
+        """What the ledger knows it by."""
+        return FileKey(self.source, self.file_id, self.target)
+
 
 def find_files(spark: SparkSession, name: str, source: Source, data_root: str) -> list[SourceFile]:
     """Files of a source, ordered by path. Raises InputError where the pattern finds none."""
@@ -44,7 +58,7 @@ def find_files(spark: SparkSession, name: str, source: Source, data_root: str) -
     if local_path(pattern) is None:
         found = _remote_files(spark, name, source, pattern)
     else:
-        paths = sorted(p for p in glob.glob(str(local_path(pattern)), recursive=True) if Path(p).is_file())
+        paths = sorted(p for p in glob.glob(str(local_path(pattern)), recursive=True) if not Path(p).is_dir())
         found = [_local_file(name, source, Path(p)) for p in paths]
     if not found:
         raise InputError(f"source {name}: expected files at {pattern}, found none")
@@ -53,14 +67,13 @@ def find_files(spark: SparkSession, name: str, source: Source, data_root: str) -
 
 def distinct_files(files: Iterable[SourceFile]) -> tuple[list[SourceFile], list[SourceFile]]:
     """(one file per content, the others): of equal contents the first path stays."""
-    kept: dict[tuple[str, str, str], SourceFile] = {}
+    kept: dict[FileKey, SourceFile] = {}
     repeated = []
     for file in files:
-        key = (file.source, file.file_id, file.target)
-        if key in kept:
+        if file.key in kept:
             repeated.append(file)
         else:
-            kept[key] = file
+            kept[file.key] = file
     return list(kept.values()), repeated
 
 
@@ -118,3 +131,16 @@ def _delta_source(spark: SparkSession, name: str, source: Source, path: str) -> 
     key = f"{detail['id']}@{version['version']}"
     file_id = hashlib.sha256(key.encode()).hexdigest()[:32]
     return SourceFile(name, source.target, path, path, file_id, int(detail["sizeInBytes"] or 0))
+
+
+def begins_with(path: str, size: int, file_id: str) -> bool:
+    """Whether the first `size` bytes of a file on a local disk have this fingerprint: then it has only grown."""
+    place = local_path(path)
+    if place is None or not place.is_file():
+        return False
+    digest = hashlib.sha256()
+    with place.open("rb") as handle:
+        while size > 0 and (chunk := handle.read(min(size, _CHUNK))):
+            digest.update(chunk)
+            size -= len(chunk)
+    return size == 0 and digest.hexdigest()[:32] == file_id

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
 
 from pyspark.sql import functions as F
 
+from profiling_spark.contracts.operations import QUALITY_METRICS
 from profiling_spark.contracts.silver import EVENTS, INGESTED_FILES, ITEMS, REJECTED_ROWS, REVIEWS, USERS
-from profiling_spark.ingest.files import SourceFile
-from profiling_spark.storage import Tables, literal
+from profiling_spark.errors import StorageError
+from profiling_spark.ingest.files import FileKey, SourceFile
+from profiling_spark.storage import Tables, literal, local_path
 
 TAKING, DONE, REFUSED = "taking", "done", "refused"
+_REPLAY, _AGAIN = "replay/", "taken again"
 
 
 @dataclass(frozen=True)
@@ -30,74 +34,147 @@ class Counts:
         return self.accepted + self.rejected + self.duplicate + self.ignored + self.superseded
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(
-            self.accepted + other.accepted,
-            self.rejected + other.rejected,
-            self.duplicate + other.duplicate,
-            self.ignored + other.ignored,
-            self.superseded + other.superseded,
-        )
+        return Counts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
 
-def clear_unfinished(tables: Tables) -> list[str]:
+@dataclass(frozen=True)
+class Taken:
+    """What the ledger knows of a file that was taken."""
+
+    key: FileKey
+    path: str
+    bytes: int
+    counts: Counts
+    run_id: str
+
+
+def of_files(keys: Iterable[FileKey], *, table_column: bool = True) -> str:
+    """SQL that is true for rows of these files; without `table_column` for a table that holds one target only."""
+    parts = []
+    for key in sorted(set(keys)):
+        part = f"source = {literal(key.source)} AND file_id = {literal(key.file_id)}"
+        parts.append(f"({part} AND target_table = {literal(key.target)})" if table_column else f"({part})")
+    return " OR ".join(parts) or "false"
+
+
+def clear_unfinished(tables: Tables, *, started: datetime, claim_hours: int) -> list[str]:
     """Delete what runs wrote that died between claiming and finishing; returns their run_ids.
 
-    The storage's lock is held, so a claim that stands is a dead one.
+    On a local disk the storage's lock is held, so a claim that stands is a dead one. Elsewhere a claim counts as dead
+    after `claim_hours`; a younger one raises StorageError.
     """
     if not tables.exists(INGESTED_FILES):
         return []
-    claims = tables.read(INGESTED_FILES).where(F.col("status") == TAKING).select("run_id").distinct().collect()
-    dead = sorted(r["run_id"] for r in claims)
+    claims = tables.read(INGESTED_FILES).where(F.col("status") == TAKING).collect()
+    dead = sorted({c["run_id"] for c in claims})
+    if local_path(tables.root) is None:
+        _check_age(tables, dead, started, claim_hours)
+    replays = {c["run_id"] for c in claims if c["file_id"].startswith(_REPLAY)}
     if dead:
-        mine = f"run_id IN ({', '.join(literal(r) for r in dead)})"
-        for table in (EVENTS, USERS, ITEMS, REVIEWS, REJECTED_ROWS):
-            tables.delete(table, mine)
+        mine = _of_runs(dead)
+        tables.delete(QUALITY_METRICS, mine)
+        # by file too: of a file that was taken again the older rows may still be there
+        keys = [FileKey(c["source"], c["file_id"], c["target_table"]) for c in claims]
+        tables.delete(REJECTED_ROWS, f"{mine} OR {of_files(keys)}")
+        for table in (EVENTS, REVIEWS):
+            files = of_files((k for k in keys if k.target == table.name), table_column=False)
+            tables.delete(table, f"{mine} OR {files}")
+        # of a replay these stay: a row may stand for an older one that no file will bring again, and when the replay
+        # is run again it knows them for its own
+        for table in (USERS, ITEMS):
+            tables.delete(table, _of_runs([r for r in dead if r not in replays]))
+        if replays:
+            tables.update(REJECTED_ROWS, _of_runs(sorted(replays), "replayed_by"), {"replayed_by": "null"})
         tables.delete(INGESTED_FILES, f"{mine} AND status = {literal(TAKING)}")
     return dead
 
 
-def new_files(tables: Tables, files: Iterable[SourceFile]) -> tuple[list[SourceFile], int]:
-    """(files whose content the ledger does not know as taken, how many it knows)."""
-    rows = tables.read(INGESTED_FILES).where(F.col("status") == DONE).select("source", "file_id", "target_table")
-    known = {(r["source"], r["file_id"], r["target_table"]) for r in rows.collect()}
-    every = list(files)
-    fresh = [f for f in every if (f.source, f.file_id, f.target) not in known]
-    return fresh, len(every) - len(fresh)
+def _of_runs(run_ids: Collection[str], column: str = "run_id") -> str:
+    return f"{column} IN ({', '.join(literal(r) for r in run_ids)})" if run_ids else "false"
 
 
-def claim(tables: Tables, files: Iterable[SourceFile]) -> None:
-    """Say which files this run takes, before anything is written."""
-    files = list(files)
-    if tables.exists(INGESTED_FILES):
-        # a file that an earlier run refused gets one row again, with what this run makes of it
-        old = tables.read(INGESTED_FILES).where(F.col("status") == REFUSED).select("file_id").distinct()
-        again = {r["file_id"] for r in old.collect()} & {f.file_id for f in files}
-        if again:
-            listed = ", ".join(literal(i) for i in sorted(again))
-            tables.delete(INGESTED_FILES, f"status = {literal(REFUSED)} AND file_id IN ({listed})")
-    _append(tables, [_row(tables.run_id, f, TAKING, None) for f in files])
+def _check_age(tables: Tables, claimants: Collection[str], started: datetime, claim_hours: int) -> None:
+    """A run_id begins with the time at which its run started."""
+    for run_id in claimants:
+        begun = datetime.strptime(run_id[:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+        if started - begun < timedelta(hours=claim_hours):
+            raise StorageError(
+                f"storage {tables.root}: run {run_id} is taking files here; wait for it to end. If it has died, this "
+                f"ends by itself {claim_hours} hours after its start, or at once with --set ingest.claim_hours=0"
+            )
+
+
+def taken(tables: Tables) -> list[Taken]:
+    """Every file that was taken to its end."""
+    rows = tables.read(INGESTED_FILES).where(F.col("status") == DONE).collect()
+    return [
+        Taken(
+            FileKey(r["source"], r["file_id"], r["target_table"]),
+            r["path"],
+            r["bytes"],
+            Counts(*(r[f"rows_{f.name}"] for f in fields(Counts))),
+            r["run_id"],
+        )
+        for r in rows
+    ]
+
+
+def claim(tables: Tables, files: Iterable[SourceFile], *, again: Collection[FileKey] = ()) -> None:
+    """Say which files this run takes, before anything is written. `again`: those of them that were taken before.
+
+    Raises StorageError where another run has one of the others.
+    """
+    # a file that an earlier run refused gets one row again, with what this run makes of it
+    _claim(tables, [_row(tables.run_id, f, TAKING, None, _AGAIN if f.key in again else f.problem) for f in files])
+
+
+def claim_replay(tables: Tables, keys: Iterable[FileKey], run_id: str) -> None:
+    """Say that this run replays another's refused rows."""
+    targets = sorted({(k.source, k.target) for k in keys})
+    files = [SourceFile(source, target, run_id, run_id, f"{_REPLAY}{run_id}", 0) for source, target in targets]
+    _claim(tables, [_row(tables.run_id, f, TAKING, None, "") for f in files])
+
+
+def _claim(tables: Tables, rows: list[tuple[object, ...]]) -> None:
+    frame = tables.spark.createDataFrame(rows, INGESTED_FILES.schema).coalesce(1)
+    if not tables.exists(INGESTED_FILES):
+        tables.append(INGESTED_FILES, frame)
+        return
+    # a merge reads before it writes, so Delta lets only one of two claims at the same moment through
+    free = f"old.status = {literal(REFUSED)} OR (old.status = {literal(DONE)} AND new.reason = {literal(_AGAIN)})"
+    tables.upsert(INGESTED_FILES, frame, update_where=free)
+    mine = tables.read(INGESTED_FILES).where(F.col("run_id") == tables.run_id).count()
+    if mine < len(rows):
+        tables.delete(INGESTED_FILES, f"run_id = {literal(tables.run_id)} AND status = {literal(TAKING)}")
+        raise StorageError(f"storage {tables.root}: another run has taken {len(rows) - mine} of the same files")
 
 
 def finish(
-    tables: Tables, files: Iterable[SourceFile], refused: Iterable[SourceFile], counts: Mapping[str, Counts]
+    tables: Tables,
+    files: Iterable[SourceFile],
+    refused: Iterable[SourceFile],
+    counts: Mapping[FileKey, Counts],
+    *,
+    gone: Collection[FileKey] = (),
 ) -> None:
-    """One commit that says what became of them. `counts` by file_id and target, as in `count_key`."""
-    rows = [_row(tables.run_id, f, DONE, counts.get(count_key(f), Counts())) for f in files]
-    rows += [_row(tables.run_id, f, REFUSED, None) for f in refused]
+    """One commit that says what became of them, and forgets the files that are `gone`.
+
+    `counts` of files that earlier runs took are added to what the ledger says of them.
+    """
+    files = list(files)
+    rows = [_row(tables.run_id, f, DONE, counts.get(f.key, Counts()), f.problem) for f in files]
+    rows += [_row(tables.run_id, f, REFUSED, None, f.problem) for f in refused]
+    mine = {f.key for f in files} | set(gone)
+    changed = {key: added for key, added in counts.items() if key not in mine}
+    for before in taken(tables) if changed else ():
+        if before.key in changed:
+            file = SourceFile(before.key.source, before.key.target, before.path, "", before.key.file_id, before.bytes)
+            rows.append(_row(before.run_id, file, DONE, before.counts + changed[before.key], ""))
     frame = tables.spark.createDataFrame(rows, INGESTED_FILES.schema).coalesce(1)
-    tables.replace_where(INGESTED_FILES, frame, f"run_id = {literal(tables.run_id)}")
+    tables.replace_where(INGESTED_FILES, frame, f"run_id = {literal(tables.run_id)} OR {of_files({*changed, *gone})}")
 
 
-def count_key(file: SourceFile) -> str:
-    """Key of a file's counts."""
-    return f"{file.source}/{file.file_id}/{file.target}"
-
-
-def _append(tables: Tables, rows: list[tuple[object, ...]]) -> None:
-    tables.append(INGESTED_FILES, tables.spark.createDataFrame(rows, INGESTED_FILES.schema).coalesce(1))
-
-
-def _row(run_id: str, file: SourceFile, status: str, counts: Counts | None) -> tuple[object, ...]:
+def _row(run_id: str, file: SourceFile, status: str, counts: Counts | None, reason: str) -> tuple[object, ...]:
     figures: tuple[int | None, ...] = (None,) * 6
     if counts is not None:
         figures = (
@@ -108,5 +185,4 @@ def _row(run_id: str, file: SourceFile, status: str, counts: Counts | None) -> t
             counts.ignored,
             counts.superseded,
         )
-    reason = file.problem or None
-    return (file.source, file.file_id, file.target, file.path, file.bytes, status, reason, *figures, run_id)
+    return (file.source, file.file_id, file.target, file.path, file.bytes, status, reason or None, *figures, run_id)

@@ -13,6 +13,7 @@ from pyspark.sql import types as T
 from profiling_spark.config.sources import IGNORED, TARGETS, Source, mappable
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import ConfigError
+from profiling_spark.ingest.conditions import condition, holds
 from profiling_spark.ingest.readers import HELPERS
 
 _MALE = ("male", "m", "man", "男", "男性")
@@ -20,6 +21,8 @@ _FEMALE = ("female", "f", "woman", "女", "女性")
 _TRUE = ("true", "t", "yes", "y", "1", "是")
 _FALSE = ("false", "f", "no", "n", "0", "否")
 EPOCH = "1970-01-01 00:00:00"
+# a byte-order mark or a no-break space before an id would make another customer of it
+_BLANKS = " \t\r\n\u00a0\ufeff"
 WORD = "_word"
 BAD = "_bad_"
 WANTED = "_wanted"
@@ -45,7 +48,7 @@ def map_columns(frame: DataFrame, name: str, source: Source, *, timezone: str) -
             else F.lit(None).cast(_type(table, column))
         )
     if source.target == "events":
-        word = F.trim(F.col("_v_event_type").cast("string"))
+        word = F.btrim(F.col("_v_event_type").cast("string"), F.lit(_BLANKS))
         typed["event_type"] = _event_type(word, source)
         typed[WORD] = word
     bad = [_is_bad(column, types[f"_v_{column}"]) for column in values if _can_be_bad(table, column)]
@@ -56,14 +59,7 @@ def map_columns(frame: DataFrame, name: str, source: Source, *, timezone: str) -
 def _wanted(frame: DataFrame, name: str, source: Source) -> Column:
     if source.where is None:
         return F.lit(True)
-    condition = F.expr(source.where)
-    try:
-        kind = frame.select(condition.alias("where")).dtypes[0][1]
-    except AnalysisException as err:
-        raise ConfigError(f"sources.{name}.where = {source.where!r}: {str(err).splitlines()[0]}") from err
-    if kind != "boolean":
-        raise ConfigError(f"sources.{name}.where = {source.where!r}: expected true or false, found {kind}")
-    return F.coalesce(condition, F.lit(False))
+    return holds(condition(frame, f"sources.{name}.where", source.where))
 
 
 def _expression(frame: DataFrame, name: str, column: str, text: str) -> Column:
@@ -71,8 +67,9 @@ def _expression(frame: DataFrame, name: str, column: str, text: str) -> Column:
         return F.col(f"`{text}`")
     try:
         return F.expr(text)
-    except Exception as err:
-        raise ConfigError(f"sources.{name}.columns.{column} = {text!r}: is neither a column nor SQL: {err}") from err
+    except AnalysisException as err:
+        first = str(err).strip().splitlines()[0]
+        raise ConfigError(f"sources.{name}.columns.{column} = {text!r}: is neither a column nor SQL: {first}") from err
 
 
 def _select(frame: DataFrame, name: str, source: Source, values: dict[str, Column]) -> DataFrame:
@@ -105,7 +102,7 @@ def _typed(table: Table, column: str, raw: Column, found: str, timezone: str) ->
 
 
 def _blank_to_null(text: Column) -> Column:
-    trimmed = F.trim(text)
+    trimmed = F.btrim(text, F.lit(_BLANKS))
     return F.when(trimmed != "", trimmed)
 
 
@@ -136,5 +133,6 @@ def _can_be_bad(table: Table, column: str) -> bool:
 
 
 def _is_bad(column: str, found: str) -> Column:
-    given = F.trim(f"_v_{column}") != "" if found == "string" else F.col(f"_v_{column}").isNotNull()
-    return (given & F.col(column).isNull()).alias(f"{BAD}{column}")
+    given = F.btrim(f"_v_{column}", F.lit(_BLANKS)) != "" if found == "string" else F.col(f"_v_{column}").isNotNull()
+    # never null: rules build on its opposite
+    return holds(given & F.col(column).isNull()).alias(f"{BAD}{column}")

@@ -1,7 +1,7 @@
 """Source files to frames: the source's columns by name, plus for each row its file and its raw text.
 
-Helper columns: `_file_id`; `_raw` (the original line of JSON or of an unparsable CSV row, else JSON of the values);
-`_unreadable` (true where the row cannot be parsed); `_identity` (text that is equal only for equal rows).
+Files of one kind (the same header, the same Parquet schema) make one frame, so that a column that is new, gone or of
+another type in some files stops nothing. Helper columns: HELPERS.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import csv
 import gzip
 import re
-from collections.abc import Sequence
-from functools import reduce
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
@@ -19,32 +21,54 @@ from pyspark.sql import types as T
 from profiling_spark.config.sources import CsvOptions, Source
 from profiling_spark.errors import InputError
 from profiling_spark.ingest.files import SourceFile
-from profiling_spark.ingest.text_readers import read_lines
+from profiling_spark.ingest.text_readers import decoded_lines, parse_lines
 from profiling_spark.storage import local_path
 
 _CORRUPT = "_corrupt"
-HELPERS = ("_file_id", "_raw", "_unreadable", "_identity")
+HELPERS = ("_file_id", "_raw", "_unreadable", "_identity", "_extra")
+"""_file_id; _raw: the original line of text, of CSV and Parquet JSON of the values (of CSV that cannot be parsed the
+line); _unreadable: true where the row cannot be parsed; _identity: text that is equal only for equal rows; _extra: JSON
+of the columns that the settings do not know, null where there is none."""
 # separates values inside _identity; cannot be confused with a value's own text, which is JSON-quoted nowhere else
 _SEPARATOR = "\u001f"
 _NULL = "\u0000"
 
 
-def read_source(spark: SparkSession, source: Source, files: Sequence[SourceFile]) -> DataFrame:
-    """All rows of the files, none dropped: a row that cannot be parsed has `_unreadable` true."""
+@dataclass(frozen=True)
+class Reading:
+    """How a source is read. `known`: its columns that are mapped or declared unused (Settings.known_columns)."""
+
+    source: Source
+    known: Collection[str]
+
+    def unknown(self, columns: Sequence[str]) -> list[str]:
+        """Columns of a file that the settings do not know; Spark's names do not tell capitals from small letters."""
+        lowered = {k.lower() for k in self.known}
+        return [c for c in columns if c.lower() not in lowered]
+
+
+def read_source(spark: SparkSession, reading: Reading, files: Sequence[SourceFile]) -> list[DataFrame]:
+    """All rows of the files, none dropped: a row that cannot be parsed has `_unreadable` true. At least one frame."""
+    source = reading.source
     if source.format == "json":
-        return _read_json(spark, source, files)
+        lines = spark.read.text(_paths(files)).select("value", _uri()).where(F.trim("value") != "")
+        return [parse_json(_with_file_id(spark, lines, files), reading)]
     if source.format == "csv":
-        return _read_csv(spark, source, files)
+        return _read_csv(spark, reading, files)
     if source.format in ("fixed", "pattern"):
-        return _read_text(spark, source, files)
-    return _read_typed(spark, source, files)
+        lines = decoded_lines(spark, _paths(files), _uri(), source.lines.encoding)
+        headers = {first_line(spark, f, source.lines.encoding) for f in files} - {""} if source.lines.header else set()
+        if headers:
+            lines = lines.where(~F.col("value").isin(*sorted(headers)))
+        return [parse_lines(_with_file_id(spark, lines, files), source)]
+    return _read_typed(spark, reading, files)
 
 
 def _with_file_id(spark: SparkSession, frame: DataFrame, files: Sequence[SourceFile]) -> DataFrame:
     """`_file_id` from the path; a few hundred paths are a small broadcast join."""
     ids = [(re.sub("^file:///", "file:/", f.uri), f.file_id) for f in files]
     names = spark.createDataFrame(ids, "_uri string, _file_id string")
-    # left, so that a row whose file is not recognised stands out instead of vanishing (see job._count)
+    # left, so that a row whose file is not recognised stands out instead of vanishing (see Batch.count)
     return frame.join(F.broadcast(names), "_uri", how="left").drop("_uri")
 
 
@@ -64,92 +88,130 @@ def _paths(files: Sequence[SourceFile]) -> list[str]:
     return [re.sub(r"([\[\]{}*?\\])", r"\\\1", f.uri) for f in files]
 
 
-def _read_json(spark: SparkSession, source: Source, files: Sequence[SourceFile]) -> DataFrame:
-    lines = spark.read.text(_paths(files)).select("value", _uri())
-    lines = lines.where(F.trim("value") != "")
-    fields = [T.StructField(word, T.StringType()) for word in source.words]
+def parse_json(lines: DataFrame, reading: Reading) -> DataFrame:
+    """Lines (value, _file_id) of JSON objects as rows."""
+    words = reading.source.words
+    fields = [T.StructField(word, T.StringType()) for word in words]
     schema = T.StructType([*fields, T.StructField(_CORRUPT, T.StringType())])
     parsed = F.from_json("value", schema, {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": _CORRUPT})
-    frame = lines.select("value", "_uri", parsed.alias("_row"))
+    known = F.array(*(F.lit(k) for k in sorted(reading.known)))
+    new = F.array_except(F.json_object_keys("value"), known)
+    frame = lines.select("value", "_file_id", parsed.alias("_row"), new.alias("_new"))
     unreadable = F.col("_row").isNull() | F.col(f"_row.{_CORRUPT}").isNotNull()
-    return _with_file_id(spark, frame, files).select(
-        *(F.col(f"_row.`{word}`").alias(word) for word in source.words),
+    values = F.from_json("value", "map<string,string>")
+    kept = F.map_filter(values, lambda key, value: F.array_contains("_new", key) & value.isNotNull())
+    # the second parse is for the few rows that have such a field
+    extra = F.when(F.size("_new") > 0, F.when(F.size(kept) > 0, F.to_json(kept)))
+    return frame.select(
+        *(F.col(f"_row.`{word}`").alias(word) for word in words),
         "_file_id",
         F.col("value").alias("_raw"),
         unreadable.alias("_unreadable"),
         F.col("value").alias("_identity"),
+        extra.alias("_extra"),
     )
 
 
-def _read_csv(spark: SparkSession, source: Source, files: Sequence[SourceFile]) -> DataFrame:
+def _read_csv(spark: SparkSession, reading: Reading, files: Sequence[SourceFile]) -> list[DataFrame]:
     """Columns by the header's names: files are read together only with files of the same header."""
     groups: dict[tuple[str, ...], list[SourceFile]] = {}
     for file in files:
-        header = _header(spark, source.csv, file)
+        header = header_of(spark, reading.source.csv, file)
         if header:  # an empty file has no rows
             groups.setdefault(header, []).append(file)
-    frames = [_read_csv_group(spark, source, header, group) for header, group in sorted(groups.items())]
-    if not frames:
-        columns = source.words
+    if not groups:
+        columns = reading.source.words
         empty = T.StructType([T.StructField(c, T.StringType()) for c in columns])
-        return _finish(spark.createDataFrame([], empty).withColumn("_file_id", F.lit("")), columns, F.lit(False))
-    return reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), frames)
+        frame = spark.createDataFrame([], empty).withColumn("_file_id", F.lit(""))
+        return [_finish(frame, columns, reading, F.lit(False))]
+    return [_read_csv_group(spark, reading, header, group) for header, group in sorted(groups.items())]
 
 
 def _read_csv_group(
-    spark: SparkSession, source: Source, header: tuple[str, ...], files: Sequence[SourceFile]
+    spark: SparkSession, reading: Reading, header: tuple[str, ...], files: Sequence[SourceFile]
 ) -> DataFrame:
-    options = source.csv
-    fields = [T.StructField(name, T.StringType()) for name in (*header, _CORRUPT)]
+    options = reading.source.csv
     frame = spark.read.csv(
         _paths(files),
-        schema=T.StructType(fields),
+        schema=_csv_schema(header),
         header=True,
-        mode="PERMISSIVE",
-        columnNameOfCorruptRecord=_CORRUPT,
-        sep=options.delimiter,
-        quote=options.quote,
-        escape=options.escape,
         multiLine=options.multiline,
         encoding=options.encoding,
+        **_csv_options(options),
     )
     frame = _with_file_id(spark, frame.select("*", _uri()), files)
-    return _finish(frame, header, F.col(_CORRUPT).isNotNull(), raw=F.col(_CORRUPT))
+    return _finish(frame, header, reading, F.col(_CORRUPT).isNotNull(), raw=F.col(_CORRUPT))
 
 
-def _finish(frame: DataFrame, columns: Sequence[str], unreadable: Column, raw: Column | None = None) -> DataFrame:
+def parse_csv(lines: DataFrame, header: tuple[str, ...], reading: Reading) -> DataFrame:
+    """Lines (value, _file_id) of CSV files of one header as rows."""
+    parsed = F.from_csv("value", _csv_schema(header).simpleString(), _csv_options(reading.source.csv))
+    frame = lines.select("_file_id", "value", parsed.alias("_row")).select("_file_id", "_row.*")
+    return _finish(frame, header, reading, F.col(_CORRUPT).isNotNull(), raw=F.col(_CORRUPT))
+
+
+def _csv_schema(header: Sequence[str]) -> T.StructType:
+    return T.StructType([T.StructField(name, T.StringType()) for name in (*header, _CORRUPT)])
+
+
+def _csv_options(options: CsvOptions) -> dict[str, str]:
+    return {
+        "mode": "PERMISSIVE",
+        "columnNameOfCorruptRecord": _CORRUPT,
+        "sep": options.delimiter,
+        "quote": options.quote,
+        "escape": options.escape,
+    }
+
+
+def parse_values(rows: DataFrame, columns: Sequence[str], reading: Reading) -> DataFrame:
+    """Rows again from (value: JSON of a row's values, _file_id), as `_raw` keeps those of CSV, Parquet and Delta."""
+    schema = T.StructType([T.StructField(c, T.StringType()) for c in columns])
+    parsed = rows.select("_file_id", F.from_json("value", schema).alias("_row")).select("_file_id", "_row.*")
+    return _finish(parsed, columns, reading, F.lit(False))
+
+
+def _finish(
+    frame: DataFrame, columns: Sequence[str], reading: Reading, unreadable: Column, raw: Column | None = None
+) -> DataFrame:
+    source = reading.source
     names = [F.col(f"`{c}`") for c in columns]
     as_json = F.to_json(F.struct(*names), {"ignoreNullFields": "false"})
-    identity = F.concat_ws(_SEPARATOR, *(F.coalesce(c.cast("string"), F.lit(_NULL)) for c in names))
+    # a typed value has other text in JSON, from which --replay reads it again: there identity is the JSON
+    joined = F.concat_ws(_SEPARATOR, *(F.coalesce(c.cast("string"), F.lit(_NULL)) for c in names))
+    identity = joined if source.format == "csv" else as_json
+    lowered = {c.lower() for c in columns}
+    gone = [w for w in source.words if w.lower() not in lowered] if source.missing_columns == "null" else []
+    unknown = [F.col(f"`{c}`").cast("string").alias(c) for c in reading.unknown(columns)]
+    extra = F.lit(None).cast("string")
+    if unknown:
+        extra = F.when(F.coalesce(*unknown).isNotNull(), F.to_json(F.struct(*unknown)))
     return frame.select(
         *names,
+        *(F.lit(None).cast("string").alias(w) for w in gone),
         "_file_id",
         (as_json if raw is None else F.coalesce(raw, as_json)).alias("_raw"),
         unreadable.alias("_unreadable"),
         (identity if raw is None else F.coalesce(raw, identity)).alias("_identity"),
+        extra.alias("_extra"),
     )
 
 
-def _read_text(spark: SparkSession, source: Source, files: Sequence[SourceFile]) -> DataFrame:
-    encoding = source.lines.encoding
-    headers = {_first_line(spark, f, encoding) for f in files} - {""} if source.lines.header else set()
-    frame = read_lines(spark, source, _paths(files), _uri(), sorted(headers))
-    return _with_file_id(spark, frame, files)
-
-
-def _header(spark: SparkSession, options: CsvOptions, file: SourceFile) -> tuple[str, ...]:
+def header_of(spark: SparkSession, options: CsvOptions, file: SourceFile) -> tuple[str, ...]:
     """Column names of a CSV file, empty for an empty file. Raises InputError on a repeated name."""
-    line = _first_line(spark, file, options.encoding).removeprefix("\ufeff")
+    line = first_line(spark, file, options.encoding).removeprefix("\ufeff")
     if not line.strip():
         return ()
     names = next(csv.reader([line], delimiter=options.delimiter, quotechar=options.quote))
-    repeated = sorted({n for n in names if names.count(n) > 1})
+    lowered = [n.lower() for n in names]
+    repeated = sorted({n for n in names if lowered.count(n.lower()) > 1})
     if repeated:
-        raise InputError(f"{file.path}: the header names {repeated} twice")
+        raise InputError(f"{file.path}: the header names {repeated} twice (capitals make no difference)")
     return tuple(names)
 
 
-def _first_line(spark: SparkSession, file: SourceFile, encoding: str) -> str:
+def first_line(spark: SparkSession, file: SourceFile, encoding: str) -> str:
+    """A file's first line without its end, empty for an empty file."""
     path = local_path(file.path)
     if path is None:
         first = spark.read.option("encoding", encoding).text(file.uri).first()
@@ -159,14 +221,35 @@ def _first_line(spark: SparkSession, file: SourceFile, encoding: str) -> str:
         return str(handle.readline()).rstrip("\r\n")
 
 
-def _read_typed(spark: SparkSession, source: Source, files: Sequence[SourceFile]) -> DataFrame:
+def _read_typed(spark: SparkSession, reading: Reading, files: Sequence[SourceFile]) -> list[DataFrame]:
     """Parquet and Delta: columns keep their types."""
-    if source.format == "delta":
+    if reading.source.format == "delta":
         frame = spark.read.format("delta").load(files[0].path)
+        return [_finish(frame.withColumn("_file_id", F.lit(files[0].file_id)), frame.columns, reading, F.lit(False))]
+    groups: dict[str, list[SourceFile]] = {}
+    for file in files:
+        groups.setdefault(_parquet_schema(file), []).append(file)
+    frames = []
+    for group in (groups[key] for key in sorted(groups)):
+        frame = spark.read.option("mergeSchema", "true").parquet(*_paths(group))
         names = frame.columns
-        frame = frame.withColumn("_file_id", F.lit(files[0].file_id))
-    else:
-        frame = spark.read.option("mergeSchema", "true").parquet(*_paths(files))
-        names = frame.columns
-        frame = _with_file_id(spark, frame.select("*", _uri()), files)
-    return _finish(frame, names, F.lit(False))
+        with_ids = _with_file_id(spark, frame.select("*", _uri()), group)
+        frames.append(_finish(_with_instants(with_ids, group[0]), names, reading, F.lit(False)))
+    return frames
+
+
+def _parquet_schema(file: SourceFile) -> str:
+    """Text that is equal for files that can be read together; on remote storage Spark finds that out by itself."""
+    path = local_path(file.path)
+    return "" if path is None else str(pq.read_schema(path).remove_metadata())
+
+
+def _with_instants(frame: DataFrame, file: SourceFile) -> DataFrame:
+    """Nanosecond timestamps, as pandas writes them: Spark reads them as numbers."""
+    path = local_path(file.path)
+    if path is None:
+        return frame
+    nanos = [f.name for f in pq.read_schema(path) if pa.types.is_timestamp(f.type) and f.type.unit == "ns"]
+    types = dict(frame.dtypes)
+    micros = {n: F.expr(f"timestamp_micros(`{n}` div 1000)") for n in nanos if types[n] == "bigint"}
+    return frame.withColumns(micros) if micros else frame

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
-from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from profiling_spark.config.settings import Ingest, Rule
+from profiling_spark.config.quality import NEW_COLUMN, NO_USER, UNREADABLE, Ingest, Rule
 from profiling_spark.config.sources import IGNORED, Source
-from profiling_spark.errors import ConfigError
+from profiling_spark.ingest.conditions import condition, holds
 from profiling_spark.ingest.mapping import BAD, WANTED, WORD
 
-OK, REJECTED, IGNORED_ROW, UNREADABLE = "ok", "rejected", "ignored", "unreadable"
+OK, REJECTED, IGNORED_ROW = "ok", "rejected", "ignored"
 _BOUGHT = ("purchase", "refund")
 
 
 def check_rows(frame: DataFrame, source: Source, *, ingest: Ingest, started: date, business_timezone: str) -> DataFrame:
-    """Adds `_status` (ok, rejected, ignored) and `_reasons` (sorted, comma separated, null where ok); events also get
-    `event_date` and `flags`. Removes `_bad_*`, `_wanted` and `_word`.
+    """Adds `_status` (ok, rejected, ignored), `_reasons` (names of the rules that refuse the row, sorted, comma
+    separated) and `_warned` (those that only warn); events also get `event_date` and `flags`. Null: no such rule.
+
+    Removes `_bad_*`, `_wanted` and `_word`. Raises ConfigError where a rule of the settings is no condition.
     """
     rules = [r for r in ingest.rules if r.target == source.target]
     if source.target == "events":
@@ -28,26 +29,28 @@ def check_rows(frame: DataFrame, source: Source, *, ingest: Ingest, started: dat
     found = {**_builtin(source, ingest, started), **_configured(frame, rules, "reject")}
     named = {**bad, **found, **{name: bad[name] | found[name] for name in bad.keys() & found.keys()}}
     listed = F.when(F.col("_unreadable"), F.lit(UNREADABLE)).otherwise(_names(named))
+    warned = _names({**_configured(frame, rules, "warn"), NEW_COLUMN: F.col("_extra").isNotNull()})
     ignored = [w for w, t in source.event_types.items() if t == IGNORED]
-    unwanted = ~F.col(WANTED) | (_holds(F.col(WORD).isin(*ignored)) if ignored else F.lit(False))
+    unwanted = ~F.col(WANTED) | (holds(F.col(WORD).isin(*ignored)) if ignored else F.lit(False))
     is_ignored = ~F.col("_unreadable") & unwanted
-    frame = frame.withColumn("_reasons", listed)
-    status = F.when(is_ignored, F.lit(IGNORED_ROW)).when(F.col("_reasons") != "", F.lit(REJECTED)).otherwise(F.lit(OK))
-    columns = {"_status": status, "_reasons": F.when(~is_ignored & (F.col("_reasons") != ""), F.col("_reasons"))}
+    columns = {"_reasons": listed, "_warned": warned}
     if source.target == "events":
         columns |= _flagged(frame, rules)
-    return frame.withColumns(columns).drop(WORD, WANTED, *(f"_{name}" for name in bad))
+    frame = frame.withColumns(columns)
+    status = F.when(is_ignored, F.lit(IGNORED_ROW)).when(F.col("_reasons") != "", F.lit(REJECTED)).otherwise(F.lit(OK))
+    return frame.withColumns(
+        {
+            "_status": status,
+            "_reasons": F.when(~is_ignored, F.nullif("_reasons", F.lit(""))),
+            "_warned": F.when(~is_ignored & ~F.col("_unreadable"), F.nullif("_warned", F.lit(""))),
+        }
+    ).drop(WORD, WANTED, *(f"_{name}" for name in bad))
 
 
 def _names(rules: dict[str, Column]) -> Column:
     """Names of the rules that hold, comma separated, in alphabetical order; empty where none holds."""
     # concat_ws skips nulls and is compiled; an array of names with a filter would be interpreted for every row
     return F.concat_ws(",", *(F.when(condition, F.lit(name)) for name, condition in sorted(rules.items())))
-
-
-def _holds(condition: Column) -> Column:
-    """`a <> b` is null where a is null; a rule whose condition is null does not hold."""
-    return F.coalesce(condition, F.lit(False))
 
 
 def _local_date(time: str, timezone: str) -> Column:
@@ -66,7 +69,7 @@ def _builtin(source: Source, ingest: Ingest, started: date) -> dict[str, Column]
         return _event_rules(ingest, started)
     if source.target == "users":
         return {
-            "no_user": F.col("user_id").isNull(),
+            NO_USER: F.col("user_id").isNull(),
             "bad_age": ~F.col("age").between(0, 120),
         }
     if source.target == "items":
@@ -80,7 +83,7 @@ def _event_rules(ingest: Ingest, started: date) -> dict[str, Column]:
     in_range = F.col("event_date").between(F.lit(ingest.earliest_event_date), F.lit(latest))
     bought = F.col("event_type").isin(*_BOUGHT)
     return {
-        "no_user": F.col("user_id").isNull(),
+        NO_USER: F.col("user_id").isNull(),
         "no_event_time": F.col("event_time").isNull() & ~F.col(f"{BAD}event_time"),
         "time_out_of_range": ~in_range,
         "no_event_type": F.coalesce(WORD, F.lit("")) == "",
@@ -95,7 +98,7 @@ def _event_rules(ingest: Ingest, started: date) -> dict[str, Column]:
 def _flagged(frame: DataFrame, rules: list[Rule]) -> dict[str, Column]:
     flags = _configured(frame, rules, "flag")
     not_bought = ~F.col("event_type").isin(*_BOUGHT)
-    no_price = _holds(not_bought & (F.col("unit_price") <= 0))
+    no_price = holds(not_bought & (F.col("unit_price") <= 0))
     flags["price_not_positive"] = no_price
     names = _names(flags)
     return {
@@ -106,16 +109,8 @@ def _flagged(frame: DataFrame, rules: list[Rule]) -> dict[str, Column]:
 
 
 def _configured(frame: DataFrame, rules: list[Rule], level: str) -> dict[str, Column]:
-    found = {}
-    for rule in rules:
-        if rule.level != level:
-            continue
-        condition = F.expr(rule.when)
-        try:
-            kind = frame.select(condition.alias("when")).dtypes[0][1]
-        except AnalysisException as err:
-            raise ConfigError(f"ingest.rules {rule.name}: when = {rule.when!r}: {str(err).splitlines()[0]}") from err
-        if kind != "boolean":
-            raise ConfigError(f"ingest.rules {rule.name}: when = {rule.when!r}: expected true or false, found {kind}")
-        found[rule.name] = condition
-    return found
+    return {
+        rule.name: condition(frame, f"ingest.rules {rule.name}: when", rule.when)
+        for rule in rules
+        if rule.level == level
+    }

@@ -11,34 +11,31 @@ from pyspark.sql import functions as F
 from profiling_spark.config.sources import LineOptions, Source
 
 
-def read_lines(
-    spark: SparkSession, source: Source, paths: Sequence[str], uri: Column, headers: Sequence[str]
-) -> DataFrame:
-    """The source's columns, `_uri`, and `_raw`, `_unreadable`, `_identity` of each line that is not blank.
-
-    `headers`: lines that are no rows. A column of blanks (of a pattern: of nothing or "-") is null.
-    """
-    options = source.lines
-    lines = _decoded(spark, paths, uri, options.encoding)
-    if headers:
-        lines = lines.where(~F.col("value").isin(*headers))
-    values, unreadable = _at_places(options) if source.format == "fixed" else _by_pattern(options)
-    return lines.select(
-        *(column.alias(name) for name, column in values.items()),
-        "_uri",
-        F.col("value").alias("_raw"),
-        unreadable.alias("_unreadable"),
-        F.col("value").alias("_identity"),
-    )
-
-
-def _decoded(spark: SparkSession, paths: Sequence[str], uri: Column, encoding: str) -> DataFrame:
+def decoded_lines(spark: SparkSession, paths: Sequence[str], uri: Column, encoding: str) -> DataFrame:
+    """(value, _uri): every line that is not blank, without its end."""
     text = F.col("value")
     if encoding != "UTF-8":
         # the text source hands on the bytes as they are; neither encoding has a line end inside a character
         text = F.decode(text.cast("binary"), encoding)
     lines = spark.read.text(list(paths)).select(F.rtrim(text, F.lit("\r")).alias("value"), uri)
     return lines.where(F.trim("value") != "")
+
+
+def parse_lines(lines: DataFrame, source: Source) -> DataFrame:
+    """Lines (value, _file_id) as rows. A column of blanks (of a pattern: of nothing or "-") is null.
+
+    The settings name every column there is, so none can be new.
+    """
+    options = source.lines
+    values, unreadable = _at_places(options) if source.format == "fixed" else _by_pattern(options)
+    return lines.select(
+        *(column.alias(name) for name, column in values.items()),
+        "_file_id",
+        F.col("value").alias("_raw"),
+        unreadable.alias("_unreadable"),
+        F.col("value").alias("_identity"),
+        F.lit(None).cast("string").alias("_extra"),
+    )
 
 
 def _at_places(options: LineOptions) -> tuple[dict[str, Column], Column]:

@@ -1,4 +1,4 @@
-"""What is known of customers and items besides their events: the last version before as_of."""
+"""What is known of customers and items besides their events: the last versions before as_of."""
 
 from __future__ import annotations
 
@@ -9,30 +9,33 @@ import polars as pl
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from profiling_spark.attributes import believed, last_of_each_source
 from profiling_spark.contracts.silver import ITEMS, USERS
 from profiling_spark.recommend.fit import Totals
 from profiling_spark.recommend.serve import Catalogue
 from profiling_spark.storage import Tables
 
 
-def latest_versions(rows: DataFrame, *, key: str, values: Sequence[str], as_of: date, timezone: str) -> DataFrame:
-    """One row per key: `values` of the last version whose valid_from, business timezone, lies before as_of."""
-    day = F.to_date(F.from_utc_timestamp("valid_from", timezone))
-    last = F.max_by(F.struct(*values), F.col("valid_from")).alias("_last")
-    return rows.where(day < F.lit(as_of)).groupBy(key).agg(last).select(key, "_last.*")
-
-
 def served_users(features: DataFrame, tables: Tables, *, as_of: date, timezone: str) -> DataFrame:
-    """(user_id, is_opted_out) of everyone in user_features; who never said anything is not opted out."""
-    said = latest_versions(
-        tables.read(USERS), key="user_id", values=["personalisation_opt_out"], as_of=as_of, timezone=timezone
-    )
-    opted_out = F.coalesce("personalisation_opt_out", F.lit(False)).alias("is_opted_out")
+    """(user_id, is_opted_out) of everyone in user_features; who never said anything is not opted out.
+
+    A wish told by any source counts, whichever source is believed in other things.
+    """
+    wish = "personalisation_opt_out"
+    told = last_of_each_source(tables.read(USERS), key="user_id", values=[wish], as_of=as_of, timezone=timezone)
+    said = told.groupBy("user_id").agg(F.max(wish).alias(wish))
+    opted_out = F.coalesce(wish, F.lit(False)).alias("is_opted_out")
     return features.select("user_id").join(said, on="user_id", how="left").select("user_id", opted_out)
 
 
 def catalogue_of(
-    totals: Totals, model_items: Sequence[str], tables: Tables, *, as_of: date, timezone: str
+    totals: Totals,
+    model_items: Sequence[str],
+    tables: Tables,
+    *,
+    as_of: date,
+    timezone: str,
+    precedence: Sequence[str] = (),
 ) -> Catalogue:
     """The items of the model in its order, then those that came since, in the order of ids.
 
@@ -41,8 +44,13 @@ def catalogue_of(
     """
     known = set(model_items)
     item_ids = (*model_items, *(i for i in totals.items if i not in known))
-    versions = latest_versions(
-        tables.read(ITEMS), key="item_id", values=["title", "category"], as_of=as_of, timezone=timezone
+    versions = believed(
+        tables.read(ITEMS),
+        key="item_id",
+        values=["title", "category"],
+        as_of=as_of,
+        timezone=timezone,
+        precedence=precedence,
     )
     described = pl.DataFrame(versions.toArrow()).cast({"title": pl.String, "category": pl.String, "item_id": pl.String})
     taken = pl.DataFrame(

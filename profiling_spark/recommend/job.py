@@ -114,7 +114,14 @@ def _publish(
     """Write the tables; the model goes live last, so that a run that dies before its end is completed by the next."""
     ctx.tables.replace_slice(ITEM_NEIGHBOURS, _neighbour_rows(ctx, totals, neighbours), as_of=ctx.as_of)
     model_items = choice.model.items if choice.model else totals.items
-    catalogue = catalogue_of(totals, model_items, ctx.tables, as_of=ctx.as_of, timezone=ctx.settings.business_timezone)
+    catalogue = catalogue_of(
+        totals,
+        model_items,
+        ctx.tables,
+        as_of=ctx.as_of,
+        timezone=ctx.settings.business_timezone,
+        precedence=ctx.settings.precedence,
+    )
     counted = Observation()
     written = ctx.tables.replace_slice(
         USER_RECOMMENDATIONS,

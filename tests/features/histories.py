@@ -58,6 +58,7 @@ USER_SCHEMA: dict[str, Any] = {
     "province": pl.String,
     "city": pl.String,
     "registered_at": UTC_MICROSECONDS,
+    "source": pl.String,
 }
 REVIEW_SCHEMA: dict[str, Any] = {"user_id": pl.String, "rating": pl.Float64, "review_time": UTC_MICROSECONDS}
 
@@ -162,6 +163,7 @@ def versions(draw: st.DrawFn) -> Row:
         "province": draw(maybe(st.just("广东"))),
         "city": draw(maybe(st.just("深圳"))),
         "registered_at": draw(maybe(times())),
+        "source": draw(st.sampled_from(("crm", "bureau", "app"))),
     }
 
 
@@ -181,5 +183,5 @@ def histories(max_size: int = 25) -> st.SearchStrategy[list[Row]]:
 
 
 def user_versions() -> st.SearchStrategy[list[Row]]:
-    """Versions of users, one for each user and time (the table's key)."""
-    return st.lists(versions(), max_size=6, unique_by=lambda row: (row["user_id"], row["valid_from"]))
+    """Versions of users, one for each user, time and source (the table's key)."""
+    return st.lists(versions(), max_size=8, unique_by=lambda row: (row["user_id"], row["valid_from"], row["source"]))

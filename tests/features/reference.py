@@ -181,7 +181,14 @@ def _day(time: datetime, zone: ZoneInfo) -> date:
 
 
 def _person(known: list[Row], as_of: date, zone: ZoneInfo) -> Values:
-    last: Row = max(known, key=lambda v: v["valid_from"], default={})
+    told = [
+        max((v for v in known if v["source"] == source), key=lambda v: v["valid_from"])
+        for source in sorted({v["source"] for v in known})
+    ]
+    names = ("gender", "age", "age_band", "birth_date", "occupation", "income", "province", "city", "registered_at")
+    values = {n: [(v[n], v["source"]) for v in told if v[n] is not None] for n in names}
+    last: Row = {n: found[0][0] for n, found in values.items() if found}
+    conflicts = [f"{n}: {found[0][1]}" for n, found in values.items() if len({value for value, _ in found}) > 1]
     age, born, registered = last.get("age"), last.get("birth_date"), last.get("registered_at")
     if age is None and born is not None and born <= as_of:
         age = sum(1 for year in range(born.year + 1, as_of.year + 1) if _birthday(born, year) <= as_of)
@@ -192,6 +199,7 @@ def _person(known: list[Row], as_of: date, zone: ZoneInfo) -> Values:
         "age_band": last.get("age_band") if age is None else _band(age),
         **{name: last.get(name) for name in ("occupation", "income", "province", "city")},
         "registered_days": days if days is not None and days > 0 else None,
+        "attribute_conflicts": ", ".join(conflicts) or None,
     }
 
 

@@ -189,6 +189,18 @@ def test_price_preference_leaves_out_unknown_items() -> None:
     assert only(rows)["price_preference"] is None
 
 
+def test_of_two_sources_the_one_that_is_believed_first_wins_each_attribute_it_knows() -> None:
+    day = local(AS_OF - timedelta(days=3))
+    crm = {"user_id": "u", "valid_from": day, "source": "crm", "city": "Ulm", "age": 30, "income": None}
+    bureau = {"user_id": "u", "valid_from": day, "source": "bureau", "city": "Bonn", "age": 30, "income": Decimal(9)}
+    older = {**bureau, "valid_from": day - timedelta(days=1), "occupation": "baker"}
+    for order, city in ((("crm", "bureau"), "Ulm"), (("bureau",), "Bonn")):
+        found = only([], users=user_frame([older, bureau, crm]), params=params(precedence=order))
+        assert (found["city"], found["age"], found["income"], found["occupation"]) == (city, 30, Decimal(9), None)
+        assert found["attribute_conflicts"] == f"city: {order[0]}"
+    assert only([], users=user_frame([crm]))["attribute_conflicts"] is None
+
+
 def test_the_last_version_before_as_of_counts_whole() -> None:
     versions = [
         {"user_id": "u", "valid_from": local(AS_OF, "23:59:59") - timedelta(days=1), "city": "Ulm", "gender": "female"},

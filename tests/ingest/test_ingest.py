@@ -9,63 +9,14 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from ingest_shop import BAD, GOOD, HEADER, everything, rows, settings
 
 from profiling_spark.config import Settings
 from profiling_spark.contracts.silver import EVENTS, INGESTED_FILES, ITEMS, REJECTED_ROWS, USERS
+from profiling_spark.contracts.table import Table
 from profiling_spark.errors import ConfigError, InputError, QualityError
-from profiling_spark.ingest import job as ingest_job
 from profiling_spark.ingest.job import ingest
 from profiling_spark.storage import Tables
-
-HEADER = "id,when,who,what,sku,qty,price,order\n"
-GOOD = [
-    "1,2026-05-01 23:30:00,u1,buy,a,2,10.50,o1",
-    "2,2026-05-02 09:00:00,u2,look,b,,,",
-    "3,2026-05-02 10:00:00,u1,back,a,1,10.50,o1",
-]
-BAD = {
-    "4,2026-05-02 10:00:00,,buy,a,1,5,o2": "no_user",
-    "5,not-a-time,u1,buy,a,1,5,o2": "bad_event_time",
-    "6,1970-01-01 00:00:00,u1,buy,a,1,5,o2": "time_out_of_range",
-    "7,2026-05-02 10:00:00,u1,buyy,a,1,5,o2": "unknown_event_type",
-    "8,2026-05-02 10:00:00,u1,buy,a,1,0,o2": "price_not_positive",
-    "9,2026-05-02 10:00:00,u1,buy,a,-1,5,o2": "quantity_not_positive",
-    "10,2026-05-02 10:00:00,u1,buy,a,1,NaN,o2": "bad_unit_price",
-    "11,2026-05-02 10:00:00,,buyy,a,1,5,o2": "no_user,unknown_event_type",
-    "12,2026-05-02 10:00:00,u1,buy": "unreadable",
-}
-
-
-def settings(root: str, data: Path, **changes: object) -> Settings:
-    log = {
-        "format": "csv",
-        "path": "*.csv",
-        "target": "events",
-        "columns": {
-            "event_id": "id",
-            "event_time": "when",
-            "user_id": "who",
-            "event_type": "what",
-            "item_id": "sku",
-            "quantity": "qty",
-            "unit_price": "price",
-            "order_id": "order",
-        },
-        "event_types": {"buy": "purchase", "look": "view", "back": "refund", "beat": "ignored"},
-        "timezone": "Asia/Shanghai",
-    }
-    rules = [{"name": "many", "level": "flag", "when": "quantity >= 2"}]
-    limits = {"latest_event_date": "2026-12-31", "max_rejected_share": 1.0, "max_no_user_share": 1.0, "rules": rules}
-    return Settings.model_validate(
-        {
-            "storage": {"root": root},
-            "data_root": str(data),
-            "business_timezone": "Asia/Shanghai",
-            "buckets": 2,
-            "sources": {"log": log},
-            "ingest": {**limits, **changes},
-        }
-    )
 
 
 @pytest.fixture
@@ -73,17 +24,6 @@ def data(tmp_path: Path) -> Path:
     folder = tmp_path / "raw data"  # a space in the path, as users have
     folder.mkdir()
     return folder
-
-
-def rows(tables: Tables, table, *, without: tuple[str, ...] = ()) -> list[dict]:
-    fresh = Tables(tables.spark, tables.root, run_id="reader")
-    found = [r.asDict() for r in fresh.read(table).collect()]
-    kept = [{k: v for k, v in r.items() if k not in without} for r in found]
-    return sorted(kept, key=lambda r: json.dumps(r, default=str, sort_keys=True))
-
-
-def everything(tables: Tables) -> dict[str, list[dict]]:
-    return {t.name: rows(tables, t, without=("run_id",)) for t in (EVENTS, REJECTED_ROWS, INGESTED_FILES)}
 
 
 def test_every_row_is_accounted_for_with_its_reason(tables, make_context, data):
@@ -171,28 +111,32 @@ def test_rows_delivered_again_in_a_later_file_are_duplicates(tables, make_contex
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", ["_publish", "_publish_rejected", "ledger.finish"])
-def test_a_crash_between_two_writes_leaves_nothing_behind(tables, make_context, data, monkeypatch, tmp_path, step):
+def test_a_crash_between_any_two_writes_leaves_nothing_behind(tables, make_context, data, monkeypatch, tmp_path):
     (data / "day.csv").write_text(HEADER + "\n".join([*GOOD, *BAD]) + "\n", encoding="utf-8")
-    owner, name = (ingest_job.ledger, "finish") if step == "ledger.finish" else (ingest_job, step)
-    inner = getattr(owner, name)
-
-    def die(*args: object, **kwargs: object) -> None:
-        if name == "_publish":
-            inner(*args, **kwargs)  # the table is written, the run dies right after
-        raise KeyboardInterrupt
-
-    context = make_context(settings(tables.root, data), run_id="dies")
-    with monkeypatch.context() as patch:
-        patch.setattr(owner, name, die)
-        with pytest.raises(KeyboardInterrupt):
-            ingest(context)
-    ingest(make_context(settings(tables.root, data), run_id="completes"))
     fresh = Tables(tables.spark, str(tmp_path / "fresh"), run_id="fresh")
-    context = make_context(settings(fresh.root, data))
-    context.tables = fresh
-    ingest(context)
-    assert everything(tables) == everything(fresh)
+    ingest(make_context(settings(fresh.root, data), tables=fresh))
+    wanted, inner = everything(fresh), Tables._moved
+    for last in range(1, 20):
+        lake = Tables(tables.spark, str(tmp_path / f"dies after {last}"), run_id="dies")
+        commits = []
+
+        def die(self: Tables, table: Table, last: int = last, commits: list[str] = commits) -> None:
+            inner(self, table)
+            commits.append(table.name)
+            if len(commits) == last:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Tables, "_moved", die)
+            try:
+                ingest(make_context(settings(lake.root, data), run_id="dies", tables=lake))
+            except KeyboardInterrupt:
+                pass
+            else:
+                break  # the run made fewer commits: every point has been tried
+        ingest(make_context(settings(lake.root, data), run_id="completes", tables=lake))
+        assert everything(lake) == wanted, commits
+    assert commits == ["ingested_files", "events", "rejected_rows", "quality_metrics", "ingested_files"]
 
 
 def test_over_the_threshold_nothing_is_published(tables, make_context, data):

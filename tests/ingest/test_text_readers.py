@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 
 from profiling_spark.config.sources import Source
 from profiling_spark.ingest.files import find_files
-from profiling_spark.ingest.readers import read_source
+from profiling_spark.ingest.readers import Reading, read_source
 
 PLACES = {"who": (1, 5), "day": (7, 16), "paid": (18, 24)}
 LOG = r'^(?P<host>\S+) \S+ (?P<user>\S+) \[(?P<at>[^\]]+)\] "(?P<verb>[A-Z]+) (?P<url>\S+)[^"]*" (?P<status>\d{3})'
@@ -30,7 +30,8 @@ def source(kind: str, **lines: Any) -> Source:
 
 def read(spark: SparkSession, folder: Path, made: Source) -> list[dict[str, Any]]:
     files = find_files(spark, "s", made, str(folder))
-    rows = read_source(spark, made, files).collect()
+    (frame,) = read_source(spark, Reading(made, made.words), files)
+    rows = frame.collect()
     known = {f.file_id for f in files}
     assert {r["_file_id"] for r in rows} <= known
     return sorted((r.asDict() for r in rows), key=lambda r: r["_raw"])

@@ -1,0 +1,113 @@
+"""Settings of what is refused, flagged, counted, and how much of it stops a run."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from profiling_spark.config.base import Days, Model, Name, Share
+
+Target = Literal["events", "users", "items", "reviews"]
+Level = Literal["reject", "flag", "warn"]
+
+UNREADABLE, NO_USER, NEW_COLUMN = "unreadable", "no_user", "new_column"
+
+# message of each rule that is always there, by target; every bad_COLUMN comes on top of these
+BUILT_IN: dict[Target, dict[str, str]] = {
+    "events": {
+        NO_USER: "the customer is not named",
+        "no_event_time": "the time is not given",
+        "time_out_of_range": "the day lies outside earliest_event_date..latest_event_date",
+        "no_event_type": "the kind of event is not given",
+        "unknown_event_type": "the source's word is not in its event_types",
+        "price_not_positive": "a purchase or refund without a positive price",
+        "quantity_not_positive": "a purchase or refund without a positive quantity",
+        "negative_amount": "the amount is negative although price and quantity are positive",
+    },
+    "users": {NO_USER: "the customer is not named", "bad_age": "the age is no number from 0 to 120"},
+    "items": {"no_item": "the product is not named", "price_negative": "the list price is negative"},
+    "reviews": {"no_text": "the review is empty", "bad_rating": "the rating is no number from 1 to 5"},
+}
+
+
+class Limit(Model):
+    """Above either of these a run publishes nothing. `max_share` is of the rows that the source gave in the run."""
+
+    max_share: Share | None = None
+    max_rows: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Limit:
+        if self.max_share is None and self.max_rows is None:
+            raise ValueError("expected max_share, max_rows or both")
+        return self
+
+    def is_passed(self, rows: int, read: int) -> bool:
+        """Whether so many rows of so many are too many."""
+        over_share = self.max_share is not None and rows > self.max_share * read
+        return over_share or (self.max_rows is not None and rows > self.max_rows)
+
+    def __str__(self) -> str:
+        parts = [f"a share of {self.max_share}"] if self.max_share is not None else []
+        return " and ".join([*parts, f"{self.max_rows} rows"] if self.max_rows is not None else parts)
+
+
+class Rule(Model):
+    """A row breaks the rule where `when` (SQL over canonical columns) is true; null counts as false.
+
+    reject: the row goes to rejected_rows. flag: the event is kept and carries the rule's name in `flags`. warn: the row
+    is kept as it is. All three are counted in quality_metrics.
+    """
+
+    name: Name
+    target: Target = "events"
+    level: Level = "flag"
+    when: Annotated[str, Field(min_length=1)]
+    message: str = ""
+
+    @model_validator(mode="after")
+    def _can_be_flagged(self) -> Rule:
+        if self.level == "flag" and self.target != "events":
+            raise ValueError(
+                f"level flag is for events, which have the column flags; for {self.target}: reject or warn"
+            )
+        if self.name in (*BUILT_IN[self.target], UNREADABLE, NEW_COLUMN) or self.name.startswith("bad_"):
+            raise ValueError("this name belongs to a rule that is always there")
+        return self
+
+
+class Ingest(Model):
+    earliest_event_date: date = date(2000, 1, 1)
+    latest_event_date: date | None = None
+    max_future_days: Annotated[int, Field(ge=0, le=366)] = 1
+    redelivery_days: Days = 7
+    max_rejected_share: Share = 0.2
+    max_no_user_share: Share = 0.5
+    rules: tuple[Rule, ...] = ()
+    limits: dict[Name, Limit] = {}
+    keep: dict[Target, str] = {"events": "event_time", "reviews": "review_time"}
+    precedence: tuple[Name, ...] = ()
+    claim_hours: Annotated[int, Field(ge=0, le=720)] = 12
+
+    @model_validator(mode="after")
+    def _rules_are_distinct(self) -> Ingest:
+        named = [(r.target, r.name) for r in self.rules]
+        twice = sorted({f"{t}.{n}" for t, n in named if named.count((t, n)) > 1})
+        if twice:
+            raise ValueError(f"rules {twice}: each name once per target")
+        return self
+
+    @model_validator(mode="after")
+    def _limits_name_rules(self) -> Ingest:
+        known = {
+            UNREADABLE,
+            NEW_COLUMN,
+            *(n for rules in BUILT_IN.values() for n in rules),
+            *(r.name for r in self.rules),
+        }
+        unknown = [n for n in self.limits if n not in known and not n.startswith("bad_")]
+        if unknown:
+            raise ValueError(f"limits {unknown}: no such rule; there are {', '.join(sorted(known))} and bad_COLUMN")
+        return self

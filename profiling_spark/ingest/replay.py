@@ -1,0 +1,159 @@
+"""`ingest --replay RUN_ID`: refused rows of an earlier run once more, after rules or mappings were mended.
+
+They are read from `rejected_rows`, so the source files need not be there. One that is taken in now keeps its row
+there, with `replayed_by`; one that is refused again gets its new reasons.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import reduce
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from profiling_spark.config.quality import UNREADABLE
+from profiling_spark.contracts.silver import EVENTS, ITEMS, REJECTED_ROWS, REVIEWS, USERS
+from profiling_spark.contracts.table import Table
+from profiling_spark.errors import InputError
+from profiling_spark.ingest import ledger
+from profiling_spark.ingest.batch import Batch, checked, judge, publish
+from profiling_spark.ingest.files import FileKey, find_files
+from profiling_spark.ingest.ledger import Counts
+from profiling_spark.ingest.readers import Reading, header_of, parse_csv, parse_json, parse_values
+from profiling_spark.ingest.rules import REJECTED
+from profiling_spark.ingest.stale import features_stale_from
+from profiling_spark.ingest.text_readers import parse_lines
+from profiling_spark.runner import Context, Outcome
+
+# joins file_id and row_hash in `_file_id`, which every reader hands on
+_MARK = "|"
+
+
+def replay(ctx: Context, run_id: str) -> Outcome:
+    """Judge the refused rows of a run anew with today's settings. Raises InputError where it has none."""
+    refused = ctx.tables.read(REJECTED_ROWS).where((F.col("run_id") == run_id) & F.col("replayed_by").isNull())
+    found = refused.groupBy("source", "target_table").agg(F.sum("occurrences").alias("rows")).collect()
+    if not found:
+        raise InputError(f"--replay {run_id}: expected refused rows of that run, found none. {_runs(ctx)}")
+    wanted = {(name, s.target) for name, s in ctx.settings.sources.items()}
+    feeds = [(r["source"], r["target_table"]) for r in found if (r["source"], r["target_table"]) in wanted]
+    rows: dict[str, DataFrame] = {}
+    for table in (ITEMS, USERS, REVIEWS, EVENTS):
+        frames = [f for name, target in sorted(feeds) if target == table.name for f in _rows_of(ctx, name, refused)]
+        if frames:
+            rows[table.name] = reduce(DataFrame.unionByName, frames)
+    ledger.claim_replay(ctx.tables, [FileKey(name, "", target) for name, target in feeds], run_id)
+    batches: list[Batch] = []
+    try:
+        for table in (t for t in (ITEMS, USERS, REVIEWS, EVENTS) if t.name in rows):
+            items = next((b for b in batches if b.table is ITEMS), None)
+            batches.append(judge(ctx, table, rows[table.name], items=items, old=()))
+        for batch in batches:
+            publish(ctx, batch)
+        for batch in batches:
+            _note(ctx, batch, refused)
+    finally:
+        for batch in batches:
+            batch.frame.unpersist()
+    return _finish(ctx, run_id, batches, sum(r["rows"] for r in found))
+
+
+def _runs(ctx: Context) -> str:
+    rows = ctx.tables.read(REJECTED_ROWS).where("replayed_by is null").select("run_id").distinct().collect()
+    runs = sorted(r["run_id"] for r in rows)
+    return f"Runs that have: {', '.join(runs[-10:])}" if runs else "No run has."
+
+
+def _rows_of(ctx: Context, name: str, refused: DataFrame) -> list[DataFrame]:
+    """A source's refused rows, checked again: as many copies of each as its file has."""
+    source = ctx.settings.sources[name]
+    reading = Reading(source, ctx.settings.known_columns(name))
+    mine = refused.where((F.col("source") == name) & (F.col("target_table") == source.target))
+    lines = mine.select(
+        F.col("raw").alias("value"),
+        F.concat_ws(_MARK, "file_id", "row_hash").alias("_file_id"),
+        (F.col("reasons") == UNREADABLE).alias("_is_line"),
+        F.explode(F.sequence(F.lit(1), F.col("occurrences"))).alias("_copy"),
+    )
+    if source.format == "json":
+        frames = [parse_json(lines, reading)]
+    elif source.format in ("fixed", "pattern"):
+        frames = [parse_lines(lines, source)]
+    else:
+        frames = _values(lines.where(~F.col("_is_line")), reading)
+        if source.format == "csv":
+            frames += _csv_lines(ctx, name, lines.where("_is_line"), reading)
+    return [_with_origin(checked(ctx, name, frame)) for frame in frames]
+
+
+def _with_origin(frame: DataFrame) -> DataFrame:
+    parts = F.split("file_id", f"[{_MARK}]")
+    return frame.withColumns({"file_id": F.element_at(parts, 1), "_row_hash": F.element_at(parts, 2)})
+
+
+def _values(rows: DataFrame, reading: Reading) -> list[DataFrame]:
+    keyed = rows.withColumn("_columns", F.json_object_keys("value"))
+    headers = [tuple(r["_columns"]) for r in keyed.select("_columns").distinct().collect()]
+    return [
+        parse_values(keyed.where(F.col("_columns") == F.array(*(F.lit(c) for c in header))), header, reading)
+        for header in sorted(headers)
+    ]
+
+
+def _csv_lines(ctx: Context, name: str, lines: DataFrame, reading: Reading) -> list[DataFrame]:
+    """Lines that could not be parsed need their file's header: only those whose file is still there are tried again."""
+    if lines.isEmpty():
+        return []
+    try:
+        files = find_files(ctx.spark, name, reading.source, ctx.settings.data_root)
+    except InputError:
+        return []
+    by_header: dict[tuple[str, ...], list[str]] = {}
+    for file in files:
+        if not file.problem:
+            by_header.setdefault(header_of(ctx.spark, reading.source.csv, file), []).append(file.file_id)
+    file_id = F.element_at(F.split("_file_id", f"[{_MARK}]"), 1)
+    return [parse_csv(lines.where(file_id.isin(*ids)), header, reading) for header, ids in by_header.items() if header]
+
+
+def _note(ctx: Context, batch: Batch, refused: DataFrame) -> None:
+    """What became of each refused row, in rejected_rows; equal rows have one outcome."""
+    table: Table = batch.table
+    told = batch.frame.groupBy("source", "file_id", F.col("_row_hash").alias("row_hash")).agg(
+        F.max(F.when(F.col("_status") == REJECTED, F.col("_reasons"))).alias("_again")
+    )
+    joined = refused.where(F.col("target_table") == table.name).join(told, ["source", "file_id", "row_hash"])
+    changed = joined.withColumns(
+        {
+            "reasons": F.coalesce("_again", "reasons"),
+            "replayed_by": F.when(F.col("_again").isNull(), F.lit(ctx.run_id)),
+        }
+    )
+    ctx.tables.upsert(REJECTED_ROWS, changed)
+
+
+def _finish(ctx: Context, run_id: str, batches: list[Batch], refused: int) -> Outcome:
+    counts = {key: count for batch in batches for key, count in batch.counts().items()}
+    # each row was counted as rejected when its file was taken
+    moved = {key: c + Counts(rejected=-c.read) for key, c in counts.items()}
+    ledger.finish(ctx.tables, [], [], moved)
+    total = sum(counts.values(), Counts())
+    untried = refused - total.read
+    stale = features_stale_from(ctx, batches)
+    parts = [f"{total.accepted:,} accepted", f"{total.rejected + untried:,} refused again"]
+    for what, n in (("duplicate", total.duplicate), ("ignored", total.ignored), ("superseded", total.superseded)):
+        parts += [f"{n:,} {what}"] if n else []
+    lines = [f"of {refused:,} rows that {run_id} refused: {', '.join(parts)}"]
+    if untried:
+        lines.append(f"{untried:,} of them could not be tried: their source or the header of their file is not there")
+    if stale is not None:
+        lines.append(f"features of {stale} and later dates were built without these rows: build_features again")
+    return Outcome(
+        rows_in=refused,
+        rows_out=total.accepted,
+        rows_rejected=total.rejected + untried,
+        features_stale_from=stale,
+        facts={**asdict(total), "refused": refused, "untried": untried, "features_stale_from": stale},
+        lines=tuple(lines),
+    )

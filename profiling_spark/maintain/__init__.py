@@ -1,0 +1,1 @@
+"""Upkeep of the tables: fewer and larger files, old versions removed, promises checked."""

@@ -1,0 +1,175 @@
+"""Files that change after they were taken, replayed rows, conflicting rows, claims: the ledger stays true."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import frame_of
+from ingest_shop import GOOD, HEADER, rows, settings
+
+from profiling_spark.config import Settings
+from profiling_spark.contracts.features import user_features_table
+from profiling_spark.contracts.silver import EVENTS, INGESTED_FILES, REJECTED_ROWS
+from profiling_spark.errors import InputError, StorageError
+from profiling_spark.ingest import ledger
+from profiling_spark.ingest.changes import sort_out
+from profiling_spark.ingest.files import FileKey, SourceFile
+from profiling_spark.ingest.job import ingest
+from profiling_spark.ingest.ledger import Counts, Taken
+from profiling_spark.storage import Tables
+
+WORDS = {"buy": "purchase", "look": "view", "back": "refund"}
+
+
+def with_source(base: Settings, **changes: Any) -> Settings:
+    dumped = base.model_dump(mode="json")
+    dumped["sources"]["log"].update(changes)
+    return Settings.model_validate(dumped)
+
+
+def taken_in(tables: Tables) -> dict[str, list[dict[str, Any]]]:
+    """What counts for a reader: which run wrote a row, and rows that a replay took in after all, left out."""
+    found = {t.name: rows(tables, t, without=("run_id",)) for t in (EVENTS, INGESTED_FILES, REJECTED_ROWS)}
+    found["rejected_rows"] = [r for r in found["rejected_rows"] if r["replayed_by"] is None]
+    return found
+
+
+def as_taken_at_once(tables: Tables, make_context: Any, tmp_path: Path, wanted: Settings) -> dict[str, Any]:
+    fresh = Tables(tables.spark, str(tmp_path / "fresh"), run_id="fresh")
+    ingest(
+        make_context(
+            wanted.model_copy(update={"storage": wanted.storage.model_copy(update={"root": fresh.root})}), tables=fresh
+        )
+    )
+    return taken_in(fresh)
+
+
+@pytest.mark.slow
+def test_a_grown_file_is_refused_or_taken_again_and_refused_rows_are_replayed(tables, make_context, tmp_path):
+    data = tmp_path / "raw"
+    data.mkdir()
+    base = with_source(settings(tables.root, data), event_types=WORDS)
+    odd = ["30,2026-05-03 10:00:00,u3,BUY,a,1,7,o3", "31,2026-05-03 11:00:00,u3,BUY,a,1,0,o3"]
+    cut = "32,2026-05-03 11:00:00,u3"
+    (data / "a.csv").write_text(HEADER + "\n".join([*GOOD, *odd, odd[0], cut]) + "\n", encoding="utf-8")
+    ingest(make_context(base, run_id="first"))
+    built = user_features_table(base.windows_days)
+    days = [{"as_of": date(2026, 5, n), "user_id": "u1"} for n in (2, 3, 4)]
+    Tables(tables.spark, tables.root, run_id="x").append(built, frame_of(tables.spark, built, days))
+
+    before = taken_in(tables)
+    with (data / "a.csv").open("a", encoding="utf-8") as handle:
+        handle.write("40,2026-05-02 12:00:00,u4,look,b,,,\n")
+    refused = ingest(make_context(base, run_id="second"))
+    assert "a.csv: grew since it was taken" in refused.problem
+    assert "sources.log.changed_files" in refused.problem
+    assert taken_in(tables)["events"] == before["events"]
+
+    again = with_source(base, changed_files="take_again")
+    outcome = ingest(make_context(again, run_id="third"))
+    assert (outcome.rows_in, outcome.rows_out, outcome.facts["files_taken_again"]) == (8, 4, 1)
+    # what left and what came begins on 1 May: the features as of 2 May saw it first
+    assert outcome.features_stale_from == date(2026, 5, 2)
+    assert taken_in(tables) == as_taken_at_once(tables, make_context, tmp_path / "grown", again)
+
+    mended = with_source(again, event_types={**WORDS, "BUY": "purchase"})
+    outcome = ingest(make_context(mended, run_id="fourth", replay="third"))
+    assert (outcome.rows_in, outcome.rows_out, outcome.rows_rejected) == (4, 1, 2)
+    assert (outcome.facts["duplicate"], outcome.features_stale_from) == (1, date(2026, 5, 4))
+    assert taken_in(tables) == as_taken_at_once(tables, make_context, tmp_path / "mended", mended)
+    with pytest.raises(InputError, match=r"--replay nobody: expected refused rows of that run, found none.*third"):
+        ingest(make_context(mended, run_id="fifth", replay="nobody"))
+
+
+@pytest.mark.slow
+def test_a_replay_that_dies_is_undone_and_can_be_run_again(tables, make_context, tmp_path, monkeypatch):
+    data = tmp_path / "raw"
+    data.mkdir()
+    base = with_source(settings(tables.root, data), event_types=WORDS)
+    (data / "a.csv").write_text(HEADER + "\n".join([*GOOD, "30,2026-05-03 10:00:00,u3,BUY,a,1,7,o3"]) + "\n")
+    ingest(make_context(base, run_id="first"))
+    mended = with_source(base, event_types={**WORDS, "BUY": "purchase"})
+
+    def die(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "finish", die)  # rows and rejected_rows are written, the ledger is not
+        with pytest.raises(KeyboardInterrupt):
+            ingest(make_context(mended, run_id="dies", replay="first"))
+    outcome = ingest(make_context(mended, run_id="again", replay="first"))
+    assert (outcome.rows_in, outcome.rows_out) == (1, 1)
+    assert taken_in(tables) == as_taken_at_once(tables, make_context, tmp_path, mended)
+
+
+def test_of_rows_with_one_id_the_later_survives_whichever_came_first(tables, make_context, tmp_path):
+    old, new = "1,2026-05-01 10:00:00,u1,buy,a,1,5,o1", "1,2026-05-01 11:00:00,u1,buy,a,1,6,o1"
+    lakes = {}
+    for name, order in (("forward", (old, new)), ("backward", (new, old))):
+        lake = Tables(tables.spark, str(tmp_path / name / "lake"), run_id=name)
+        for n, line in enumerate(order):
+            (tmp_path / name / f"{n}.csv").parent.mkdir(exist_ok=True)
+            (tmp_path / name / f"{n}.csv").write_text(HEADER + line + "\n")
+            ingest(make_context(settings(lake.root, tmp_path / name), run_id=f"run {n}", tables=lake))
+        lakes[name] = rows(lake, EVENTS, without=("run_id",))
+        files = rows(lake, INGESTED_FILES)
+        # each file's rows are where the ledger says, also of the file that lost its row later
+        assert sorted((f["rows_accepted"], f["rows_superseded"]) for f in files) == [(0, 1), (1, 0)]
+        (winner,) = (f["file_id"] for f in files if f["rows_accepted"])
+        assert {e["file_id"] for e in lakes[name]} == {winner}
+    assert lakes["forward"] == lakes["backward"]
+    assert [float(e["unit_price"]) for e in lakes["forward"]] == [6.0]
+
+
+def test_two_claims_of_one_file_do_not_both_hold(tables):
+    file = SourceFile("log", "events", "/a.csv", "file:///a.csv", "f1", 10)
+    other = SourceFile("log", "events", "/b.csv", "file:///b.csv", "f2", 10)
+    first, second = (Tables(tables.spark, tables.root, run_id=r) for r in ("20260501T080000-1", "20260501T090000-2"))
+    ledger.claim(first, [file])
+    with pytest.raises(StorageError, match="another run has taken 1 of the same files"):
+        ledger.claim(second, [other, file])
+    assert [(r["file_id"], r["run_id"]) for r in rows(tables, INGESTED_FILES)] == [("f1", first.run_id)]
+
+
+def file(name: str, content: str, problem: str = "") -> SourceFile:
+    return SourceFile("log", "events", f"/raw/{name}", f"file:///raw/{name}", content, 5, problem)
+
+
+def known(name: str, content: str, **counts: int) -> Taken:
+    return Taken(FileKey("log", content, "events"), f"/raw/{name}", 5, Counts(**counts), "earlier")
+
+
+@pytest.mark.parametrize(
+    ("policy", "found", "ledger_has", "expected"),
+    [
+        # (files read, refused, known, taken again, gone), each by content
+        (None, [file("a", "1"), file("b", "2")], [known("a", "1")], (["2"], [], 1, [], [])),
+        (None, [file("a", "1"), file("copy", "1")], [], (["1"], [], 1, [], [])),
+        (None, [file("a", "2")], [known("a", "1")], ([], ["2"], 0, [], [])),
+        ("add", [file("a", "2")], [known("a", "1")], (["2"], [], 0, [], [])),
+        ("take_again", [file("a", "2")], [known("a", "1")], (["2"], [], 0, [], ["1"])),
+        # rotated: the old content is still here under another name
+        (None, [file("a", "2"), file("a.1", "1")], [known("a", "1")], (["2"], [], 1, [], [])),
+        # b repeated a row, perhaps one of a
+        (
+            "take_again",
+            [file("a", "2"), file("b", "3"), file("c", "4")],
+            [known("a", "1"), known("b", "3", duplicate=1), known("c", "4", accepted=1)],
+            (["2", "3"], [], 1, ["3"], ["1"]),
+        ),
+        (None, [file("a", "x", "is not whole gzip")], [], ([], ["x"], 0, [], [])),
+    ],
+)  # fmt: skip
+def test_what_happens_to_each_file(tmp_path, policy, found, ledger_has, expected):
+    source = settings("lake", tmp_path).sources["log"].model_copy(update={"changed_files": policy})
+    todo = sort_out(found, ledger_has, {"log": source})
+    assert (
+        [f.file_id for f in todo.files],
+        [f.file_id for f in todo.refused],
+        todo.known,
+        [k.file_id for k in todo.again],
+        [k.file_id for k in todo.gone],
+    ) == expected
