@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from profiling_spark.config.base import Days, Model, Name, Positive, Share
 from profiling_spark.config.features import CustomFeature, check_together
+from profiling_spark.config.prepare import Prepare, check_prepare
 from profiling_spark.config.quality import Ingest
 from profiling_spark.config.sources import IGNORED, Source, check_timezone
 
@@ -164,6 +165,7 @@ class Settings(Model):
     spark: SparkSettings = SparkSettings()
     sources: dict[Name, Source] = {}
     ingest: Ingest = Ingest()
+    prepare: Prepare = Prepare()
     segments: Segments = Segments()
     scores: Scores = Scores()
     recommend: Recommend = Recommend()
@@ -185,6 +187,11 @@ class Settings(Model):
     @model_validator(mode="after")
     def _custom_features_fit(self) -> Settings:
         check_together(self.custom_features, self.windows_days)
+        return self
+
+    @model_validator(mode="after")
+    def _prepared_columns_exist(self) -> Settings:
+        check_prepare(self.prepare, self.windows_days, self.custom_features)
         return self
 
     @model_validator(mode="after")

@@ -1,30 +1,34 @@
-"""Fitted preparation for models: fill what is missing, tame skew, bring to one scale. And features in words."""
+"""Fitted preparation for models: fill what is missing, tame outliers and skew, bring to one scale; features in words.
 
-from profiling_spark.prepare.fitted import Preparation, Scaling, fit_preparation
+Workers load this room, so what fits (`fit`, `selection`) is imported by its module: scikit-learn takes seconds of each.
+"""
+
+from profiling_spark.prepare.fitted import Feature, Flag, Preparation, earlier
 from profiling_spark.prepare.reduce import Reduction, fit_reduction
 from profiling_spark.prepare.sample import (
     Sample,
     as_doubles,
     collect_sample,
+    known,
     matrix_of,
     numeric_features,
+    quoted,
     sorted_for_fit,
 )
-from profiling_spark.prepare.selection import Ranking, rank_features, select
 
 __all__ = [
+    "Feature",
+    "Flag",
     "Preparation",
-    "Ranking",
     "Reduction",
     "Sample",
-    "Scaling",
     "as_doubles",
     "collect_sample",
-    "fit_preparation",
+    "earlier",
     "fit_reduction",
+    "known",
     "matrix_of",
     "numeric_features",
-    "rank_features",
-    "select",
+    "quoted",
     "sorted_for_fit",
 ]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pyspark.sql import Column
+from pyspark.sql import functions as F
 
 from profiling_spark.errors import InputError, ModelError
 
@@ -40,6 +42,18 @@ class Reduction:
             raise ModelError(f"reduction: expected {len(self.mean)} prepared features, found {prepared.shape[1]}")
         reduced: Floats = (prepared - np.array(self.mean)) @ np.array(self.loadings).T
         return reduced
+
+    def restored(self, reduced: Floats) -> Floats:
+        """The prepared features nearest to the mean that have these components: the inverse for rows in their span."""
+        prepared: Floats = np.array(self.mean) + reduced @ np.array(self.loadings)
+        return prepared
+
+    def columns(self, prepared: Sequence[Column]) -> list[Column]:
+        """Components as Spark expressions over the prepared features, in the order of the loadings."""
+        return [
+            sum((F.lit(w) * (c - F.lit(m)) for w, c, m in zip(row, prepared, self.mean, strict=True)), F.lit(0.0))
+            for row in self.loadings
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """As stored with the model, beside its preparation."""

@@ -41,9 +41,19 @@ def numeric_features(frame: DataFrame, names: Sequence[str], *, setting: str) ->
     return list(names)
 
 
+def quoted(name: str) -> str:
+    """For Spark, which reads a dot in a name as a field of a struct: `city=St. Louis` is one column."""
+    return "`" + name.replace("`", "``") + "`"
+
+
 def as_doubles(names: Sequence[str]) -> list[Column]:
     """The features as doubles, null where missing."""
-    return [F.col(n).cast("double").alias(n) for n in names]
+    return [F.col(quoted(n)).cast("double").alias(n) for n in names]
+
+
+def known(name: str) -> Column:
+    """The feature as a double, null where missing or NaN."""
+    return F.nanvl(F.col(quoted(name)).cast("double"), F.lit(None).cast("double"))
 
 
 def collect_sample(

@@ -16,7 +16,7 @@ from scipy.stats import rankdata
 from sklearn.linear_model import LogisticRegression
 
 from profiling_spark.errors import ConfigError, InputError
-from profiling_spark.prepare.fitted import fit_preparation
+from profiling_spark.prepare.fit import fit_preparation
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -78,21 +78,65 @@ _DIRECTION: dict[Language, dict[bool, tuple[str, str]]] = {
     "zh": {True: ("较少", "较多"), False: ("较低", "较高")},
 }
 
+# 0/1 features that the preparation makes. (as a label, where it is so, where it is not), {} is the column's label
+_STATES: dict[str, dict[Language, tuple[str, str, str]]] = {
+    "missing": {
+        "en": ("{} not known", "{}: not known", "{}: known"),
+        "zh": ("{}未知", "{}：未知", "{}：已知"),
+    },
+    "outlier": {
+        "en": ("{} far from usual", "{}: far from usual", "{}: within the usual range"),
+        "zh": ("{}异常", "{}：异常", "{}：在正常范围内"),
+    },
+}
+_CATEGORY: dict[Language, tuple[str, str, str]] = {
+    "en": ("{} is {}", "{}: {}", "{}: not {}"),
+    "zh": ("{}为{}", "{}：{}", "{}：非{}"),
+}
+
 
 def stem_of(feature: str) -> str:
-    """The feature without its window."""
-    match = _WINDOWED.fullmatch(feature)
-    return match[1] if match else feature
+    """The feature without its window; all categories of one column have the column's."""
+    column, state = _parts(feature)
+    match = _WINDOWED.fullmatch(column)
+    stem = match[1] if match else column
+    return f"{stem} {state}" if state in _STATES and "=" not in feature else stem
+
+
+def _parts(feature: str) -> tuple[str, str]:
+    """(column, state or category) of `views_30d missing` and `city=Paris`; the second is empty for a plain feature."""
+    column, sign, category = feature.partition("=")
+    if sign:
+        return column, category
+    column, _, state = feature.partition(" ")
+    return column, state
+
+
+def _indicated(feature: str, language: Language) -> tuple[str, str, str] | None:
+    """A 0/1 feature of the preparation as a label, where it is so and where not; None for any other feature."""
+    column, state = _parts(feature)
+    if not state:
+        return None
+    if "=" in feature:
+        as_label, yes, no = (text.format(label(column, language), state) for text in _CATEGORY[language])
+        return as_label, yes, no
+    as_label, yes, no = (text.format(label(column, language)) for text in _STATES[state][language])
+    return as_label, yes, no
 
 
 def family_of(feature: str) -> Family:
     """How a feature is said; one that nobody described is said by its column's name."""
+    if _parts(feature)[1]:
+        return Family("share", "", "")
     stem = stem_of(feature)
     return _SAID.get(stem, Family("number", stem.replace("_", " "), stem))
 
 
 def label(feature: str, language: Language) -> str:
     """What the feature counts, with its window: "orders in 30 days", "近 30 天订单数"."""
+    indicated = _indicated(feature, language)
+    if indicated:
+        return indicated[0]
     family, match = family_of(feature), _WINDOWED.fullmatch(feature)
     if language == "zh":
         name = f"距上次{family.zh}天数" if family.kind == "since" else family.zh
@@ -115,8 +159,13 @@ def figure(feature: str, value: float) -> str:
 
 def sentences(feature: str, values: Floats, typical: float, language: Language) -> pl.Series:
     """One customer's value each, beside the typical one: "no order for 41 days (typical: 12)"; NaN is "missing"."""
-    family = family_of(feature)
+    family, indicated = family_of(feature), _indicated(feature, language)
     frame = pl.DataFrame({"v": pl.Series(values, dtype=pl.Float64).fill_nan(None)})
+    if indicated:
+        _, yes, no = indicated
+        unknown = _STATES["missing"][language][1].format(label(_parts(feature)[0], language))
+        said = pl.when(pl.col("v") == 1).then(pl.lit(yes)).when(pl.col("v") == 0).then(pl.lit(no))
+        return frame.select(said.otherwise(pl.lit(unknown))).to_series()
     shown, middle = _figures(family.kind), frame.select(v=pl.lit(typical)).select(_figures(family.kind)).item()
     known = _since(family, shown, middle, typical, language)
     if family.kind != "since":

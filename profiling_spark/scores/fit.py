@@ -17,16 +17,10 @@ from profiling_spark.contracts.silver import EVENTS
 from profiling_spark.errors import ModelError
 from profiling_spark.features.catalogue import user_feature_list
 from profiling_spark.models import Figure, Stored, Wanted
-from profiling_spark.prepare import (
-    Preparation,
-    Ranking,
-    Sample,
-    as_doubles,
-    collect_sample,
-    fit_preparation,
-    rank_features,
-    select,
-)
+from profiling_spark.prepare import Preparation, Sample, collect_sample, quoted
+from profiling_spark.prepare.fit import fit_preparation
+from profiling_spark.prepare.inputs import Inputs, inputs_to_fit
+from profiling_spark.prepare.selection import Ranking, rank_features, select
 from profiling_spark.runner import Context
 from profiling_spark.scores.calibrate import fit_calibration
 from profiling_spark.scores.evaluate import Floats, best_threshold, figures
@@ -41,6 +35,7 @@ RANKING_ROWS = 20_000  # a ranking of 90 features takes 4 s on so many
 RANKING_LEAST = 10  # of each label
 
 _SPLITS = (TRAIN, CALIBRATION, HOLDOUT)
+DROPPED = "dropped"  # training rows that the settings leave out for a missing value
 _NUMERIC = ("int", "bigint", "double", "decimal")
 # Who someone is is no reason to be written off; RFM scores repeat their measures; an hour of the day is no size.
 _LEFT_OUT_FAMILIES = ("Demographics",)
@@ -69,42 +64,45 @@ def candidate_features(windows: tuple[int, ...]) -> list[str]:
 
 def fit_churn(ctx: Context, names: list[str], wanted: Wanted) -> Stored:
     """Fit, calibrate, judge and store. Raises ThinData where there is too little."""
-    rows = _training_rows(ctx, names).persist()
+    inputs, rows = _training_rows(ctx, names)
+    rows.persist()
     try:
-        counted = _counted(rows, names)
+        counted = _counted(rows, inputs)
         _require_enough(ctx, counted)
         since = ctx.as_of - timedelta(days=ctx.settings.scores.churn.horizon_days)
         require_past(counted, as_of=since.isoformat())
         ingredients = {"params": wanted.params, "rows": models.ingredient(counted)}
         version = models.version_name(TASK, ctx.as_of, ingredients)
-        return _finished(ctx, version) or _fit(ctx, rows, names, wanted, version, int(counted["_rows"]))
+        return _finished(ctx, version) or _fit(ctx, rows, inputs, wanted, version, counted)
     finally:
         rows.unpersist()
 
 
-def _training_rows(ctx: Context, names: list[str]) -> DataFrame:
+def _training_rows(ctx: Context, names: list[str]) -> tuple[Inputs, DataFrame]:
     """user_id, features as of t0 = as_of - horizon_days, label from [t0, as_of), split."""
-    churn = ctx.settings.scores.churn
+    churn, prepare = ctx.settings.scores.churn, ctx.settings.prepare
     since = ctx.as_of - timedelta(days=churn.horizon_days)
-    features = ctx.tables.read(user_features_table(ctx.settings.windows_days), as_of=since)
-    asked = population(features, active_days=churn.active_days).select("as_of", "user_id", *as_doubles(names))
-    events = ctx.tables.read(EVENTS)
-    known = training_set(asked, events, [since], horizon_days=churn.horizon_days, label=labelled)
+    table = user_features_table(ctx.settings.windows_days)
+    asked = population(ctx.tables.read(table, as_of=since), active_days=churn.active_days)
     part = split(salt=churn.holdout_salt, holdout_percent=churn.holdout_percent)
-    return known.withColumn("split", part)
+    inputs = inputs_to_fit(prepare, names, asked.where(part == TRAIN))
+    raw = inputs.of(asked, ctx.tables.read(table), as_of=since, days=prepare.forward_fill_days, also=["as_of"])
+    known = training_set(raw, ctx.tables.read(EVENTS), [since], horizon_days=churn.horizon_days, label=labelled)
+    is_dropped = (part == TRAIN) & inputs.incomplete()
+    return inputs, known.withColumn("split", F.when(is_dropped, F.lit(DROPPED)).otherwise(part))
 
 
-def _counted(rows: DataFrame, names: list[str]) -> Row:
+def _counted(rows: DataFrame, inputs: Inputs) -> Row:
     """Fingerprint, length of the history, rows and churned rows by split: one pass."""
     by_split = [
         aggregate
-        for name in _SPLITS
+        for name in (*_SPLITS, DROPPED)
         for aggregate in (
             F.count_if(F.col("split") == name).alias(f"{name}_rows"),
             F.count_if((F.col("split") == name) & (F.col("label") == 1)).alias(f"{name}_churned"),
         )
     ]
-    fingerprint = models.fingerprint(rows, ["user_id", "label", "split", *names])
+    fingerprint = models.fingerprint(rows, ["user_id", "label", "split", *map(quoted, inputs.names)])
     row = rows.agg(*fingerprint, F.max("tenure_days").alias("history_days"), *youngest(), *by_split).first()
     assert row is not None  # for mypy: an aggregate has a row
     return row
@@ -122,10 +120,10 @@ def _require_enough(ctx: Context, counted: Row) -> None:
         raise ThinData(f"{history} days of history before {since}, at least {churn.active_days} are needed")
     if total < churn.min_rows:
         raise ThinData(f"{total} customers were active before {since}, at least {churn.min_rows} are needed")
-    churned = sum(counted[f"{name}_churned"] for name in _SPLITS)
-    for what, rows in (("left", churned), ("stayed", total - churned)):
+    used, churned = (sum(counted[f"{name}_{kind}"] for name in _SPLITS) for kind in ("rows", "churned"))
+    for what, rows in (("left", churned), ("stayed", used - churned)):
         if rows < churn.min_class_rows:
-            raise ThinData(f"{rows} of {total} customers {what}, at least {churn.min_class_rows} are needed")
+            raise ThinData(f"{rows} of {used} customers {what}, at least {churn.min_class_rows} are needed")
     if not 0 < counted[f"{TRAIN}_churned"] < counted[f"{TRAIN}_rows"]:
         raise ThinData("all customers of the training share have one label")
 
@@ -140,15 +138,20 @@ def _finished(ctx: Context, version: str) -> Stored | None:
         raise
 
 
-def _fit(ctx: Context, rows: DataFrame, names: list[str], wanted: Wanted, version: str, total: int) -> Stored:
-    churn = ctx.settings.scores.churn
+def _fit(ctx: Context, rows: DataFrame, inputs: Inputs, wanted: Wanted, version: str, counted: Row) -> Stored:
+    churn, prepare, total = ctx.settings.scores.churn, ctx.settings.prepare, int(counted["_rows"])
+    names = [*inputs.names]
     sample = collect_sample(rows, names, rows=total, limit=SAMPLE_ROWS, extra=("label", "split"))
     is_train = sample.extra["split"] == TRAIN
-    raw, label = sample.raw[is_train], sample.extra["label"][is_train].astype(np.float64)
-    ranked = _ranked(raw[:RANKING_ROWS], label[:RANKING_ROWS], names, seed=ctx.settings.seed)
-    kept = select(ranked, keep=churn.keep_features) if churn.keep_features and ranked else names
-    preparation = fit_preparation(raw[:, [names.index(n) for n in kept]], kept, standardise=False)
-    if not preparation.features:
+    label = sample.extra["label"][is_train].astype(np.float64)
+    features, raw = [*inputs.features], sample.raw[is_train]
+    values = raw[:, : len(features)]
+    ranked = _ranked(values[:RANKING_ROWS], label[:RANKING_ROWS], features, seed=ctx.settings.seed)
+    kept = inputs.having(select(ranked, keep=churn.keep_features) if churn.keep_features and ranked else features)
+    preparation = fit_preparation(
+        raw[:, [names.index(n) for n in kept]], kept, rules=prepare, encodings=inputs.encodings, standardise=False
+    )
+    if not preparation.names:
         raise ThinData("no feature differs between customers")
     model = fit_forest(
         rows.where(F.col("split") == TRAIN), preparation, trees=churn.trees, depth=churn.max_depth,
@@ -156,17 +159,19 @@ def _fit(ctx: Context, rows: DataFrame, names: list[str], wanted: Wanted, versio
     )  # fmt: skip
     forest = read_forest(ctx.spark, models.save_mllib(ctx.tables, TASK, version, model))
     judged = _judged(forest, preparation, sample, names)
-    telling = telling_features(raw, label, names, suspicious_auc=churn.suspicious_auc)
+    telling = telling_features(values, label, features, suspicious_auc=churn.suspicious_auc)
     declaration = {
         "task": TASK,
         "train_as_of": (ctx.as_of - timedelta(days=churn.horizon_days)).isoformat(),
         "rows": total,
+        "trained_rows": int(counted[f"{TRAIN}_rows"]),
+        "dropped_rows": int(counted[f"{DROPPED}_rows"]) if inputs.required else None,
         "params": dict(wanted.params),
         "preparation": preparation.to_json(),
         "base": forest.base,
         "telling_features": telling,
         "rankings": [asdict(r) for r in ranked],
-        "ranked_rows": min(len(raw), RANKING_ROWS),
+        "ranked_rows": min(len(values), RANKING_ROWS),
         **judged,
     }
     return models.finish(ctx.tables, TASK, version, declaration)
@@ -181,7 +186,7 @@ def _ranked(raw: Floats, label: Floats, names: list[str], *, seed: int) -> list[
 
 def _judged(forest: Forest, preparation: Preparation, sample: Sample, names: list[str]) -> dict[str, Any]:
     """Calibration, thresholds and figures; thresholds come from rows that are not held out."""
-    kept = [names.index(n) for n in preparation.names]
+    kept = [names.index(n) for n in preparation.inputs]
     prepared = preparation.matrix(sample.raw[:, kept])
     label, part = sample.extra["label"].astype(np.float64), sample.extra["split"]
     train, middle, held = (part == name for name in _SPLITS)
@@ -210,5 +215,8 @@ def _judged(forest: Forest, preparation: Preparation, sample: Sample, names: lis
 
 
 def figures_of(declaration: Mapping[str, Any]) -> list[Figure]:
-    """The figures that were measured when the model was fitted."""
-    return [Figure(**f) for f in declaration["figures"]]
+    """The figures that were measured when the model was fitted, and how many training rows were left out."""
+    found, dropped = [Figure(**f) for f in declaration["figures"]], declaration["dropped_rows"]
+    if dropped is None:
+        return found
+    return [*found, Figure(MODEL, TRAIN, "dropped_rows", float(dropped), declaration["trained_rows"] + dropped)]

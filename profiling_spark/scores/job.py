@@ -16,6 +16,7 @@ from profiling_spark.contracts.operations import FEATURE_RANKINGS
 from profiling_spark.errors import ModelError
 from profiling_spark.models import Stored, Wanted
 from profiling_spark.prepare import Preparation
+from profiling_spark.prepare.inputs import inputs_of
 from profiling_spark.runner import Context, Outcome
 from profiling_spark.scores.calibration import STEPS, Calibration
 from profiling_spark.scores.fit import MODEL, TASK, ThinData, candidate_features, figures_of, fit_churn
@@ -55,7 +56,10 @@ def _params(ctx: Context, names: list[str]) -> dict[str, Any]:
     settings = ctx.settings
     applied = {"high_from", "medium_from", "min_rows", "min_class_rows", "max_age_days", "suspicious_auc"}
     chosen = settings.scores.churn.model_dump(mode="json", exclude=applied)
-    return {**chosen, "features": names, "seed": settings.seed, "partitions": settings.spark.fit_partitions}
+    # components serve segments alone: a forest's reasons name features
+    prepare = settings.prepare.model_dump(mode="json", exclude={"components"})
+    fixed = {"seed": settings.seed, "partitions": settings.spark.fit_partitions}
+    return {**chosen, **fixed, "features": names, "prepare": prepare}
 
 
 def _skipped(ctx: Context, reason: str) -> Outcome:
@@ -96,7 +100,11 @@ def _write_scores(ctx: Context, stored: Stored) -> tuple[int, dict[str, int]]:
     """Score once; count the ten thousand possible probabilities; write with the percentiles that follow from them."""
     features = ctx.tables.read(user_features_table(ctx.settings.windows_days), as_of=ctx.as_of)
     active = population(features, active_days=ctx.settings.scores.churn.active_days)
-    scores = scored(active, scorer_of(ctx, stored)).persist()
+    scorer = scorer_of(ctx, stored)
+    every_date = ctx.tables.read(user_features_table(ctx.settings.windows_days))
+    days = ctx.settings.prepare.forward_fill_days
+    raw = inputs_of(scorer.preparation).of(active, every_date, as_of=ctx.as_of, days=days)
+    scores = scored(raw, scorer).persist()
     try:
         counts = scores.groupBy("step", "level").agg(F.count(F.lit(1)).alias("users")).orderBy("step").collect()
         users = [r["users"] for r in counts]

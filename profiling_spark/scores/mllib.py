@@ -16,9 +16,11 @@ MIN_ROWS_A_LEAF = 10  # a share of fewer customers is noise, and deep levels cos
 def fit_forest(
     labelled: DataFrame, preparation: Preparation, *, trees: int, depth: int, rate: float, seed: int, partitions: int
 ) -> RandomForestClassificationModel:
-    """MLlib's forest on the rows of `labelled` (user_id, features, label)."""
-    rows = labelled.select("user_id", "label", *preparation.columns()).transform(sorted_for_fit, partitions)
-    vectors = VectorAssembler(inputCols=list(preparation.names), outputCol="_vector").transform(rows)
+    """MLlib's forest on the rows of `labelled` (user_id, raw columns, label)."""
+    numbered = [f"_{j}" for j in range(len(preparation.names))]
+    columns = [c.alias(n) for c, n in zip(preparation.columns(), numbered, strict=True)]
+    rows = labelled.select("user_id", "label", *columns).transform(sorted_for_fit, partitions)
+    vectors = VectorAssembler(inputCols=numbered, outputCol="_vector").transform(rows)
     forest = RandomForestClassifier(
         featuresCol="_vector",
         labelCol="label",

@@ -70,13 +70,14 @@ class Scorer:
 
     def _one(self, batch: Any) -> Any:
         names, typical = self.preparation.names, self.preparation.typical
-        raw = matrix_of(batch, names)
+        raw = matrix_of(batch, self.preparation.inputs)
+        shown = self.preparation.shown(raw)
         score, added = self.forest.contributions(self.preparation.matrix(raw))
         step = self.calibration.steps(score)
         probability = step / STEPS
         level = np.select([probability >= self.high_from, probability >= self.medium_from], ["high", "medium"], "low")
-        chosen = strongest_reasons(names, raw, typical, added, score >= self.forest.base)
-        reasons = [chosen_sentences(names, chosen[:, n], raw, typical, self.language) for n in range(REASONS)]
+        chosen = strongest_reasons(names, shown, typical, added, score >= self.forest.base)
+        reasons = [chosen_sentences(names, chosen[:, n], shown, typical, self.language) for n in range(REASONS)]
         columns = [
             batch.column("user_id").cast(pa.string()),
             pa.array(step),
@@ -89,6 +90,6 @@ class Scorer:
 
 
 def scored(features: DataFrame, scorer: Scorer) -> DataFrame:
-    """One row a customer, in one pass over the features."""
-    columns = features.select("user_id", *as_doubles(scorer.preparation.names))
+    """One row a customer, in one pass over the features, which are the preparation's inputs."""
+    columns = features.select("user_id", *as_doubles(scorer.preparation.inputs))
     return columns.mapInArrow(scorer, Scorer.schema)

@@ -5,7 +5,7 @@ Workers load this module, so it imports nothing heavy (scikit-learn, SciPy and p
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from profiling_spark.prepare import Preparation, as_doubles, matrix_of
+from profiling_spark.prepare import Preparation, Reduction, as_doubles, matrix_of
 from profiling_spark.prepare.wording import Language, chosen_sentences
 
 Floats = NDArray[np.float64]
@@ -34,26 +34,48 @@ def squared_distances(rows: Floats, centres: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Centres:
-    """What assigns a customer: preparation and centres, both from the stored model."""
+    """What assigns a customer, all from the stored model.
+
+    `origin` and `deviation`: mean and standard deviation of the prepared features, 0 and 1 where they are standardised.
+
+    The centres are in the prepared space also where clusters were found among components. Then they lie in the span of
+    the components, so that what is left of a customer outside it is as far from every centre.
+    """
 
     preparation: Preparation
     centres: Floats
+    origin: Floats
+    deviation: Floats
+    reduction: Reduction | None = None
+
+    def differences(self) -> list[dict[str, float]]:
+        """Of each centre from the average customer, by feature, in standard deviations."""
+        apart = (self.centres - self.origin) / self.deviation
+        return [dict(zip(self.preparation.names, map(float, row), strict=True)) for row in apart]
+
+    def space(self, prepared: Floats) -> Floats:
+        """Where distances are measured: the components, without a reduction the prepared features."""
+        return self.reduction.transform(prepared) if self.reduction else prepared
 
     def nearest(self, raw: Floats) -> tuple[Ints, Floats, Floats]:
-        """(row of the nearest centre, Euclidean distance to it, prepared features) of each customer."""
+        """(row of the nearest centre, Euclidean distance to it, prepared features) of each customer.
+
+        `raw`: rows by the preparation's inputs, NaN where missing.
+        """
         prepared = self.preparation.matrix(raw)
-        squared = squared_distances(prepared, self.centres)
+        squared = squared_distances(self.space(prepared), self.space(self.centres))
         nearest = squared.argmin(axis=1)
         return nearest, np.sqrt(squared[np.arange(len(raw)), nearest]), prepared
 
 
-def strongest_features(prepared: Floats, centre: Floats) -> Ints:
+def strongest_features(prepared: Floats, centre: Floats, origin: Floats) -> Ints:
     """The two features that put each customer there most, the stronger first: rows by 2.
 
     A feature's contribution is how much nearer it brings the customer to the own centre than to the average customer
-    (the origin): z^2 - (z - c)^2.
+    (the origin): (z - o)^2 - (z - c)^2. With components too: their sum over the features is the same but for what lies
+    outside the components' span, and that is the same for every centre.
     """
-    contribution = prepared**2 - (prepared - centre) ** 2
+    contribution = (prepared - origin) ** 2 - (prepared - centre) ** 2
     strongest: Ints = np.argsort(-contribution, axis=1, kind="stable")[:, :2]
     return strongest
 
@@ -74,11 +96,12 @@ class Assign:
 
     def _one(self, batch: Any) -> Any:
         preparation = self.model.preparation
-        raw = matrix_of(batch, preparation.names)
+        raw = matrix_of(batch, preparation.inputs)
         nearest, distance, prepared = self.model.nearest(raw)
-        two = strongest_features(prepared, self.model.centres[nearest])
+        shown = preparation.shown(raw)
+        two = strongest_features(prepared, self.model.centres[nearest], self.model.origin)
         first, second = (
-            chosen_sentences(preparation.names, two[:, n], raw, preparation.typical, self.language) for n in (0, 1)
+            chosen_sentences(preparation.names, two[:, n], shown, preparation.typical, self.language) for n in (0, 1)
         )
         return pa.RecordBatch.from_arrays(
             [
@@ -92,8 +115,8 @@ class Assign:
 
 
 def assigned(features: DataFrame, model: Centres, language: Language) -> DataFrame:
-    """user_id, cluster (row of the centres), distance, reason."""
-    columns = features.select("user_id", *as_doubles(model.preparation.names))
+    """user_id, cluster (row of the centres), distance, reason; `features` has the preparation's inputs."""
+    columns = features.select("user_id", *as_doubles(model.preparation.inputs))
     return columns.mapInArrow(Assign(model, language), Assign.schema)
 
 
@@ -110,27 +133,29 @@ class Moments:
 
 @dataclass(frozen=True)
 class _Tag:
-    """Adds the cluster to each row of features."""
+    """The cluster and, numbered, the features as reasons quote them."""
 
     model: Centres
 
     def __call__(self, batches: Iterator[Any]) -> Iterator[Any]:
-        names = self.model.preparation.names
+        preparation = self.model.preparation
+        titles = ["_cluster", *(f"_{j}" for j in range(len(preparation.names)))]
         for batch in batches:
             if batch.num_rows:
-                nearest, _, _ = self.model.nearest(matrix_of(batch, names))
-                columns = [pa.array(nearest.astype(np.int32)), *(batch.column(n) for n in names)]
-                yield pa.RecordBatch.from_arrays(columns, names=["_cluster", *names])
+                raw = matrix_of(batch, preparation.inputs)
+                nearest, _, _ = self.model.nearest(raw)
+                shown = [pa.array(values, from_pandas=True) for values in preparation.shown(raw).T]  # NaN is null
+                yield pa.RecordBatch.from_arrays([pa.array(nearest.astype(np.int32)), *shown], names=titles)
 
 
 def moments(features: DataFrame, model: Centres) -> Moments:
     """Sizes and means over the known values, in one pass. NaN where no customer of the cluster has the feature."""
     names = model.preparation.names
-    schema = ", ".join(["_cluster int", *(f"`{n}` double" for n in names)])
-    tagged = features.select(*as_doubles(names)).mapInArrow(_Tag(model), schema)
+    schema = ", ".join(["_cluster int", *(f"_{j} double" for j in range(len(names)))])
+    tagged = features.select(*as_doubles(model.preparation.inputs)).mapInArrow(_Tag(model), schema)
     figures = [
-        f(n).alias(f"{kind}{j}")
-        for j, n in enumerate(names)
+        f(f"_{j}").alias(f"{kind}{j}")
+        for j in range(len(names))
         for kind, f in (("n", F.count), ("mean", F.avg), ("var", F.var_pop))
     ]
     rows = tagged.groupBy("_cluster").agg(F.count(F.lit(1)).alias("_users"), *figures).orderBy("_cluster").collect()
@@ -147,11 +172,6 @@ def moments(features: DataFrame, model: Centres) -> Moments:
         for i, value in enumerate(mean):
             means[i][name] = _rounded(value)
     return Moments([r["_cluster"] for r in rows], [r["_users"] for r in rows], means, population, deviation)
-
-
-def prepared_differences(centres: Floats, names: Sequence[str]) -> list[dict[str, float]]:
-    """A centre's coordinates are its differences from the average customer, in standard deviations."""
-    return [dict(zip(names, map(float, centre), strict=True)) for centre in centres]
 
 
 def _rounded(value: float) -> float:

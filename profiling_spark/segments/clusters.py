@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from pyspark.ml.clustering import KMeans, KMeansModel
 from pyspark.ml.feature import VectorAssembler
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 from scipy.optimize import linear_sum_assignment
 
-from profiling_spark.prepare import Preparation, sorted_for_fit
+from profiling_spark.prepare import Preparation, Reduction, sorted_for_fit
 from profiling_spark.segments.assign import squared_distances
 
 Floats = NDArray[np.float64]
@@ -24,6 +25,7 @@ GOOD_ENOUGH = 1.02  # of the sample's reference: how much wider the clusters may
 def fit_kmeans(
     features: DataFrame,
     preparation: Preparation,
+    reduction: Reduction | None,
     *,
     k: int,
     seed: int,
@@ -32,14 +34,19 @@ def fit_kmeans(
     sample: Floats,
     reference: float | None,
 ) -> KMeansModel:
-    """MLlib KMeans on all customers, in rows and partitions that never change.
+    """MLlib KMeans on all customers, in rows and partitions that never change; among components with a reduction.
 
     One start is enough where its clusters are as tight on the sample as those found there with several starts
     (`reference`: mean squared distance); else up to SEEDS starts, the tightest wins.
     """
-    prepared = features.select("user_id", *preparation.columns()).transform(sorted_for_fit, partitions)
-    assembler = VectorAssembler(inputCols=list(preparation.names), outputCol="_vector")
-    vectors = assembler.transform(prepared).select("_vector")
+    numbered = [f"_{j}" for j in range(len(preparation.names))]
+    columns = [c.alias(n) for c, n in zip(preparation.columns(), numbered, strict=True)]
+    rows = features.select("user_id", *columns).transform(sorted_for_fit, partitions)
+    if reduction:
+        components = reduction.columns([F.col(n) for n in numbered])
+        numbered = list(reduction.names)
+        rows = rows.select(*(c.alias(n) for c, n in zip(components, numbered, strict=True)))
+    vectors = VectorAssembler(inputCols=numbered, outputCol="_vector").transform(rows).select("_vector")
     best: tuple[float, KMeansModel] | None = None
     for start in range(SEEDS):
         # measured: random starts find clusters as tight as k-means|| with half the jobs; on so few columns the block
@@ -63,7 +70,7 @@ def fit_kmeans(
 
 
 def centres_of(model: KMeansModel) -> Floats:
-    """Centres in the prepared space, one row a cluster; equal ones are one."""
+    """Centres in the space of the fit, one row a cluster; equal ones are one."""
     return np.unique(np.array(model.clusterCenters(), dtype=np.float64), axis=0)
 
 

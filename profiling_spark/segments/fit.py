@@ -8,13 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from profiling_spark import models
+from profiling_spark.contracts.features import user_features_table
 from profiling_spark.errors import ModelError
 from profiling_spark.models import Stored, Wanted
-from profiling_spark.prepare import Preparation, as_doubles, collect_sample, fit_preparation, numeric_features
+from profiling_spark.prepare import Preparation, collect_sample, fit_reduction, numeric_features, quoted
+from profiling_spark.prepare.fit import fit_preparation
+from profiling_spark.prepare.inputs import Inputs, inputs_to_fit
 from profiling_spark.runner import Context
-from profiling_spark.segments.assign import Centres, Moments, moments, prepared_differences
+from profiling_spark.segments.assign import Centres, Moments, moments
 from profiling_spark.segments.choose import Candidate, largest_supported, scan
 from profiling_spark.segments.clusters import centres_of, fit_kmeans, segment_ids
 from profiling_spark.segments.naming import names as segment_names
@@ -23,6 +27,7 @@ Floats = NDArray[np.float64]
 
 TASK = "segments"
 FEWEST_FEATURES = 2
+_DIGITS = 9
 NOBODY = "no customer has an event before as_of"
 
 # One or two features a trait, so that no trait weighs double: rhythm, age as a customer, looking, buying, spending,
@@ -52,18 +57,28 @@ def wanted_features(ctx: Context, features: DataFrame) -> list[str]:
 
 def fit_segments(ctx: Context, features: DataFrame, names: list[str], wanted: Wanted) -> Stored:
     """Fit, name and store. Raises ThinData where there is too little."""
-    numbers = features.select("user_id", *as_doubles(names))
-    counted = numbers.agg(*models.fingerprint(numbers, ["user_id", *names])).first()
+    inputs = inputs_to_fit(ctx.settings.prepare, names, features)
+    raw = raw_rows(ctx, inputs, features)
+    dropped = F.count_if(inputs.incomplete()).alias("dropped_rows")
+    counted = raw.agg(*models.fingerprint(raw, ["user_id", *map(quoted, inputs.names)]), dropped).first()
     if counted is None or counted["_rows"] == 0:
         raise ThinData(NOBODY)
-    rows = int(counted["_rows"])
+    rows = int(counted["_rows"] - counted["dropped_rows"])
     fewest = ctx.settings.segments.k or ctx.settings.segments.k_min
     if rows < fewest:
         raise ThinData(f"{rows} customers are fewer than {fewest} segments")
     ingredients = {"params": wanted.params, "rows": models.ingredient(counted)}
     version = models.version_name(TASK, ctx.as_of, ingredients)
     ready = _finished(ctx, version)
-    return ready or _fit(ctx, numbers, names, wanted, version, rows)
+    left_out = int(counted["dropped_rows"]) if inputs.required else None
+    return ready or _fit(ctx, raw, inputs, wanted, version, rows, left_out)
+
+
+def raw_rows(ctx: Context, inputs: Inputs, features: DataFrame) -> DataFrame:
+    """user_id and the inputs of the as_of's `features`."""
+    table = user_features_table(ctx.settings.windows_days)
+    days = ctx.settings.prepare.forward_fill_days
+    return inputs.of(features, ctx.tables.read(table), as_of=ctx.as_of, days=days)
 
 
 def _finished(ctx: Context, version: str) -> Stored | None:
@@ -76,37 +91,51 @@ def _finished(ctx: Context, version: str) -> Stored | None:
         raise
 
 
-def _fit(ctx: Context, numbers: DataFrame, names: list[str], wanted: Wanted, version: str, rows: int) -> Stored:
+def _fit(
+    ctx: Context, raw: DataFrame, inputs: Inputs, wanted: Wanted, version: str, rows: int, dropped_rows: int | None
+) -> Stored:
     settings, seed = ctx.settings.segments, ctx.settings.seed
-    sample = collect_sample(numbers, names, rows=rows)
-    preparation = fit_preparation(sample.raw, names)
-    if len(preparation.features) < FEWEST_FEATURES:
+    complete = raw.where(~inputs.incomplete())
+    sample = collect_sample(complete, inputs.names, rows=rows)
+    preparation = fit_preparation(sample.raw, inputs.names, rules=ctx.settings.prepare, encodings=inputs.encodings)
+    if len(preparation.names) < FEWEST_FEATURES:
         left_out = ", ".join(f"{n} ({why})" for n, why in preparation.dropped.items())
-        raise ThinData(
-            f"{len(preparation.features)} usable features, at least {FEWEST_FEATURES} are needed: {left_out}"
-        )
-    kept = [names.index(n) for n in preparation.names]
-    prepared = preparation.matrix(sample.raw[:, kept])[: settings.sample_rows]
-    choice = _choose(prepared, ctx)
+        raise ThinData(f"{len(preparation.names)} usable features, at least {FEWEST_FEATURES} are needed: {left_out}")
+    kept = [inputs.names.index(n) for n in preparation.inputs]
+    prepared = preparation.matrix(sample.raw[:, kept])
+    components = ctx.settings.prepare.components
+    reduction = fit_reduction(prepared, components=components) if components else None
+    space = (reduction.transform(prepared) if reduction else prepared)[: settings.sample_rows]
+    choice = _choose(space, ctx)
     model = fit_kmeans(
-        numbers, preparation, k=choice.k, seed=seed, max_iterations=settings.max_iterations,
-        partitions=ctx.settings.spark.fit_partitions, sample=prepared, reference=choice.spread,
+        complete, preparation, reduction, k=choice.k, seed=seed, max_iterations=settings.max_iterations,
+        partitions=ctx.settings.spark.fit_partitions, sample=space, reference=choice.spread,
     )  # fmt: skip
     centres = centres_of(model)
-    found = moments(numbers, Centres(preparation, centres))
+    applied = Centres(
+        preparation,
+        reduction.restored(centres) if reduction else centres,
+        prepared.mean(axis=0).round(_DIGITS) + 0.0,  # what is left of 0 and 1 is rounding, also its sign
+        prepared.std(axis=0).round(_DIGITS),
+        reduction,
+    )
     declaration = {
         "task": TASK,
         "train_as_of": ctx.as_of.isoformat(),
         "rows": rows,
+        "dropped_rows": dropped_rows,
         "params": dict(wanted.params),
         "preparation": preparation.to_json(),
-        "centres": centres.tolist(),
-        "segments": _segments(ctx, preparation, centres, found),
+        "reduction": reduction.to_json() if reduction else None,
+        "centres": applied.centres.tolist(),
+        "origin": applied.origin.tolist(),
+        "deviation": applied.deviation.tolist(),
+        "segments": _segments(ctx, applied, moments(raw, applied)),
         "choice": {
             "k": choice.k,
             "stability": choice.stability,
             "silhouette": choice.silhouette,
-            "rows": len(prepared),
+            "rows": len(space),
         },
     }
     models.save_mllib(ctx.tables, TASK, version, model)
@@ -123,8 +152,9 @@ def _choose(prepared: Floats, ctx: Context) -> Candidate:
     return largest_supported(candidates, min_stability=settings.min_stability, tolerance=settings.silhouette_tolerance)
 
 
-def _segments(ctx: Context, preparation: Preparation, centres: Floats, found: Moments) -> list[dict[str, Any]]:
+def _segments(ctx: Context, model: Centres, found: Moments) -> list[dict[str, Any]]:
     """Id and names of each row of the centres."""
+    preparation, centres = model.preparation, model.centres
     sizes = np.zeros(len(centres), dtype=np.int64)
     sizes[found.clusters] = found.sizes
     previous, previous_ids = _previous(ctx, preparation)
@@ -132,7 +162,7 @@ def _segments(ctx: Context, preparation: Preparation, centres: Floats, found: Mo
     means: list[Mapping[str, float]] = [dict.fromkeys(preparation.names, float("nan")) for _ in centres]
     for cluster, mean in zip(found.clusters, found.means, strict=True):
         means[cluster] = mean
-    named = segment_names(prepared_differences(centres, preparation.names), sizes.tolist(), means)
+    named = segment_names(model.differences(), sizes.tolist(), means)
     return [{"segment_id": i, "name_en": n.en, "name_zh": n.zh} for i, n in zip(ids, named, strict=True)]
 
 
@@ -147,9 +177,12 @@ def _previous(ctx: Context, preparation: Preparation) -> tuple[Floats | None, li
         if ctx.command.refit:
             return None, []
         raise
-    before = Preparation.from_json(declaration["preparation"])
+    try:
+        before = Preparation.from_json(declaration["preparation"])
+    except ModelError:  # its files are whole: another version of this package wrote them, in a form of its own
+        return None, []
     if set(before.names) != set(preparation.names):
         return None, []
     raw = before.raw(np.array(declaration["centres"], dtype=np.float64))
     ordered = raw[:, [before.names.index(n) for n in preparation.names]]
-    return preparation.matrix(ordered), [s["segment_id"] for s in declaration["segments"]]
+    return preparation.scaled(ordered), [s["segment_id"] for s in declaration["segments"]]

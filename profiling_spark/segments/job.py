@@ -18,11 +18,12 @@ from profiling_spark.contracts.features import user_features_table
 from profiling_spark.contracts.gold import SEGMENT_FEATURES, SEGMENTS, USER_SEGMENTS
 from profiling_spark.errors import ModelError
 from profiling_spark.models import Figure, Stored, Wanted
-from profiling_spark.prepare import Preparation, Sample, collect_sample
+from profiling_spark.prepare import Preparation, Reduction, Sample, collect_sample
+from profiling_spark.prepare.inputs import inputs_of
 from profiling_spark.runner import Context, Outcome
 from profiling_spark.segments.assign import Centres, Moments, assigned, moments
 from profiling_spark.segments.choose import silhouette
-from profiling_spark.segments.fit import NOBODY, TASK, ThinData, fit_segments, wanted_features
+from profiling_spark.segments.fit import NOBODY, TASK, ThinData, fit_segments, raw_rows, wanted_features
 from profiling_spark.segments.naming import describe
 
 Floats = NDArray[np.float64]
@@ -55,7 +56,8 @@ def segment_users(ctx: Context) -> Outcome:
 def _params(ctx: Context, names: list[str]) -> dict[str, Any]:
     settings = ctx.settings
     chosen = settings.segments.model_dump(mode="json", exclude={"features", "max_age_days"})
-    return {**chosen, "features": names, "seed": settings.seed, "partitions": settings.spark.fit_partitions}
+    fixed = {"seed": settings.seed, "partitions": settings.spark.fit_partitions}
+    return {**chosen, **fixed, "features": names, "prepare": settings.prepare.model_dump(mode="json")}
 
 
 def _skipped(ctx: Context, reason: str) -> Outcome:
@@ -81,21 +83,26 @@ class _Apply:
         declaration = self.stored.declaration
         try:
             preparation = Preparation.from_json(declaration["preparation"])
-            model = Centres(preparation, np.array(declaration["centres"], dtype=np.float64))
+            reduction = Reduction.from_json(declaration["reduction"]) if declaration["reduction"] else None
+            centres, origin, deviation = (
+                np.array(declaration[part], dtype=np.float64) for part in ("centres", "origin", "deviation")
+            )
+            model = Centres(preparation, centres, origin, deviation, reduction)
         except KeyError as err:
             raise ModelError(f"model {self.stored.path}: expected {err} in its declaration, found none") from err
-        found = moments(self.features, model)
+        raw = raw_rows(self.ctx, inputs_of(preparation), self.features)
+        found = moments(raw, model)
         if not found.sizes:
             raise ThinData(NOBODY)
         sample = collect_sample(
-            self.features, preparation.names, rows=sum(found.sizes), limit=self.ctx.settings.segments.sample_rows
+            raw, preparation.inputs, rows=sum(found.sizes), limit=self.ctx.settings.segments.sample_rows
         )
         overall, by_cluster = _silhouettes(model, sample, len(model.centres))
-        rows = self._write(model, found, by_cluster)
+        rows = self._write(model, raw, found, by_cluster)
         self._figures(overall, len(sample), len(found.clusters))
         return self._report(found, overall, rows, fitted=fitted)
 
-    def _write(self, model: Centres, found: Moments, by_cluster: Mapping[int, float]) -> int:
+    def _write(self, model: Centres, raw: DataFrame, found: Moments, by_cluster: Mapping[int, float]) -> int:
         ctx, date = self.ctx, self.ctx.as_of
         segments, feature_rows, total = [], [], sum(found.sizes)
         for cluster, size, means in zip(found.clusters, found.sizes, found.means, strict=True):
@@ -111,12 +118,12 @@ class _Apply:
         for table, rows in ((SEGMENTS, segments), (SEGMENT_FEATURES, feature_rows)):
             frame = spark.createDataFrame(rows, table.schema).coalesce(1)
             ctx.tables.replace_slice(table, frame, as_of=date, method=METHOD)
-        return ctx.tables.replace_slice(USER_SEGMENTS, self._customers(model), as_of=date, method=METHOD)
+        return ctx.tables.replace_slice(USER_SEGMENTS, self._customers(model, raw), as_of=date, method=METHOD)
 
-    def _customers(self, model: Centres) -> DataFrame:
+    def _customers(self, model: Centres, raw: DataFrame) -> DataFrame:
         names = [(i, s["segment_id"], s["name_en"], s["name_zh"]) for i, s in self.known.items()]
         segments = self.ctx.spark.createDataFrame(names, "cluster int, segment_id int, name_en string, name_zh string")
-        customers = assigned(self.features, model, self.ctx.settings.language)
+        customers = assigned(raw, model, self.ctx.settings.language)
         return customers.join(F.broadcast(segments), on="cluster", how="left").select(
             F.lit(self.ctx.as_of).alias("as_of"),
             F.lit(METHOD).alias("method"),
@@ -135,6 +142,7 @@ class _Apply:
             Figure(METHOD, "sample", "stability", chosen["stability"], chosen["rows"]),
             Figure(METHOD, "sample", "k", float(clusters), sampled),
         ]
+        figures += _figures_of_preparation(self.stored.declaration)
         models.write_figures(self.ctx, self.wanted, self.stored, figures, serves=METHOD)
 
     def _report(self, found: Moments, overall: float | None, rows: int, *, fitted: bool) -> Outcome:
@@ -162,13 +170,27 @@ class _Apply:
         return Outcome(rows_in=total, rows_out=rows, facts=facts, lines=tuple(lines))
 
 
+def _figures_of_preparation(declaration: Mapping[str, Any]) -> list[Figure]:
+    """Rows left out of the fit, where the settings ask for that; with components, the variance that they keep."""
+    rows, dropped, reduction = declaration["rows"], declaration["dropped_rows"], declaration["reduction"]
+    found = []
+    if dropped is not None:
+        found.append(Figure(METHOD, "train", "dropped_rows", float(dropped), rows + dropped))
+    if reduction:
+        shares = reduction["explained_variance_ratio"]
+        found.append(Figure(METHOD, "train", "components", float(len(shares)), rows))
+        found.append(Figure(METHOD, "train", "explained_variance", _shortened(sum(shares)), rows))
+    return found
+
+
 def _silhouettes(model: Centres, sample: Sample, clusters: int) -> tuple[float | None, dict[int, float]]:
     """Mean Euclidean silhouette of the sample, and of each cluster with two sampled customers or more."""
     labels, _, prepared = model.nearest(sample.raw)
-    overall = silhouette(prepared, labels)
+    space = model.space(prepared)
+    overall = silhouette(space, labels)
     if overall is None:
         return None, {}
-    each = silhouette_samples(prepared, labels, metric="euclidean")
+    each = silhouette_samples(space, labels, metric="euclidean")
     return _shortened(overall), {
         c: _shortened(each[labels == c].mean()) for c in range(clusters) if (labels == c).any()
     }
@@ -177,7 +199,7 @@ def _silhouettes(model: Centres, sample: Sample, clusters: int) -> tuple[float |
 def _descriptions(
     model: Centres, cluster: int, means: Mapping[str, float], population: Mapping[str, float]
 ) -> list[str]:
-    difference = dict(zip(model.preparation.names, map(float, model.centres[cluster]), strict=True))
+    difference = model.differences()[cluster]
     return [describe(difference, means, population, language) for language in ("en", "zh")]
 
 

@@ -7,7 +7,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from profiling_spark.errors import ConfigError, ModelError
-from profiling_spark.prepare import Preparation, collect_sample, fit_preparation, numeric_features
+from profiling_spark.prepare import Preparation, collect_sample, numeric_features
+from profiling_spark.prepare.fit import fit_preparation
 
 NAN = float("nan")
 
@@ -36,7 +37,7 @@ def test_skewed_features_go_through_the_signed_logarithm() -> None:
 
     fitted = fit_preparation(np.column_stack([skewed, even]), ["skewed", "even"])
 
-    assert [f.log for f in fitted.features] == [True, False]
+    assert [f.scale.log for f in fitted.features] == [True, False]
     prepared = fitted.matrix(np.column_stack([skewed, even]))
     np.testing.assert_allclose(prepared.mean(axis=0), 0, atol=1e-12)
     np.testing.assert_allclose(prepared.std(axis=0), 1)

@@ -7,8 +7,9 @@ import pytest
 from sklearn.decomposition import PCA
 
 from profiling_spark.errors import InputError, ModelError
-from profiling_spark.prepare.fitted import fit_preparation
+from profiling_spark.prepare.fit import fit_preparation
 from profiling_spark.prepare.reduce import Reduction, fit_reduction
+from profiling_spark.segments.assign import squared_distances
 
 
 def prepared(rows=500, features=12, seed=2):
@@ -70,6 +71,16 @@ def test_no_more_components_than_directions():
     distances = np.linalg.norm(x[:, None] - x[None], axis=2)
     reduced = found.transform(x)
     np.testing.assert_allclose(np.linalg.norm(reduced[:, None] - reduced[None], axis=2), distances, atol=1e-9)
+
+
+def test_restored_rows_have_the_same_components_and_the_nearest_centre_is_the_same_in_both_spaces():
+    matrix = prepared()
+    found = fit_reduction(matrix, components=5)
+    centres = found.restored(found.transform(matrix[:4]))
+
+    np.testing.assert_allclose(found.transform(centres), found.transform(matrix[:4]), atol=1e-9)
+    among_components = squared_distances(found.transform(matrix), found.transform(centres)).argmin(axis=1)
+    np.testing.assert_array_equal(squared_distances(matrix, centres).argmin(axis=1), among_components)
 
 
 def test_it_survives_json():

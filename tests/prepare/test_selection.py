@@ -11,7 +11,7 @@ from sklearn.metrics import mutual_info_score
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder
 
 from profiling_spark.errors import ConfigError, InputError
-from profiling_spark.prepare.fitted import fit_preparation
+from profiling_spark.prepare.fit import fit_preparation
 from profiling_spark.prepare.selection import (
     LABEL_METHODS,
     METHODS,

@@ -25,6 +25,12 @@ NAN = float("nan")
         ("view_to_cart_30d", 0.126, 0.5, "lower carts per view in 30 days: 0.13 (typical: 0.5)"),
         ("refund_share_30d", NAN, 0.1, "share of spending sent back in 30 days: none"),
         ("new_thing_30d", 3.0, 1.0, "higher new thing in 30 days: 3 (typical: 1)"),
+        ("views_30d missing", 1.0, 0.0, "product views in 30 days: not known"),
+        ("views_30d missing", 0.0, 0.0, "product views in 30 days: known"),
+        ("monetary outlier", 1.0, 0.0, "total spending: far from usual"),
+        ("city=St. Louis", 1.0, 0.0, "city: St. Louis"),
+        ("city=St. Louis", 0.0, 0.0, "city: not St. Louis"),
+        ("city=St. Louis", NAN, 0.0, "city: not known"),
     ],
 )
 def test_english(feature: str, value: float, typical: float, text: str) -> None:
@@ -39,6 +45,8 @@ def test_english(feature: str, value: float, typical: float, text: str) -> None:
         ("recency_days", NAN, 12, "从未下单"),
         ("purchases_30d", 2, 11, "近 30 天订单数较少：2（一般 11）"),
         ("price_preference", 0.9, 0.5, "品类内价位较高：90 %（一般 50 %）"),
+        ("views_30d missing", 1.0, 0.0, "近 30 天浏览次数：未知"),
+        ("city=上海", 0.0, 0.0, "city：非上海"),
     ],
 )
 def test_chinese(feature: str, value: float, typical: float, text: str) -> None:
@@ -72,3 +80,11 @@ def test_every_number_about_behaviour_has_words_of_its_own() -> None:
     ]
     unsaid = {stem_of(n) for n in numbers if label(n, "zh").isascii()}
     assert not unsaid
+
+
+def test_states_and_categories_have_labels_and_families() -> None:
+    assert label("views_30d missing", "en") == "product views in 30 days not known"
+    assert label("city=Paris", "en") == "city is Paris"
+    assert figure("city=Paris", 0.4) == "40 %"
+    assert stem_of("views_30d missing") == stem_of("views_90d missing") == "views missing"
+    assert stem_of("city=Paris") == stem_of("city=Lyon missing") == "city"

@@ -8,7 +8,8 @@ from pyspark.ml.feature import VectorAssembler
 from pyspark.ml.functions import vector_to_array
 from pyspark.sql import SparkSession
 
-from profiling_spark.prepare import Preparation, fit_preparation
+from profiling_spark.prepare import Preparation
+from profiling_spark.prepare.fit import fit_preparation
 from profiling_spark.scores.forest import Forest
 from profiling_spark.scores.mllib import fit_forest, read_forest
 

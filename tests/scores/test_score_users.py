@@ -22,6 +22,8 @@ from profiling_spark.contracts.operations import LIVE_MODELS, MODEL_RUNS
 from profiling_spark.contracts.silver import EVENTS
 from profiling_spark.contracts.table import cast_to
 from profiling_spark.errors import ModelError
+from profiling_spark.prepare import Preparation
+from profiling_spark.prepare.inputs import inputs_of
 from profiling_spark.runner import Context, Outcome
 from profiling_spark.scores.job import score_users
 from profiling_spark.storage import Tables
@@ -204,6 +206,51 @@ def test_thin_data_is_a_skip_that_empties_the_slice(
 
     assert reason in outcome.skipped
     assert run.tables.read(USER_SCORES).isEmpty()
+
+
+def test_the_preparation_of_the_settings_reaches_the_model(
+    planted: Planted, make_context: Callable[..., Context]
+) -> None:
+    """Refunds unknown of every third customer, and for some of them known a month before."""
+    ctx, labels, outcome = planted
+    rng = np.random.default_rng(2)
+    users = [(u, 5 + i % 20, 100, None if i % 4 == 0 else int(rng.integers(9))) for i, u in enumerate(labels)]
+    for as_of in (SINCE, AS_OF):
+        rows = [(*u, None if i % 3 == 0 else labels[u[0]] + i % 2) for i, u in enumerate(users)]
+        write_features(ctx.tables, rows, as_of)
+    write_features(ctx.tables, [(u[0], 5, 70, 1, 3) for u in users[:30]], SINCE - timedelta(days=30))
+    earlier_else_none = {"strategy": "forward_fill", "otherwise": "constant", "value": -1, "flag": True}
+    rules = {
+        "columns": {
+            "refunds_90d": {"missing": earlier_else_none},
+            "views_90d": {"missing": {"strategy": "drop_row", "otherwise": "mean"}, "scaling": "min_max"},
+        },
+    }
+
+    run = make_context(settings=Settings(prepare=rules, **settings().model_dump(exclude={"prepare"})), as_of=AS_OF)
+    fresh = score_users(run)
+
+    assert fresh.facts["fitted"] is True  # the stored model was fitted with other settings
+    assert fresh.rows_out == USERS
+    stored = models.find(run.tables, "churn", fresh.facts["model_version"])
+    preparation = Preparation.from_json(stored.declaration["preparation"])
+    assert set(preparation.names) == {"days_since_last_event", "views_90d", "refunds_90d", "refunds_90d missing"}
+    features = {f.name: f for f in preparation.features}
+    assert [name for name, f in features.items() if f.carried] == ["refunds_90d"]
+    assert features["refunds_90d"].fill.constant == -1
+    assert features["views_90d"].scale.width == 8  # 0 to 8 views
+    hashed = run.tables.read(USER_SCORES).select("user_id", F.pmod(F.xxhash64(F.lit(42), "user_id"), F.lit(100)))
+    trained = {u for u, place in hashed.collect() if place >= 40}
+    assert figure_rows(run.tables)["random_forest", "dropped_rows"] == len(trained & {u[0] for u in users[::4]})
+    assert outcome.facts["model_version"] != fresh.facts["model_version"]
+    # applied to customers of whom nothing but the earlier date knows the refunds
+    read = inputs_of(preparation).of(
+        run.tables.read(user_features_table(WINDOWS), as_of=AS_OF),
+        run.tables.read(user_features_table(WINDOWS)),
+        as_of=AS_OF,
+        days=365,
+    )
+    assert {r["refunds_90d before"] for r in read.where("user_id IN ('u0000', 'u0003')").collect()} == {3.0}
 
 
 @pytest.mark.slow

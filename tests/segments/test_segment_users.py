@@ -12,6 +12,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from sklearn.metrics import adjusted_rand_score
 
+from profiling_spark import models
 from profiling_spark.command import Command
 from profiling_spark.config import Settings
 from profiling_spark.contracts.features import user_features_table
@@ -19,6 +20,7 @@ from profiling_spark.contracts.gold import SEGMENT_FEATURES, SEGMENTS, USER_SEGM
 from profiling_spark.contracts.operations import LIVE_MODELS, MODEL_RUNS
 from profiling_spark.contracts.table import cast_to
 from profiling_spark.errors import ConfigError, ModelError
+from profiling_spark.prepare import Preparation, Reduction
 from profiling_spark.runner import Context, Outcome
 from profiling_spark.segments.job import segment_users
 from profiling_spark.storage import Tables
@@ -160,6 +162,30 @@ def test_other_settings_fit_another_model(planted: Planted, make_context: Callab
 
     assert outcome.facts["fitted"] is True
     assert outcome.facts["k"] == 3
+
+
+def test_components_and_rules_reach_the_model(planted: Planted, make_context: Callable[..., Context]) -> None:
+    _, kinds, _ = planted
+    rules = {"components": 5, "outliers": {"method": "z_score"}}  # nothing lies so far out: the same clusters
+
+    run = make_context(settings=Settings(prepare=rules, **settings().model_dump(exclude={"prepare"})), as_of=AS_OF)
+    outcome = segment_users(run)
+
+    rows = run.tables.read(USER_SEGMENTS).orderBy("user_id").collect()
+    assert adjusted_rand_score(kinds, [r["segment_id"] for r in rows]) == pytest.approx(1.0)
+    assert all("(typical: " in r["reason"] for r in rows)  # reasons still name features, not components
+    declaration = models.find(run.tables, "segments", outcome.facts["model_version"]).declaration
+    preparation = Preparation.from_json(declaration["preparation"])
+    reduction = Reduction.from_json(declaration["reduction"])
+    assert all(f.bounds for f in preparation.features)
+    found = {r["metric"]: r["value"] for r in run.tables.read(MODEL_RUNS, as_of=AS_OF).collect()}
+    assert found["components"] == len(reduction.names) == 5
+    assert found["explained_variance"] == pytest.approx(sum(reduction.explained_variance_ratio))
+    # distances are those among the components
+    frame = run.tables.read(user_features_table(WINDOWS), as_of=AS_OF).where("user_id = 'u0000'")
+    raw = np.array([[float(v) for v in frame.select(*preparation.inputs).first()]])
+    apart = reduction.transform(preparation.matrix(raw)) - reduction.transform(np.array(declaration["centres"]))
+    assert rows[0]["distance"] == pytest.approx(np.linalg.norm(apart, axis=1).min())
 
 
 def test_too_few_customers_is_a_skip_that_empties_the_slices(
