@@ -92,7 +92,7 @@ def _events(random: np.random.Generator, rows: int, kinds: tuple[str, ...], *, f
     frame = pl.DataFrame(
         {
             "id": np.arange(first, first + rows).astype(str),
-            "at": pl.Series(np.datetime64("2026-01-01T00:00:00") + seconds.astype("timedelta64[s]")).dt.to_string(
+            "at": pl.Series(np.datetime64("2026-01-01", "ms") + seconds.astype("timedelta64[s]")).dt.to_string(
                 "%Y-%m-%d %H:%M:%S"
             ),
             "user": pl.Series(users).cast(pl.String).str.zfill(8),
@@ -141,7 +141,7 @@ def with_duckdb(folder: Path, out: Path) -> tuple[int, int]:
             SELECT 'clicks' AS source, * FROM read_json('{folder}/clicks/*.jsonl', columns = {clicks},
                 format = 'newline_delimited')
             UNION ALL BY NAME
-            SELECT 'orders' AS source, id, at, "user", kind, item, "order", quantity, price, discount
+            SELECT 'orders' AS source, id, "at", "user", kind, item, "order", quantity, price, discount
             FROM read_csv('{folder}/orders/*.csv', columns = {orders}, header = true)
         ), typed AS (
             SELECT *,

@@ -20,7 +20,9 @@ from profiling_spark.ingest.deduplicate import (
     ACCEPTED,
     LOST_FILE,
     LOST_SOURCE,
+    arranged,
     hits,
+    losers,
     mark_repeats,
     mark_stored,
     near_in_time,
@@ -39,10 +41,13 @@ _ID_COLUMN = {"events": "event_id", "reviews": "review_id"}
 
 @dataclass
 class Batch:
-    """What became of one target's new rows. `old`: files whose stored rows they replace, from day `removed_from` on."""
+    """What became of one target's new rows. `old`: files whose stored rows they replace, from day `removed_from` on;
+    `held`: what Spark keeps until it is released.
+    """
 
     table: Table
     frame: DataFrame
+    held: list[DataFrame]
     old: frozenset[FileKey] = frozenset()
     rows: list[Row] = field(default_factory=list)
     removed_from: date | None = None
@@ -65,6 +70,11 @@ class Batch:
         self.rows = grouped.collect()
         if any(row["file_id"] is None for row in self.rows):
             raise RuntimeError("rows came from a file that was not claimed: its path was not recognised")
+
+    def release(self) -> None:
+        """Let Spark forget the rows."""
+        for frame in self.held:
+            frame.unpersist()
 
     def counts(self) -> dict[FileKey, Counts]:
         """Rows by outcome of each file; of a file taken before, what it loses to a new row."""
@@ -155,8 +165,10 @@ def judge(ctx: Context, table: Table, rows: DataFrame, *, items: Batch | None, o
     if table is EVENTS:
         rows = _with_catalogue(ctx, rows, items)
     keep = _keep(ctx, table, rows)
-    frame = mark_repeats(rows, table, keep=keep, buckets=ctx.settings.buckets).persist(StorageLevel.MEMORY_AND_DISK)
-    batch = Batch(table, frame, frozenset(old))
+    held = arranged(rows, table, buckets=ctx.settings.buckets).persist(StorageLevel.MEMORY_AND_DISK)
+    lost = losers(held, table, keep=keep).persist(StorageLevel.MEMORY_AND_DISK)
+    frame = mark_repeats(held, lost)
+    batch = Batch(table, frame, [held, lost], frozenset(old))
     batch.count(ctx.settings.business_timezone)
     if not ctx.tables.exists(table):
         return batch
@@ -175,7 +187,8 @@ def judge(ctx: Context, table: Table, rows: DataFrame, *, items: Batch | None, o
         again = stored.join(found, list(table.key), how="left_semi")
         batch.frame = mark_stored(frame, again, table, keep=keep).persist(StorageLevel.MEMORY_AND_DISK)
         batch.count(ctx.settings.business_timezone)
-        frame.unpersist()
+        batch.release()
+        batch.held = [batch.frame]
     found.unpersist()
     return batch
 

@@ -8,6 +8,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from profiling_spark.buckets import bucket_of
+from profiling_spark.contracts.silver import EVENTS
 from profiling_spark.contracts.table import Table
 from profiling_spark.ingest.rules import OK, REJECTED
 
@@ -35,37 +36,50 @@ def content_hash(table: Table) -> Column:
     return F.xxhash64(*said, *(F.col(c).isNull() for c in said))
 
 
-def mark_repeats(frame: DataFrame, table: Table, *, keep: Column, buckets: int) -> DataFrame:
-    """Adds `user_bucket`, `_content`, `_keep`, and sets `_status` of repeats.
+def arranged(frame: DataFrame, table: Table, *, buckets: int) -> DataFrame:
+    """The rows in their buckets, events in the order of time: the one shuffle of an ingest.
 
-    Of rows with one key the one with the greatest `keep` survives, then the greatest content, then the smallest
-    file_id: never the order of arrival. Rows that say the same as the row before them are duplicates, others are
-    superseded. Refused rows all stay; `distinct_refused` folds them.
+    Adds `user_bucket`, `_key` (hash of a good row's key, null for others) and `_row` (number of the row).
     """
     is_ok = F.col("_status") == OK
     owner = F.coalesce(*(F.col(c).cast("string") for c in ("user_id", *table.key) if c in frame.columns))
     # refused rows often lack a user: by their raw text they do not all fall into one bucket
     spread = F.pmod(F.xxhash64("_raw"), F.lit(buckets)).cast("int")
-    prepared = frame.select(
-        "*",
-        F.when(is_ok, bucket_of(owner, buckets)).otherwise(spread).alias("user_bucket"),
-        content_hash(table).alias("_content"),
-        keep.alias("_keep"),
-        F.when(is_ok, F.concat_ws("\u001f", *(F.col(c).cast("string") for c in table.key))).alias("_key"),
+    placed = frame.withColumns(
+        {
+            "user_bucket": F.when(is_ok, bucket_of(owner, buckets)).otherwise(spread),
+            "_key": F.when(is_ok, F.xxhash64(*table.key)),
+        }
     )
-    # one group a bucket and a look at the row before: a group per key costs ten times as much, nearly all are single
-    order = Window.partitionBy("user_bucket").orderBy("_key", F.desc("_keep"), F.desc("_content"), "file_id")
-    before = prepared.repartition(buckets, "user_bucket").select(
-        "*", F.lag("_key").over(order).alias("_key_before"), F.lag("_content").over(order).alias("_content_before")
+    order = ["event_time", "event_id", "file_id"] if table is EVENTS else [*table.key, "file_id"]
+    ordered = placed.repartition(buckets, "user_bucket").sortWithinPartitions("user_bucket", *order)
+    return ordered.withColumn("_row", F.monotonically_increasing_id())
+
+
+def losers(frame: DataFrame, table: Table, *, keep: Column) -> DataFrame:
+    """(_row, _lost): rows that lose to another of the same key, and how: duplicate or superseded (see `arranged`).
+
+    Of rows with one key the one with the greatest `keep` survives, then the greatest content, then the smallest
+    file_id: never the order of arrival. Rows that say the same as the row before them are duplicates, others are
+    superseded.
+    """
+    counted = frame.where(F.col("_key").isNotNull()).groupBy("user_bucket", "_key").count()
+    repeated = counted.where("count > 1").select("user_bucket", "_key")
+    # few rows share a key with another: only those are compared in full
+    suspects = frame.join(F.broadcast(repeated), ["user_bucket", "_key"], how="left_semi").select(
+        "_row", "user_bucket", "file_id", *table.key, keep.alias("_keep"), content_hash(table).alias("_content")
     )
-    repeats = F.col("_key") == F.col("_key_before")
-    says_same = F.col("_content") == F.col("_content_before")
-    status = (
-        F.when(~is_ok, F.col("_status"))
-        .when(F.coalesce(repeats, F.lit(False)), F.when(says_same, F.lit(DUPLICATE)).otherwise(F.lit(SUPERSEDED)))
-        .otherwise(F.lit(ACCEPTED))
-    )
-    return before.withColumn("_status", status).drop("_key", "_key_before", "_content_before")
+    order = Window.partitionBy(*table.key).orderBy(F.desc("_keep"), F.desc("_content"), "file_id", "_row")
+    compared = suspects.select("_row", "_content", F.lag("_content").over(order).alias("_before"))
+    says_same = F.col("_content") == F.col("_before")
+    how = F.when(says_same, F.lit(DUPLICATE)).otherwise(F.lit(SUPERSEDED))
+    return compared.where(F.col("_before").isNotNull()).select("_row", how.alias("_lost"))
+
+
+def mark_repeats(frame: DataFrame, lost: DataFrame) -> DataFrame:
+    """Sets `_status` of good rows: accepted, or as `losers` says. Refused rows stay; `distinct_refused` folds them."""
+    status = F.coalesce("_lost", F.when(F.col("_status") == OK, F.lit(ACCEPTED)).otherwise(F.col("_status")))
+    return frame.join(F.broadcast(lost), "_row", how="left").withColumn("_status", status).drop("_lost")
 
 
 def distinct_refused(frame: DataFrame, table: Table) -> DataFrame:
@@ -102,9 +116,10 @@ def mark_stored(frame: DataFrame, stored: DataFrame, table: Table, *, keep: Colu
         F.col("file_id").alias("_old_file"),
     )
     joined = frame.join(keys, key, how="left")
-    same = F.col("_content") == F.col("_old_content")
+    content = content_hash(table)
+    same = content == F.col("_old_content")
     own = same & (F.col("source") == F.col("_old_source")) & (F.col("file_id") == F.col("_old_file"))
-    mine = F.struct(F.col("_keep").alias("keep"), F.col("_content").alias("content"))
+    mine = F.struct(keep.alias("keep"), content.alias("content"))
     old = F.struct(F.col("_old_keep").alias("keep"), F.col("_old_content").alias("content"))
     is_new = F.col("_old_content").isNull() | (F.col("_status") != ACCEPTED)
     wins = ~is_new & ~same & (mine > old)

@@ -69,7 +69,7 @@ def ingest(ctx: Context) -> Outcome:
         _publish_rejected(ctx, batches, todo)
     finally:
         for batch in batches:
-            batch.frame.unpersist()
+            batch.release()
     counts = _counts(batches)
     ledger.finish(ctx.tables, todo.files, todo.refused, counts, gone=todo.gone)
     return _outcome(ctx, batches, todo, counts)

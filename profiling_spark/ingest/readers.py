@@ -11,6 +11,8 @@ import gzip
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -90,23 +92,16 @@ def _paths(files: Sequence[SourceFile]) -> list[str]:
 
 def parse_json(lines: DataFrame, reading: Reading) -> DataFrame:
     """Lines (value, _file_id) of JSON objects as rows."""
-    words = reading.source.words
-    fields = [T.StructField(word, T.StringType()) for word in words]
-    schema = T.StructType([*fields, T.StructField(_CORRUPT, T.StringType())])
-    parsed = F.from_json("value", schema, {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": _CORRUPT})
-    known = F.array(*(F.lit(k) for k in sorted(reading.known)))
-    new = F.array_except(F.json_object_keys("value"), known)
-    frame = lines.select("value", "_file_id", parsed.alias("_row"), new.alias("_new"))
-    unreadable = F.col("_row").isNull() | F.col(f"_row.{_CORRUPT}").isNotNull()
-    values = F.from_json("value", "map<string,string>")
-    kept = F.map_filter(values, lambda key, value: F.array_contains("_new", key) & value.isNotNull())
-    # the second parse is for the few rows that have such a field
-    extra = F.when(F.size("_new") > 0, F.when(F.size(kept) > 0, F.to_json(kept)))
+    # as a map, since one parse then serves both the columns that are mapped and those that nobody knows
+    frame = lines.select("value", "_file_id", F.from_json("value", "map<string,string>").alias("_row"))
+    found = reduce(add, (F.map_contains_key("_row", k).cast("int") for k in sorted(reading.known)))
+    kept = F.map_filter("_row", lambda key, value: ~key.isin(*sorted(reading.known)) & value.isNotNull())
+    extra = F.when(F.size("_row") > found, F.when(F.size(kept) > 0, F.to_json(kept)))
     return frame.select(
-        *(F.col(f"_row.`{word}`").alias(word) for word in words),
+        *(F.try_element_at("_row", F.lit(word)).alias(word) for word in reading.source.words),
         "_file_id",
         F.col("value").alias("_raw"),
-        unreadable.alias("_unreadable"),
+        F.col("_row").isNull().alias("_unreadable"),
         F.col("value").alias("_identity"),
         extra.alias("_extra"),
     )

@@ -55,7 +55,7 @@ def replay(ctx: Context, run_id: str) -> Outcome:
             _note(ctx, batch, refused)
     finally:
         for batch in batches:
-            batch.frame.unpersist()
+            batch.release()
     return _finish(ctx, run_id, batches, sum(r["rows"] for r in found))
 
 
