@@ -96,9 +96,8 @@ def _window(
 
     types = recent.groupby(["user", "event_type"]).size().unstack(fill_value=0)
     types = types.rename(columns=dict(enumerate(names["event_type"])))
-    found: Columns = {
-        stem: zero(types[kind]) if kind in types else zero(types.sum(axis=1) * 0) for kind, stem in _COUNTED.items()
-    }
+    types = types.reindex(index=everyone, columns=list(_COUNTED), fill_value=0)
+    found: Columns = {stem: types[kind] for kind, stem in _COUNTED.items()}
     found["purchases"], found["refunds"] = zero(_orders(bought)), zero(_orders(returned))
     found["activity"] = found["logins"] + found["views"] + found["purchases"]
     found["active_days"] = zero(recent.drop_duplicates(["user", "day"]).groupby("user").size())
@@ -124,8 +123,8 @@ def _window(
     found |= {stem: zero(_distinct(bought, c)) for stem, c in _BREADTH.items()}
     viewed = recent[(recent["event_type"] == names["event_type"].get_loc("view")) & (recent["item_id"] >= 0)]
     popular = viewed.groupby("item_id").size().rename(names["item_id"].__getitem__).reset_index(name="views")
-    top = popular.sort_values(["views", "item_id"], ascending=[False, True])["item_id"].head(10)
-    viewers = viewed[viewed["item_id"].isin(names["item_id"].get_indexer(pd.Index(top)))]["user"].unique()
+    most = popular.sort_values(["views", "item_id"], ascending=[False, True])["item_id"].head(10)
+    viewers = viewed[viewed["item_id"].isin(names["item_id"].get_indexer(pd.Index(most)))]["user"].unique()
     found["popular_item_viewer"] = pd.Series(everyone.isin(viewers), everyone)
     return {f"{stem}_{days}d": column for stem, column in found.items()}
 
