@@ -204,10 +204,10 @@ def with_project(spark: Any, folder: Path, out: Path) -> tuple[int, int]:
 
 
 class Peak:
-    """Greatest proportional set size, MB, of a process and its children while it is open; a sample a second."""
+    """Greatest proportional set size, MB, of a process and its children while it is open; a sample `every` seconds."""
 
-    def __init__(self, root: int) -> None:
-        self.root = root
+    def __init__(self, root: int, *, every: float = 1.0) -> None:
+        self.root, self.every = root, every
 
     def __enter__(self) -> Peak:
         self.megabytes, self._stop = 0.0, threading.Event()
@@ -220,7 +220,7 @@ class Peak:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._stop.wait(1.0):
+        while not self._stop.wait(self.every):
             self.megabytes = max(self.megabytes, sum(_pss(pid) for pid in _tree(self.root)) / 1024)
 
 
