@@ -22,7 +22,7 @@ from profiling_spark.models import Stored
 from profiling_spark.recommend.catalogue import catalogue_of, served_users
 from profiling_spark.recommend.evaluate import Figures
 from profiling_spark.recommend.figures import figure_facts, figure_line, figure_rows
-from profiling_spark.recommend.fit import ALS, ITEM_CF, Totals, fit, item_totals, pairs_of
+from profiling_spark.recommend.fit import ENGINES, Totals, fit, item_totals, pairs_of
 from profiling_spark.recommend.interactions import HISTORY_COLUMNS, HistoryParams
 from profiling_spark.recommend.item_cf import cosine_neighbours
 from profiling_spark.recommend.model import JOB, TASK, Model, for_tasks, load, store, wanted
@@ -32,7 +32,7 @@ from profiling_spark.recommend.split import time_cutoff
 from profiling_spark.runner import Context, Outcome
 
 _LIST = T.StructType([f for f in USER_RECOMMENDATIONS.schema if f.name != "as_of"])
-_STEPS = (ALS, ITEM_CF, POPULAR_IN_CATEGORY, POPULAR)
+_STEPS = (*ENGINES, POPULAR_IN_CATEGORY, POPULAR)
 
 
 @dataclass(frozen=True)
