@@ -98,6 +98,24 @@ class GraphFilter(Model):
     weight_users: Positive = 1000
 
 
+class RecommendPolicy(Model):
+    in_stock: bool = True
+    repeat_categories: tuple[str, ...] = ()
+    allow_categories: tuple[str, ...] = ()
+    bar_categories: tuple[str, ...] = ()
+    allow_brands: tuple[str, ...] = ()
+    bar_brands: tuple[str, ...] = ()
+    max_per_category: Positive | None = None
+    max_per_brand: Positive | None = None
+    price_range: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(gt=0)]] | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> RecommendPolicy:
+        if self.price_range is not None and self.price_range[0] > self.price_range[1]:
+            raise ValueError(f"price_range {list(self.price_range)}: the least share comes first")
+        return self
+
+
 class Recommend(Model):
     weights: dict[str, float] = {
         "view": 1.0,
@@ -116,6 +134,7 @@ class Recommend(Model):
     regularisation: Annotated[float, Field(ge=0)] = 0.2
     alpha: Annotated[float, Field(gt=0)] = 1.0
     graph_filter: GraphFilter = GraphFilter()
+    policy: RecommendPolicy = RecommendPolicy()
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     evaluation_users: Positive = 5000
     min_pairs: Positive = 100

@@ -14,6 +14,17 @@ from profiling_spark.recommend.fit import Totals
 from profiling_spark.recommend.serve import Catalogue
 from profiling_spark.storage import Tables
 
+_DESCRIBED = pl.Schema(
+    {
+        "item_id": pl.String,
+        "title": pl.String,
+        "category": pl.String,
+        "brand": pl.String,
+        "list_price": pl.Float64,
+        "stock": pl.Int64,
+    }
+)
+
 
 def latest_versions(rows: DataFrame, *, key: str, values: Sequence[str], as_of: date, timezone: str) -> DataFrame:
     """One row per key: `values` of the last version whose valid_from, business timezone, lies before as_of."""
@@ -41,10 +52,9 @@ def catalogue_of(
     """
     known = set(model_items)
     item_ids = (*model_items, *(i for i in totals.items if i not in known))
-    versions = latest_versions(
-        tables.read(ITEMS), key="item_id", values=["title", "category"], as_of=as_of, timezone=timezone
-    )
-    described = pl.DataFrame(versions.toArrow()).cast({"title": pl.String, "category": pl.String, "item_id": pl.String})
+    values = _DESCRIBED.names()[1:]
+    versions = latest_versions(tables.read(ITEMS), key="item_id", values=values, as_of=as_of, timezone=timezone)
+    described = pl.DataFrame(versions.toArrow()).cast(_DESCRIBED)
     taken = pl.DataFrame(
         {"item_id": totals.items, "event_category": totals.categories, "weight": totals.weights},
         schema={"item_id": pl.String, "event_category": pl.String, "weight": pl.Float64},
@@ -58,6 +68,9 @@ def catalogue_of(
             pl.coalesce("title", "item_id").alias("title"),
             pl.coalesce("category", "event_category").alias("category"),
             pl.col("weight").fill_null(0.0),
+            "brand",
+            "list_price",
+            "stock",
         )
     )
-    return Catalogue(tuple(rows["item_id"]), tuple(rows["title"]), tuple(rows["category"]), tuple(rows["weight"]))
+    return Catalogue(*(tuple(column) for column in rows))

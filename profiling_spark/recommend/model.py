@@ -40,7 +40,7 @@ class Model:
 
 def wanted(settings: Settings) -> Wanted:
     """The model that fits the settings in force."""
-    recommend = settings.recommend.model_dump(exclude={"max_age_days", "top_n"})
+    recommend = settings.recommend.model_dump(exclude={"max_age_days", "top_n", "policy"})
     params = {**recommend, "seed": settings.seed, "fit_partitions": settings.spark.fit_partitions}
     return Wanted(JOB, TASK, params, settings.recommend.max_age_days)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from profiling_spark.recommend.item_side import Bools, Floats, Histories, Ints, ItemSide, Scores
+from profiling_spark.recommend.item_side import Floats, Ints, Scored, Scores
 
 NONE = -1  # no item: the list is shorter
 # float32 products differ in their last bits between block sizes; so much of the row's largest score is "equal"
@@ -99,16 +99,8 @@ def _by_row(row: Ints, column: Ints, value: Scores, rows: int) -> tuple[Ints, Sc
     return columns, values
 
 
-def top_n(side: ItemSide, histories: Histories, masked: Bools, n: int) -> tuple[Ints, Floats, Floats]:
-    """A block of customers: item numbers, scores, and what each past item adds to each of them.
-
-    `masked` (customers, side.items) marks what must not be offered. Shapes (customers, n), the same, and (customers,
-    n, history); where a list is short the item is NONE, the score nan and the contributions 0.
-    """
-    scored = side.score(histories)
-    block = scored.block()
-    block[masked] = -np.inf
-    items, scores = select_top(block, n, scored.exact)
+def parts_of(scored: Scored, items: Ints) -> Floats:
+    """(customers, n, history): what each past item adds to the items of the lists; 0 where a list is short."""
     parts = scored.contributions(np.maximum(items, 0))
     parts[items == NONE] = 0.0
-    return items, scores, parts
+    return parts

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from recommend_shop import as_histories
+from recommend_shop import as_histories, top_n
 from scipy import sparse
 from scipy.sparse.linalg import svds
 
@@ -19,7 +19,7 @@ from profiling_spark.recommend.item_graph import (
     strongest,
 )
 from profiling_spark.recommend.item_side import padded_blocks
-from profiling_spark.recommend.top_n import NONE, top_n
+from profiling_spark.recommend.top_n import NONE
 
 USERS, ITEMS, UNSEEN = 60, 40, 7
 BANDS = (Band(3, 0.5, 0.9), Band(5, 0.2, 0.7))

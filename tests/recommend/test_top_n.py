@@ -1,13 +1,13 @@
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recommend_shop import as_histories
+from recommend_shop import as_histories, top_n
 from scipy import sparse
 
 from profiling_spark.recommend.als import FactorSide
 from profiling_spark.recommend.item_cf import NeighbourSide
 from profiling_spark.recommend.item_side import block_rows, padded_blocks
-from profiling_spark.recommend.top_n import NONE, select_top, top_n
+from profiling_spark.recommend.top_n import NONE, select_top
 
 quick = settings(deadline=None, max_examples=50)
 
