@@ -11,15 +11,15 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from scipy import sparse
 
 from profiling_spark.recommend.interactions import UNITS
 from profiling_spark.recommend.item_side import Floats, Ints
 
-_PACKED = "block int, piece int, lengths binary, places binary, weights binary"
-PACKED_NAMES = ("block", "piece", "lengths", "places", "weights")
+_PACKED = "block int, piece int, lengths binary, places binary, strengths binary"
+PACKED_NAMES = ("block", "piece", "lengths", "places", "strengths")
 # of a piece: bounds the dense products of a pass (800 columns: 100 MB); a customer is never cut
 _USERS, _ENTRIES = 2**15, 2**21
 
@@ -30,10 +30,17 @@ def item_index(spark: SparkSession, items: Sequence[str]) -> DataFrame:
     return spark.createDataFrame(pa.table({"item_id": pa.array(items, pa.string()), "item": places}))
 
 
-def customer_blocks(pairs: DataFrame, items: Sequence[str], *, units: str, is_used: str, blocks: int) -> DataFrame:
-    """The rows of `pairs` where `is_used`, weighted by `units`, packed: one row per piece of a block of customers.
+def strength(units: str) -> Column:
+    """log(1 + weight), so that twenty views of one customer do not drown twenty customers; in whole numbers of 1/UNITS,
+    whose sums are exact.
+    """
+    return F.round(F.log1p(F.greatest(F.col(units), F.lit(0)) / F.lit(UNITS)) * UNITS).cast("long")
 
-    `lengths` (int64) of the customers' rows, then their items (int32) and weights (float64), in the order of hashes.
+
+def customer_blocks(pairs: DataFrame, items: Sequence[str], *, units: str, is_used: str, blocks: int) -> DataFrame:
+    """The rows of `pairs` where `is_used`, as strong as `units` say, packed: one row per piece of a block of customers.
+
+    `lengths` (int64) of the customers' rows, then their items (int32) and strengths (float64), in the order of hashes.
     """
     used = pairs.where(is_used).join(F.broadcast(item_index(pairs.sparkSession, items)), on="item_id", how="inner")
     customer = F.xxhash64("user_id")
@@ -41,13 +48,13 @@ def customer_blocks(pairs: DataFrame, items: Sequence[str], *, units: str, is_us
         F.pmod(customer, F.lit(blocks)).cast("int").alias("block"),
         customer.alias("customer"),
         "item",
-        (F.col(units) / F.lit(UNITS)).alias("weight"),
+        (strength(units) / F.lit(UNITS)).alias("strength"),
     )
     return rows.repartitionById(blocks, "block").mapInArrow(_Pack(_USERS, _ENTRIES), _PACKED)
 
 
 class _Pack:
-    """What a worker runs on whole blocks of (block, customer, item, weight), in any order: their pieces, in theirs."""
+    """What a worker runs on blocks of (block, customer, item, strength), in any order: their pieces, in theirs."""
 
     def __init__(self, users: int, entries: int) -> None:
         self.users, self.entries = users, entries
@@ -57,10 +64,10 @@ class _Pack:
         if not found:
             return
         table = pa.Table.from_batches(found)
-        names = ("block", "customer", "item", "weight")
-        block, customer, item, weight = (table.column(name).to_numpy() for name in names)
+        names = ("block", "customer", "item", "strength")
+        block, customer, item, values = (table.column(name).to_numpy() for name in names)
         order = np.lexsort((item, customer, block))
-        block, customer, item, weight = block[order], customer[order], item[order], weight[order]
+        block, customer, item, values = block[order], customer[order], item[order], values[order]
         begins = np.flatnonzero(np.r_[len(order) > 0, customer[1:] != customer[:-1]])
         ends = np.r_[begins[1:], len(order)][: len(begins)]
         owner = block[begins]
@@ -69,7 +76,7 @@ class _Pack:
             for piece, part in enumerate(self._pieces(begins[mine], ends[mine])):
                 here = mine[part]
                 rows = slice(int(begins[here[0]]), int(ends[here[-1]]))
-                yield packed_row(int(number), piece, ends[here] - begins[here], item[rows], weight[rows])
+                yield packed_row(int(number), piece, ends[here] - begins[here], item[rows], values[rows])
 
     def _pieces(self, begins: Ints, ends: Ints) -> Iterator[slice]:
         """Ranges of customers with at most `users` of them and, unless one alone has more, `entries` entries."""
@@ -81,24 +88,24 @@ class _Pack:
             at = end
 
 
-def packed_row(block: int, piece: int, lengths: Ints, places: Ints, weights: Floats) -> pa.RecordBatch:
+def packed_row(block: int, piece: int, lengths: Ints, places: Ints, strengths: Floats) -> pa.RecordBatch:
     """One piece as a batch of one row."""
     sizes, items = lengths.astype(np.int64), places.astype(np.int32)
     columns = [
         pa.array([block], pa.int32()),
         pa.array([piece], pa.int32()),
-        *(pa.array([values.tobytes()], pa.large_binary()) for values in (sizes, items, weights.astype(np.float64))),
+        *(pa.array([values.tobytes()], pa.large_binary()) for values in (sizes, items, strengths.astype(np.float64))),
     ]
     return pa.RecordBatch.from_arrays(columns, names=list(PACKED_NAMES))
 
 
 def unpack(batch: pa.RecordBatch | pa.Table, items: int) -> Iterator[tuple[int, sparse.csr_array]]:
     """(block, customers x items) of each piece, in the order of the rows."""
-    read = (batch.column(name) for name in ("block", "lengths", "places", "weights"))
-    for block, lengths, places, weights in zip(*read, strict=True):
+    read = (batch.column(name) for name in ("block", "lengths", "places", "strengths"))
+    for block, lengths, places, strengths in zip(*read, strict=True):
         sizes = np.frombuffer(lengths.as_buffer(), dtype=np.int64)
         entries = (
-            np.frombuffer(weights.as_buffer(), dtype=np.float64),
+            np.frombuffer(strengths.as_buffer(), dtype=np.float64),
             np.frombuffer(places.as_buffer(), dtype=np.int32),
             np.r_[0, np.cumsum(sizes)].astype(np.int32),
         )

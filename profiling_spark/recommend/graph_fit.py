@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 from scipy import sparse
 
 from profiling_spark.config.settings import GraphFilter
-from profiling_spark.recommend.blocks import PACKED_NAMES, customer_blocks, item_index, packed_row, unpack
+from profiling_spark.recommend.blocks import PACKED_NAMES, customer_blocks, item_index, packed_row, strength, unpack
 from profiling_spark.recommend.graph_filter import Band, GraphFilterSide, graph_filter_side
 from profiling_spark.recommend.interactions import UNITS
 from profiling_spark.recommend.item_graph import gram_block, image, normalise, singular_vectors, strongest
@@ -29,9 +29,9 @@ _PART_BYTES = 2**22  # of a range of an image: as many of them as blocks are add
 _PRODUCTS = 2**24  # of the item-item part in memory at a time: 200 MB
 _RANGES_A_BLOCK = 4
 # of a small catalogue: more vectors would be the noise of single customers, more neighbours nearly all items
-_NEIGHBOURS_SHARE, _VECTORS_SHARE = 4, 16
-_SENT = "part int, block int, piece int, lengths binary, places binary, weights binary"
-_ROWS = "first int, lengths binary, places binary, weights binary"
+_NEIGHBOURS_SHARE, _VECTORS_SHARE = 16, 8
+_SENT = "part int, block int, piece int, lengths binary, places binary, strengths binary"
+_ROWS = "first int, lengths binary, places binary, strengths binary"
 _SHARES = "part int, block int, share binary"
 _TOTALS = "part int, total binary"
 
@@ -86,7 +86,7 @@ def fit_graph_filter(
 
 
 def bands_for(settings: GraphFilter, items: int) -> tuple[Band, ...]:
-    """The bands of the settings, all shortened alike where they are more vectors than a sixteenth of the items."""
+    """The bands of the settings, all shortened alike where they are more vectors than an eighth of the items."""
     wanted = np.cumsum([band.vectors for band in settings.bands])
     ends = np.ceil(wanted * min(1.0, max(1, items // _VECTORS_SHARE) / wanted[-1])).astype(np.int64)
     counts = np.diff(np.r_[0, ends]).tolist()
@@ -94,8 +94,9 @@ def bands_for(settings: GraphFilter, items: int) -> tuple[Band, ...]:
 
 
 def item_sums(pairs: DataFrame, items: Sequence[str], *, units: str, is_used: str) -> tuple[Floats, Ints]:
-    """(items,) each: the sum of weights, and the number of customers."""
-    summed = pairs.where(is_used).groupBy("item_id").agg(F.sum(units).alias("units"), F.count("*").alias("customers"))
+    """(items,) each: the sum of strengths, and the number of customers."""
+    sums = F.sum(strength(units)).alias("units"), F.count("*").alias("customers")
+    summed = pairs.where(is_used).groupBy("item_id").agg(*sums)
     found = summed.join(F.broadcast(item_index(pairs.sparkSession, items)), on="item_id", how="inner").toArrow()
     degree, counts = np.zeros(len(items)), np.zeros(len(items), dtype=np.int64)
     place = found.column("item").to_numpy()
@@ -113,10 +114,10 @@ def sampled_rows(
     chosen = used.select("user_id").distinct().orderBy(order, "user_id").limit(most)
     index = F.broadcast(item_index(pairs.sparkSession, items))
     rows = used.join(F.broadcast(chosen), on="user_id", how="left_semi").join(index, on="item_id", how="inner")
-    table = rows.select("user_id", "item", (F.col(units) / F.lit(UNITS)).alias("weight")).toArrow()
+    table = rows.select("user_id", "item", (strength(units) / F.lit(UNITS)).alias("strength")).toArrow()
     table = table.sort_by([("user_id", "ascending"), ("item", "ascending")]).combine_chunks()
     customer = table.column("user_id").combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
-    entries = (table.column("weight").to_numpy(), (customer, table.column("item").to_numpy()))
+    entries = (table.column("strength").to_numpy(), (customer, table.column("item").to_numpy()))
     return sparse.csr_array(entries, shape=(int(customer.max(initial=-1)) + 1, len(items)))
 
 
@@ -188,7 +189,7 @@ def nearest(rows: DataFrame, normalisation: Normalisation, counts: Ints, *, most
     # Spark wants a function here: from an object with __call__ it cannot tell what is passed
     found = sent.applyInArrow(lambda table: task(table), _ROWS).toArrow().sort_by("first")
     lengths = _joined(found.column("lengths"), np.int64)
-    places, values = _joined(found.column("places"), np.int32), _joined(found.column("weights"), np.float32)
+    places, values = _joined(found.column("places"), np.int32), _joined(found.column("strengths"), np.float32)
     begins = np.repeat(found.column("first").to_numpy(), [v.as_buffer().size // 8 for v in found.column("lengths")])
     row_lengths = np.zeros(items, dtype=np.int64)
     offsets = np.arange(len(begins)) - np.searchsorted(begins, begins)
@@ -262,5 +263,5 @@ class _Nearest:
         arrays = (np.diff(kept.indptr).astype(np.int64), kept.indices.astype(np.int32), kept.data.astype(np.float32))
         packed = [pa.array([values.tobytes()], pa.binary()) for values in arrays]
         return pa.table(
-            [pa.array([columns.start], pa.int32()), *packed], names=["first", "lengths", "places", "weights"]
+            [pa.array([columns.start], pa.int32()), *packed], names=["first", "lengths", "places", "strengths"]
         )

@@ -69,7 +69,7 @@ def histories_of(matrix, rows=1000):
 
 def dense_scores(side: GraphFilterSide, matrix):
     """The formula of the module, written out; the stored vectors already carry Di^p."""
-    r, degree = matrix.toarray(), side.degree
+    r, degree = np.log1p(matrix.toarray()), side.degree
     scores = r @ side.neighbours.toarray().astype(float)
     begin = 0
     for end, p, w in zip(side.ends, side.exponents, side.weights, strict=True):
