@@ -39,8 +39,8 @@ class _Parser(argparse.ArgumentParser):
         raise ConfigError(f"{message}\n{self.format_usage().rstrip()}")
 
 
-def parser(job: str, description: str) -> argparse.ArgumentParser:
-    """Options that every job has."""
+def bare_parser(job: str, description: str) -> argparse.ArgumentParser:
+    """Options that every job and every tool has."""
     codes = "\n".join(f"  {code}  {text}" for code, text in EXIT_CODES.items())
     made = _Parser(
         prog=f"submit.sh {job}",
@@ -51,9 +51,18 @@ def parser(job: str, description: str) -> argparse.ArgumentParser:
     )
     made.add_argument("--config", action="append", default=[], type=Path, metavar="FILE", help="repeatable, later wins")
     made.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="one setting, repeatable")
+    made.add_argument("--json", action="store_true", help="the result as one JSON line on stdout")
+    loudness = made.add_mutually_exclusive_group()
+    loudness.add_argument("--quiet", action="store_true", help="errors only")
+    loudness.add_argument("--verbose", action="store_true", help="stack traces and Spark's log")
+    return made
+
+
+def parser(job: str, description: str) -> argparse.ArgumentParser:
+    """Options that every job has."""
+    made = bare_parser(job, description)
     made.add_argument("--as-of", type=_day, metavar="YYYY-MM-DD", help="default: the day after the latest event")
     made.add_argument("--refit", action="store_true", help="fit models anew even where a stored one serves")
-    made.add_argument("--json", action="store_true", help="the result as one JSON line on stdout")
     if job == "build_features":
         made.add_argument("--from", dest="since", type=_day, metavar="YYYY-MM-DD", help="every date from here ...")
         made.add_argument("--to", dest="until", type=_day, metavar="YYYY-MM-DD", help="... to here, both included")
@@ -61,9 +70,6 @@ def parser(job: str, description: str) -> argparse.ArgumentParser:
         made.add_argument("--replay", metavar="RUN_ID", help="judge what that run refused again, with today's settings")
     if job == "maintain":
         made.add_argument("--check", action="store_true", help="change nothing: verify keys and the ledger of files")
-    loudness = made.add_mutually_exclusive_group()
-    loudness.add_argument("--quiet", action="store_true", help="errors only")
-    loudness.add_argument("--verbose", action="store_true", help="stack traces and Spark's log")
     return made
 
 
@@ -75,19 +81,20 @@ def parse(job: str, description: str, arguments: list[str] | None = None) -> Com
 def to_command(found: argparse.Namespace) -> Command:
     """The options of a parsed command line. Raises ConfigError where they contradict each other."""
     since, until = getattr(found, "since", None), getattr(found, "until", None)
-    if (since is None) != (until is None) or (since is not None and found.as_of is not None):
+    as_of = getattr(found, "as_of", None)
+    if (since is None) != (until is None) or (since is not None and as_of is not None):
         raise ConfigError("--from and --to go together, and without --as-of")
     if since is not None and until is not None and since > until:
         raise ConfigError(f"--from {since} must not be after --to {until}")
     return Command(
         config=tuple(found.config),
         overrides=tuple(found.set),
-        as_of=found.as_of or until,
+        as_of=as_of or until,
         since=since,
         quiet=found.quiet,
         verbose=found.verbose,
         json=found.json,
-        refit=found.refit,
+        refit=getattr(found, "refit", False),
         replay=getattr(found, "replay", None),
         check=getattr(found, "check", False),
     )

@@ -62,19 +62,22 @@ VersionOf = Callable[[str], "str | None"]
 
 def examine(
     *,
-    storage_root: str,
+    storage_root: str | None,
     jars: Sequence[Path] | None = None,
     environ: Mapping[str, str],
     run: Run | None = None,
     version_of: VersionOf | None = None,
 ) -> list[Check]:
-    """All checks, in under a second. `jars` are those of the session; None: the folder PROFILING_SPARK_JARS names."""
+    """All checks, in under a second. `jars` are those of the session; None: the folder PROFILING_SPARK_JARS names.
+
+    `storage_root` None: for a tool that keeps nothing.
+    """
     version_of = version_of or installed_version
     return [
         check_java(environ=environ, run=run or _output),
         check_jars(_jars_of(environ) if jars is None else jars, version_of=version_of),
         *check_packages(version_of=version_of),
-        *check_storage(storage_root),
+        *(check_storage(storage_root) if storage_root is not None else ()),
         check_memory(*memory()),
         check_cores(cores()),
     ]

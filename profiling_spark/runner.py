@@ -109,14 +109,19 @@ def run(
         require(examine(storage_root=settings.storage.root, jars=jars, environ=os.environ))
         with locked(settings.storage.root):
             return _in_session(name, stages, command, settings, summary)
-    except ProfilingError as err:
-        return _fail(str(err), err.exit_code, command)
-    except PySparkException as err:
-        return _fail(f"Spark: {_first_line(err)}", 1, command)
-    except Py4JJavaError as err:
-        return _fail(f"Spark: {_root_cause(err)}", 1, command)
     except Exception as err:
-        return _fail(f"unexpected {type(err).__name__}: {_first_line(err)}", 1, command)
+        return failure(err, command)
+
+
+def failure(err: Exception, command: Command | None) -> int:
+    """Tell what went wrong, on the terminal and as JSON where asked; returns the exit code. For an except block."""
+    if isinstance(err, ProfilingError):
+        return _fail(str(err), err.exit_code, command)
+    if isinstance(err, PySparkException):
+        return _fail(f"Spark: {_first_line(err)}", 1, command)
+    if isinstance(err, Py4JJavaError):
+        return _fail(f"Spark: {_root_cause(err)}", 1, command)
+    return _fail(f"unexpected {type(err).__name__}: {_first_line(err)}", 1, command)
 
 
 def _root_cause(err: Py4JJavaError) -> str:

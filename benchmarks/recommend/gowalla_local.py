@@ -32,7 +32,7 @@ from profiling_spark.recommend.item_graph import (
     strongest,
 )
 from profiling_spark.recommend.item_side import BLOCK_BYTES, Floats, Scores, padded_blocks
-from profiling_spark.recommend.top_n import NONE, select_top, top_n
+from profiling_spark.recommend.top_n import NONE, parts_of, select_top
 
 K = 20
 # gf_cf and one_band are GF-CF's; two_bands was chosen on held-out training pairs (--validation 0.2), never on test.txt
@@ -160,7 +160,11 @@ def worst_contribution(side: GraphFilterSide, train: sparse.csr_array, clock: Cl
     worst = 0.0
     for block, histories in padded_blocks(*columns, rows=1000):
         with clock.step("reasons_of_2000"):
-            _, scores, parts = top_n(side, histories, train[block].toarray() > 0, K)
+            scored = side.score(histories)
+            block_scores = scored.block()
+            block_scores[train[block].toarray() > 0] = -np.inf
+            items, scores = select_top(block_scores, K, scored.exact)
+            parts = parts_of(scored, items)
         worst = max(worst, float((np.abs(parts.sum(axis=2) - scores) / np.abs(scores)).max()))
     return worst
 

@@ -61,6 +61,42 @@ class Scores(Model):
     churn: Churn = Churn()
 
 
+class GraphFilterBand(Model):
+    vectors: Positive
+    exponent: Annotated[float, Field(ge=0, le=2)]
+    ratio: Annotated[float, Field(ge=0)]
+
+
+class GraphFilter(Model):
+    user_exponent: Annotated[float, Field(ge=0, le=2)] = 0.3
+    item_exponent: Annotated[float, Field(ge=0, le=2)] = 0.4
+    neighbours: Annotated[int, Field(ge=1, le=5000)] = 500
+    bands: Annotated[tuple[GraphFilterBand, ...], Field(min_length=1)] = (
+        GraphFilterBand(vectors=192, exponent=0.5, ratio=1.07),
+        GraphFilterBand(vectors=576, exponent=0.2, ratio=0.76),
+    )
+    passes: Annotated[int, Field(ge=2, le=30)] = 5
+    weight_users: Positive = 1000
+
+
+class RecommendPolicy(Model):
+    in_stock: bool = True
+    repeat_categories: tuple[str, ...] = ()
+    allow_categories: tuple[str, ...] = ()
+    bar_categories: tuple[str, ...] = ()
+    allow_brands: tuple[str, ...] = ()
+    bar_brands: tuple[str, ...] = ()
+    max_per_category: Positive | None = None
+    max_per_brand: Positive | None = None
+    price_range: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(gt=0)]] | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> RecommendPolicy:
+        if self.price_range is not None and self.price_range[0] > self.price_range[1]:
+            raise ValueError(f"price_range {list(self.price_range)}: the least share comes first")
+        return self
+
+
 class Recommend(Model):
     weights: dict[str, float] = {
         "view": 1.0,
@@ -78,6 +114,8 @@ class Recommend(Model):
     iterations: Annotated[int, Field(ge=1, le=30)] = 5
     regularisation: Annotated[float, Field(ge=0)] = 0.2
     alpha: Annotated[float, Field(gt=0)] = 1.0
+    graph_filter: GraphFilter = GraphFilter()
+    policy: RecommendPolicy = RecommendPolicy()
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     evaluation_users: Positive = 5000
     min_pairs: Positive = 100

@@ -11,7 +11,7 @@ MODEL_RUNS = Table(
         AS_OF,
         Column("job", "string", "job that measured it"),
         Column("task", "string", "churn, segments, recommendations"),
-        Column("model", "string", "random_forest, majority, recency, als, popular, item_cf, kmeans"),
+        Column("model", "string", "random_forest, majority, recency, als, graph_filter, item_cf, popular, kmeans"),
         Column("split", "string", "holdout, validation, test, sample"),
         Column("metric", "string", "auc, f1, recall_at_20, silhouette, ..."),
         Column("value", "double", "the figure", "not defined on this data"),

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 from pyspark.ml.recommendation import ALS
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from profiling_spark.config.settings import Recommend
+from profiling_spark.recommend.blocks import item_index
 from profiling_spark.recommend.interactions import UNITS
 from profiling_spark.recommend.item_side import Bools, Floats, Histories, Ints, Scores
 
@@ -99,14 +99,10 @@ def numbered(pairs: DataFrame, items: Sequence[str]) -> DataFrame:
 
     Users are counted in id order within 64 hash parts: no part grows with the cluster, no order of arrival matters.
     """
-    spark = pairs.sparkSession
-    index = spark.createDataFrame(
-        pa.table({"item_id": pa.array(items, pa.string()), "item": np.arange(len(items), dtype=np.int32)})
-    )
     part = F.pmod(F.xxhash64("user_id"), F.lit(_PARTS)).cast("int")
     place = F.dense_rank().over(Window.partitionBy("_part").orderBy("user_id"))
     return (
         pairs.withColumn("_part", part)
         .withColumn("user", ((place - 1) * _PARTS + F.col("_part")).cast("int"))
-        .join(F.broadcast(index), on="item_id", how="inner")
+        .join(F.broadcast(item_index(pairs.sparkSession, items)), on="item_id", how="inner")
     )

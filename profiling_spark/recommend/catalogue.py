@@ -15,6 +15,17 @@ from profiling_spark.recommend.fit import Totals
 from profiling_spark.recommend.serve import Catalogue
 from profiling_spark.storage import Tables
 
+_DESCRIBED = pl.Schema(
+    {
+        "item_id": pl.String,
+        "title": pl.String,
+        "category": pl.String,
+        "brand": pl.String,
+        "list_price": pl.Float64,
+        "stock": pl.Int64,
+    }
+)
+
 
 def served_users(features: DataFrame, tables: Tables, *, as_of: date, timezone: str) -> DataFrame:
     """(user_id, is_opted_out) of everyone in user_features; who never said anything is not opted out.
@@ -47,12 +58,12 @@ def catalogue_of(
     versions = believed(
         tables.read(ITEMS),
         key="item_id",
-        values=["title", "category"],
+        values=_DESCRIBED.names()[1:],
         as_of=as_of,
         timezone=timezone,
         precedence=precedence,
     )
-    described = pl.DataFrame(versions.toArrow()).cast({"title": pl.String, "category": pl.String, "item_id": pl.String})
+    described = pl.DataFrame(versions.toArrow()).cast(_DESCRIBED)
     taken = pl.DataFrame(
         {"item_id": totals.items, "event_category": totals.categories, "weight": totals.weights},
         schema={"item_id": pl.String, "event_category": pl.String, "weight": pl.Float64},
@@ -66,6 +77,9 @@ def catalogue_of(
             pl.coalesce("title", "item_id").alias("title"),
             pl.coalesce("category", "event_category").alias("category"),
             pl.col("weight").fill_null(0.0),
+            "brand",
+            "list_price",
+            "stock",
         )
     )
-    return Catalogue(tuple(rows["item_id"]), tuple(rows["title"]), tuple(rows["category"]), tuple(rows["weight"]))
+    return Catalogue(*(tuple(column) for column in rows))

@@ -6,18 +6,18 @@ from collections.abc import Mapping
 
 from profiling_spark.models import Figure
 from profiling_spark.recommend.evaluate import Figures, K
-from profiling_spark.recommend.fit import ALS, ITEM_CF
+from profiling_spark.recommend.fit import ENGINES
 from profiling_spark.recommend.popular import POPULAR
 
 SPLIT = "test"
-_METRICS = {f"recall_at_{K}": "recall", f"ndcg_at_{K}": "ndcg", f"coverage_at_{K}": "coverage"}
+_METRICS = {f"{name}_at_{K}": f"{name}@{K}" for name in ("recall", "ndcg", "coverage")}
 
 
 def figure_rows(figures: Mapping[str, Figures]) -> list[Figure]:
     """Every engine and metric; an engine that could not be evaluated has null values over 0 customers."""
-    found = {engine: figures.get(engine, Figures(0)) for engine in (ALS, ITEM_CF, POPULAR)}
+    found = {engine: figures.get(engine, Figures(0)) for engine in (*ENGINES, POPULAR)}
     return [
-        Figure(engine, SPLIT, metric, getattr(f, name), f.users)
+        Figure(engine, SPLIT, metric, f.values.get(name), f.users)
         for engine, f in found.items()
         for metric, name in _METRICS.items()
     ]

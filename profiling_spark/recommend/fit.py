@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-import numpy as np
 import polars as pl
 import pyarrow as pa
-from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
@@ -18,15 +16,19 @@ from pyspark.sql import types as T
 from profiling_spark.buckets import map_buckets
 from profiling_spark.config import Settings
 from profiling_spark.config.settings import Recommend
+from profiling_spark.errors import ConfigError
 from profiling_spark.recommend.als import FactorSide, fit_als
-from profiling_spark.recommend.evaluate import Figures, evaluate
+from profiling_spark.recommend.evaluate import Figures, Training, evaluate
+from profiling_spark.recommend.graph_filter import GraphFilterSide
+from profiling_spark.recommend.graph_fit import fit_graph_filter
 from profiling_spark.recommend.interactions import SPLIT_COLUMNS, UNITS, HistoryParams, split_interactions
 from profiling_spark.recommend.item_cf import NeighbourSide, cosine_neighbours, neighbour_side
-from profiling_spark.recommend.item_side import Floats, ItemSide
+from profiling_spark.recommend.item_side import Floats, Ints, ItemSide
 from profiling_spark.recommend.popular import POPULAR, PopularSide
 from profiling_spark.storage import Tables
 
-ALS, ITEM_CF = FactorSide.engine, NeighbourSide.engine
+ALS, GRAPH_FILTER, ITEM_CF = FactorSide.engine, GraphFilterSide.engine, NeighbourSide.engine
+ENGINES = (ALS, GRAPH_FILTER, ITEM_CF)  # fitted and compared; where two are equal the first serves
 _PAIR = T.StructType(
     [
         T.StructField("user_id", T.StringType()),
@@ -64,13 +66,15 @@ def pairs_of(tables: Tables, settings: Settings, *, as_of: date, cutoff: datetim
 class Totals:
     """All customers together, by item, in the order of ids. `weights` as of the run, `train_weights` at the cutoff.
 
-    `pairs` counts the rows that can be learned from; `fingerprint` changes with any row.
+    `train_customers`: how many learn from an item at the cutoff. `pairs` counts the rows that can be learned from;
+    `fingerprint` changes with any row.
     """
 
     items: tuple[str, ...]
     categories: tuple[str | None, ...]
     weights: Floats
     train_weights: Floats
+    train_customers: Ints
     pairs: int
     fingerprint: str
 
@@ -86,7 +90,8 @@ def item_totals(pairs: DataFrame) -> Totals:
         F.sum(row_hash).cast("string").alias("row_hash"),
         F.sum(F.greatest("units", F.lit(0))).alias("units"),
         F.sum(F.greatest(F.coalesce("train_units", F.lit(0)), F.lit(0))).alias("train_units"),
-        F.count_if(F.col("is_history")).alias("pairs"),
+        F.count_if("is_train").alias("train_customers"),
+        F.count_if("is_history").alias("pairs"),
         F.min("category").alias("category"),
     )
     table = summed.toArrow().sort_by("item_id")
@@ -96,6 +101,7 @@ def item_totals(pairs: DataFrame) -> Totals:
         tuple(table.column("category").to_pylist()),
         table.column("units").to_numpy() / UNITS,
         table.column("train_units").to_numpy() / UNITS,
+        table.column("train_customers").to_numpy(),
         int(table.column("pairs").to_numpy().sum()),
         hashlib.sha256(hashes.encode()).hexdigest(),
     )
@@ -111,14 +117,14 @@ class Fitted:
 
 
 def serving_engine(figures: Mapping[str, Figures]) -> str:
-    """The better of als and item_cf by NDCG, als where they are equal; popular where both lose to it.
+    """The best of ENGINES by NDCG, the first of equal ones; popular where all lose to it.
 
     Without figures als serves: there are enough pairs to fit it, and nothing speaks against it.
     """
     value = {engine: f.ndcg for engine, f in figures.items() if f.ndcg is not None}
     if not value:
         return ALS
-    best = max((ALS, ITEM_CF), key=lambda engine: (value[engine], engine == ALS))
+    best = max(ENGINES, key=lambda engine: (value[engine], -ENGINES.index(engine)))
     return best if value[best] > value[POPULAR] else POPULAR
 
 
@@ -129,35 +135,47 @@ def fit(pairs: DataFrame, totals: Totals, neighbours: pa.Table, settings: Settin
     """
     figures = _compare(pairs, totals, settings) if (totals.train_weights > 0).sum() >= 2 else {}
     engine = serving_engine(figures)
-    if engine == ALS:
-        factors = _factors(pairs, totals, settings, units="units", is_used="is_history")
-        return Fitted(engine, _als(factors, settings.recommend), figures)
-    side = neighbour_side(neighbours, len(totals.items)) if engine == ITEM_CF else None
-    return Fitted(engine, side, figures)
+    if engine == POPULAR:
+        return Fitted(engine, None, figures)
+    if engine == ITEM_CF:
+        return Fitted(engine, neighbour_side(neighbours, len(totals.items)), figures)
+    return Fitted(
+        engine, engine_side(engine, pairs, totals.items, settings, units="units", is_used="is_history"), figures
+    )
 
 
 def _compare(pairs: DataFrame, totals: Totals, settings: Settings) -> dict[str, Figures]:
-    recommend = settings.recommend
-    factors = _factors(pairs, totals, settings, units="train_units", is_used="is_train")
-    found = cosine_neighbours(
-        pairs, totals.items, units="train_units", is_used="is_train", neighbours=recommend.neighbours
-    )
-    sides = (
-        _als(factors, recommend),
-        neighbour_side(found, len(totals.items)),
-        PopularSide(totals.train_weights),
-    )
-    return evaluate(
-        pairs, sides, totals.items, totals.train_weights, most=recommend.evaluation_users, salt=settings.seed
-    )
+    fitted = [
+        engine_side(engine, pairs, totals.items, settings, units="train_units", is_used="is_train")
+        for engine in ENGINES
+    ]
+    sides = [*fitted, PopularSide(totals.train_weights)]
+    customers = pairs.where("is_train").select("user_id").distinct().count()
+    training = training_of(totals, customers)
+    return evaluate(pairs, sides, training, most=settings.recommend.evaluation_users, salt=settings.seed)
 
 
-def _factors(pairs: DataFrame, totals: Totals, settings: Settings, *, units: str, is_used: str) -> NDArray[np.float32]:
-    return fit_als(
-        pairs, totals.items, units=units, is_used=is_used, settings=settings.recommend,
-        blocks=settings.spark.fit_partitions, seed=settings.seed,
-    )  # fmt: skip
+def training_of(totals: Totals, customers: int) -> Training:
+    """The training part as the evaluation wants it; `customers`: how many it has."""
+    return Training(totals.items, totals.train_weights > 0, totals.train_customers, customers)
 
 
-def _als(factors: NDArray[np.float32], settings: Recommend) -> FactorSide:
-    return FactorSide(factors, alpha=settings.alpha, regularisation=settings.regularisation)
+def engine_side(
+    engine: str, pairs: DataFrame, items: Sequence[str], settings: Settings, *, units: str, is_used: str
+) -> ItemSide:
+    """Fit one of ENGINES on the rows of `pairs` where `is_used`, weighted by `units`."""
+    recommend, blocks = settings.recommend, settings.spark.fit_partitions
+    if engine == ALS:
+        factors = fit_als(
+            pairs, items, units=units, is_used=is_used, settings=recommend, blocks=blocks, seed=settings.seed
+        )
+        return FactorSide(factors, alpha=recommend.alpha, regularisation=recommend.regularisation)
+    if engine == GRAPH_FILTER:
+        return fit_graph_filter(
+            pairs, items, units=units, is_used=is_used, settings=recommend.graph_filter, blocks=blocks,
+            seed=settings.seed,
+        )  # fmt: skip
+    if engine == ITEM_CF:
+        found = cosine_neighbours(pairs, items, units=units, is_used=is_used, neighbours=recommend.neighbours)
+        return neighbour_side(found, len(items))
+    raise ConfigError(f"engine {engine}: expected one of {', '.join(ENGINES)}")

@@ -1,9 +1,9 @@
 """The linear low-pass filter of GF-CF (Shen et al., CIKM 2021), as an item side: no training loop.
 
-A customer's scores are r S + sum over bands of w_b (r Di^-p_b V_b) V_b' Di^p_b. r is the plain history; S the item-item
-product R~'R~ cut to the strongest neighbours; V_b a range of the top right singular vectors of R~. GF-CF has one band
-with p = 1/2. Two bands rank better: p = 1/2 favours popular items, which suits the broad tastes of the first vectors,
-while the many finer ones rank better with less of it.
+A customer's scores are r S + sum over bands of w_b (r Di^-p_b V_b) V_b' Di^p_b. r has the strengths of the history,
+log(1 + weight); S is the item-item product R~'R~ cut to the strongest neighbours; V_b a range of the top right singular
+vectors of R~. GF-CF has one band with p = 1/2. Two bands rank better: p = 1/2 favours popular items, which suits the
+broad tastes of the first vectors, while the many finer ones rank better with less of it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ class GraphFilterSide:
         return len(self.degree)
 
     def score(self, histories: Histories) -> Filtered:
-        """Add up each customer's past items in the space of the vectors."""
+        """Add up each customer's past items in the space of the vectors, each as strong as log(1 + weight)."""
+        histories = replace(histories, weights=np.log1p(np.maximum(histories.weights, 0.0)))
         is_past = (histories.weights > 0) & (self.degree[histories.items] > 0)
         row, place = np.nonzero(is_past)
         entry = histories.weights[row, place], (row, histories.items[row, place])

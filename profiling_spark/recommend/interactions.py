@@ -47,6 +47,10 @@ class HistoryParams:
         positive = [(w, t) for t, w in self.weights.items() if w > 0]
         return tuple(t for _, t in sorted(positive))
 
+    def kind_of(self, event_type: str) -> int:
+        """Its place in `kinds`; one past the end where it does not speak for an item."""
+        return self.kinds.index(event_type) if event_type in self.kinds else len(self.kinds)
+
 
 def interactions(events: pl.DataFrame, params: HistoryParams) -> pl.DataFrame:
     """One row per customer and item touched in [since, as_of), sorted by both.

@@ -22,17 +22,18 @@ from profiling_spark.models import Stored
 from profiling_spark.recommend.catalogue import catalogue_of, served_users
 from profiling_spark.recommend.evaluate import Figures
 from profiling_spark.recommend.figures import figure_facts, figure_line, figure_rows
-from profiling_spark.recommend.fit import ALS, ITEM_CF, Totals, fit, item_totals, pairs_of
+from profiling_spark.recommend.fit import ENGINES, Totals, fit, item_totals, pairs_of
 from profiling_spark.recommend.interactions import HISTORY_COLUMNS, HistoryParams
 from profiling_spark.recommend.item_cf import cosine_neighbours
 from profiling_spark.recommend.model import JOB, TASK, Model, for_tasks, load, store, wanted
+from profiling_spark.recommend.policy import RULES
 from profiling_spark.recommend.popular import POPULAR, POPULAR_IN_CATEGORY
 from profiling_spark.recommend.serve import Catalogue, Serve
 from profiling_spark.recommend.split import time_cutoff
 from profiling_spark.runner import Context, Outcome
 
 _LIST = T.StructType([f for f in USER_RECOMMENDATIONS.schema if f.name != "as_of"])
-_STEPS = (ALS, ITEM_CF, POPULAR_IN_CATEGORY, POPULAR)
+_STEPS = (*ENGINES, POPULAR_IN_CATEGORY, POPULAR)
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def _publish(
     counted = Observation()
     written = ctx.tables.replace_slice(
         USER_RECOMMENDATIONS,
-        _lists(ctx, choice, users, catalogue, params).observe(counted, *_counts()),
+        _lists(ctx, choice, users, catalogue, params).observe(counted, *_counts()).where("rank > 0"),
         as_of=ctx.as_of,
     )
     if choice.model is not None:
@@ -142,6 +143,7 @@ def _lists(ctx: Context, choice: _Choice, users: DataFrame, catalogue: Catalogue
         params,
         ctx.settings.recommend.top_n,
         ctx.settings.language,
+        ctx.settings.recommend.policy,
     )
     lists = map_buckets(
         ctx.tables, kernel, schema=_LIST, columns=HISTORY_COLUMNS, buckets=ctx.settings.buckets, before=ctx.as_of,
@@ -165,13 +167,19 @@ def _neighbour_rows(ctx: Context, totals: Totals, neighbours: pa.Table) -> DataF
 
 def _counts() -> list[Any]:
     first = [F.count_if((F.col("engine") == s) & (F.col("rank") == 1)).alias(f"users_{s}") for s in _STEPS]
-    return [F.count_if(F.col("rank") == 1).alias("users"), *first]
+    removed = [
+        F.coalesce(F.sum(F.when((F.col("rank") == 0) & (F.col("engine") == r), F.col("score"))), F.lit(0.0)).alias(r)
+        for r in RULES
+    ]
+    return [F.count_if(F.col("rank") == 1).alias("users"), *first, *removed]
 
 
 def _outcome(choice: _Choice, written: int, counted: Mapping[str, int]) -> Outcome:
     users = counted["users"]
     shares = {s: round(counted[f"users_{s}"] / users, 4) for s in _STEPS if users and counted[f"users_{s}"]}
     facts: dict[str, Any] = {"engine": choice.engine, "users_served": users, "share_by_engine": shares}
+    removed = {rule: int(counted[rule]) for rule in RULES if counted[rule]}
+    facts |= {"removed_by_policy": removed}
     facts |= {"fitted": choice.is_new, **figure_facts(choice.figures)}
     told = f"{POPULAR} serves: too few customers took items to learn from"
     if choice.model is not None:
@@ -183,4 +191,6 @@ def _outcome(choice: _Choice, written: int, counted: Mapping[str, int]) -> Outco
             else f"{stored.version} ({choice.engine}) serves"
         )
     lists = f"{users:,} customers have a list; first item by: " + ", ".join(f"{s} {v:.1%}" for s, v in shares.items())
-    return Outcome(rows_out=written, facts=facts, lines=(told, lists))
+    told_removed = ", ".join(f"{rule} {count:,}" for rule, count in removed.items())
+    lines = (told, lists, f"taken out of the first places by policy: {told_removed}") if removed else (told, lists)
+    return Outcome(rows_out=written, facts=facts, lines=lines)

@@ -17,13 +17,15 @@ from profiling_spark.errors import ModelError
 from profiling_spark.models import Stored, Wanted
 from profiling_spark.recommend.als import FactorSide
 from profiling_spark.recommend.fit import Fitted, Totals
+from profiling_spark.recommend.graph_filter import GraphFilterSide
 from profiling_spark.recommend.item_cf import NeighbourSide
-from profiling_spark.recommend.item_side import ItemSide
+from profiling_spark.recommend.item_side import ItemSide, Scores
 from profiling_spark.recommend.popular import POPULAR
 from profiling_spark.recommend.stored import StoredSide, save_side
 from profiling_spark.storage import Tables, local_path
 
 JOB, TASK = "recommend_items", "recommendations"
+_BANDS = ("ends", "exponents", "weights")
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Model:
 
 def wanted(settings: Settings) -> Wanted:
     """The model that fits the settings in force."""
-    recommend = settings.recommend.model_dump(exclude={"max_age_days", "top_n"})
+    recommend = settings.recommend.model_dump(exclude={"max_age_days", "top_n", "policy"})
     params = {**recommend, "seed": settings.seed, "fit_partitions": settings.spark.fit_partitions}
     return Wanted(JOB, TASK, params, settings.recommend.max_age_days)
 
@@ -53,6 +55,8 @@ def store(tables: Tables, fitted: Fitted, totals: Totals, *, asked: Wanted, as_o
     rows = tables.spark.createDataFrame(_rows(fitted.side, totals.items)).coalesce(1)
     rows.write.mode("overwrite").parquet(models.mllib_path(tables, TASK, version))
     declaration = {"train_as_of": as_of.isoformat(), "engine": fitted.engine, "params": dict(asked.params)}
+    if isinstance(fitted.side, GraphFilterSide):
+        declaration["bands"] = {name: getattr(fitted.side, name).tolist() for name in _BANDS}
     return models.finish(tables, TASK, version, declaration)
 
 
@@ -63,15 +67,17 @@ def load(tables: Tables, stored: Stored) -> Model:
     items = tuple(rows.column("item_id").to_pylist())
     if engine == POPULAR:
         return Model(stored, engine, None, items)
-    values = rows.column("values").combine_chunks()
     if engine == FactorSide.engine:
-        factors = values.flatten().to_numpy().reshape(len(items), -1)
-        return Model(stored, engine, FactorSide(factors, **_als_params(params)), items)
+        return Model(stored, engine, FactorSide(_dense(rows, "values"), **_als_params(params)), items)
     if engine == NeighbourSide.engine:
-        places = rows.column("places").combine_chunks()
-        ends = np.r_[0, np.cumsum(places.value_lengths().to_numpy())]
-        entries = (values.flatten().to_numpy(), places.flatten().to_numpy(), ends)
-        return Model(stored, engine, NeighbourSide(sparse.csr_array(entries, shape=(len(items),) * 2)), items)
+        return Model(stored, engine, NeighbourSide(_square(rows)), items)
+    if engine == GraphFilterSide.engine:
+        bands = stored.declaration["bands"]
+        ends = np.array(bands["ends"], dtype=np.int64)
+        exponents, weights = np.array(bands["exponents"]), np.array(bands["weights"])
+        degree = rows.column("degree").to_numpy()
+        side = GraphFilterSide(_square(rows), _dense(rows, "vector"), degree, ends, exponents, weights)
+        return Model(stored, engine, side, items)
     raise ModelError(f"model {stored.path}: expected an engine of this package, found {engine!r}")
 
 
@@ -102,16 +108,46 @@ def _als_params(params: Mapping[str, float]) -> dict[str, float]:
 
 
 def _rows(side: ItemSide | None, items: tuple[str, ...]) -> pa.Table:
-    """One row per item: factors in `values`, or neighbours (`places`) and similarities (`values`)."""
+    """One row per item: factors in `values`, or neighbours (`places`) and their strengths (`values`); graph_filter also
+    has `vector` and `degree`.
+    """
     count = len(items)
-    places, values = pa.nulls(count, pa.list_(pa.int32())), pa.nulls(count, pa.list_(pa.float32()))
+    columns = {"item": np.arange(count, dtype=np.int32), "item_id": items}
+    columns |= {"places": pa.nulls(count, pa.list_(pa.int32())), "values": pa.nulls(count, pa.list_(pa.float32()))}
     if isinstance(side, FactorSide):
-        ends = np.arange(count + 1, dtype=np.int32) * side.factors.shape[1]
-        values = pa.ListArray.from_arrays(ends, side.factors.ravel())
+        columns["values"] = _lists(side.factors)
     elif isinstance(side, NeighbourSide):
-        ends = side.similar.indptr.astype(np.int32)
-        places = pa.ListArray.from_arrays(ends, side.similar.indices.astype(np.int32))
-        values = pa.ListArray.from_arrays(ends, side.similar.data.astype(np.float32))
+        columns |= _sparse_lists(side.similar)
+    elif isinstance(side, GraphFilterSide):
+        columns |= _sparse_lists(side.neighbours) | {"vector": _lists(side.vectors), "degree": side.degree}
     elif side is not None:
-        raise ModelError(f"engine {side.engine}: expected one that can be stored, als or item_cf")
-    return pa.table({"item": np.arange(count, dtype=np.int32), "item_id": items, "places": places, "values": values})
+        raise ModelError(f"engine {side.engine}: expected one that can be stored")
+    return pa.table(columns)
+
+
+def _lists(rows: Scores) -> pa.Array:
+    """A list per row of a matrix."""
+    ends = np.arange(len(rows) + 1, dtype=np.int32) * rows.shape[1]
+    return pa.ListArray.from_arrays(ends, np.ascontiguousarray(rows).ravel())
+
+
+def _sparse_lists(matrix: sparse.csr_array) -> dict[str, pa.Array]:
+    ends = matrix.indptr.astype(np.int32)
+    return {
+        "places": pa.ListArray.from_arrays(ends, matrix.indices.astype(np.int32)),
+        "values": pa.ListArray.from_arrays(ends, matrix.data.astype(np.float32)),
+    }
+
+
+def _dense(rows: pa.Table, name: str) -> Scores:
+    """A column of equally long lists as (items, length); no columns where the lists are empty."""
+    flat: Scores = rows.column(name).combine_chunks().flatten().to_numpy()
+    return flat.reshape(rows.num_rows, -1) if len(flat) else flat.reshape(rows.num_rows, 0)
+
+
+def _square(rows: pa.Table) -> sparse.csr_array:
+    """The lists of places and values as (items, items)."""
+    places, values = (rows.column(name).combine_chunks() for name in ("places", "values"))
+    ends = np.r_[0, np.cumsum(places.value_lengths().to_numpy())]
+    entries = (values.flatten().to_numpy(), places.flatten().to_numpy(), ends)
+    return sparse.csr_array(entries, shape=(rows.num_rows,) * 2)

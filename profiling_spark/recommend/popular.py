@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from profiling_spark.recommend.item_side import Bools, Floats, Histories, Ints, Scores
-from profiling_spark.recommend.top_n import NONE, select_top
+from profiling_spark.recommend.policy import Cap, select_capped
+from profiling_spark.recommend.top_n import NONE
 
 POPULAR = "popular"
 POPULAR_IN_CATEGORY = "popular_in_category"
@@ -34,17 +36,23 @@ class Popularity:
         places[order] = np.arange(len(order))
         return places
 
-    def fill(self, masked: Bools, category: Ints, n: int) -> Ints:
+    def fill(
+        self, masked: Bools, category: Ints, n: int, *, caps: Sequence[Cap] = (), listed: Ints | None = None
+    ) -> Ints:
         """For each row its n most popular items that are not masked; those of the row's category first.
 
-        `category` -1: no favourite, the overall order. NONE where the catalogue ends.
+        `category` -1: no favourite, the overall order. NONE where the catalogue ends. `caps` as the policy says, with
+        the items that are `listed` already.
         """
         count = len(self.weights)
         own = (category[:, None] >= 0) & (self.categories == category[:, None])
         # whole numbers, exact in float32 below 16.7 million items: no two are equal
         scores = (np.where(own, 2 * count, count) - self.places).astype(np.float32)
         scores[masked | self.barred] = -np.inf
-        chosen, _ = select_top(scores, n, lambda c: np.take_along_axis(scores, c, axis=1).astype(np.float64))
+        values = scores.astype(np.float64) if caps else scores
+        chosen, _ = select_capped(
+            scores, n, lambda c: np.take_along_axis(values, c, axis=1).astype(np.float64), caps, listed=listed
+        )
         return chosen
 
     def is_own(self, chosen: Ints, category: Ints) -> Bools:

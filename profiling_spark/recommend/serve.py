@@ -8,23 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from profiling_spark.config.settings import RecommendPolicy
 from profiling_spark.recommend import reasons
 from profiling_spark.recommend.interactions import UNITS, HistoryParams, favourite_category, interactions
 from profiling_spark.recommend.item_side import Bools, Ints, ItemSide, block_rows, padded_blocks
+from profiling_spark.recommend.policy import Policy, policy_of
 from profiling_spark.recommend.popular import POPULAR, POPULAR_IN_CATEGORY, Popularity
+from profiling_spark.recommend.shelf import LIST, Shelf
 from profiling_spark.recommend.stored import StoredSide
-from profiling_spark.recommend.top_n import NONE, top_n
+from profiling_spark.recommend.top_n import NONE, parts_of
 
-LIST = pl.Schema(
-    {
-        "user_id": pl.String,
-        "rank": pl.Int32,
-        "item_id": pl.String,
-        "score": pl.Float64,
-        "engine": pl.String,
-        "reason": pl.String,
-    }
-)
 _CHOSEN = pl.Schema({"user": pl.Int64, "item": pl.Int64, "score": pl.Float64, "engine": pl.String, "reason": pl.String})
 
 
@@ -36,6 +29,9 @@ class Catalogue:
     titles: tuple[str, ...]
     categories: tuple[str | None, ...]
     weights: tuple[float, ...]
+    brands: tuple[str | None, ...]
+    prices: tuple[float | None, ...]
+    stocks: tuple[int | None, ...]
 
     def popularity(self) -> tuple[Popularity, dict[str, int]]:
         """The popularity, and the number of each category."""
@@ -44,14 +40,23 @@ class Catalogue:
         codes = [NONE if c is None else number[c] for c in self.categories]
         return Popularity(np.array(self.weights), np.array(codes, dtype=np.int64)), number
 
+    def policy(self, settings: RecommendPolicy) -> Policy:
+        """The shop's rules over these items."""
+        return policy_of(
+            settings, categories=self.categories, brands=self.brands, prices=self.prices, stocks=self.stocks
+        )
+
 
 @dataclass(frozen=True)
 class Serve:
     """Kernel over (events, sides["users"]: user_id, is_opted_out): a list for each of these users.
 
     First the engine, from the customer's own history; a list that it cannot fill is filled up with popular items, those
-    of the customer's favourite category first. Seen items are left out. Customers who opted out of personalisation get
-    the overall popular list, the same for all, in which nothing of theirs is left out either.
+    of the customer's favourite category first. Seen items are left out but in categories of repeat purchases, and the
+    policy holds throughout. Customers who opted out of personalisation get the overall popular list, the same for all,
+    in which nothing of theirs is left out either.
+
+    Rows of rank 0 are no recommendations: each counts in `score` what the rule named in `engine` took out.
     """
 
     catalogue: Catalogue
@@ -59,6 +64,7 @@ class Serve:
     params: HistoryParams
     top_n: int
     language: reasons.Language
+    rules: RecommendPolicy
 
     def __call__(self, events: pl.DataFrame, sides: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         users = sides["users"].sort("user_id").with_row_index("user").with_columns(pl.col("user").cast(pl.Int64))
@@ -67,14 +73,22 @@ class Serve:
             return LIST.to_frame()
         open_users = users.filter(~pl.col("is_opted_out"))
         past = self._past(events, open_users)
-        seen = past.select("user", "item").to_numpy()
+        shelf = self._shelf(past, popularity, len(users))
         categories = self._categories(events, open_users, category_numbers, len(users))
         lists = np.full((len(users), self.top_n), NONE)
         chosen = [_CHOSEN.to_frame()]
         if self.side is not None:
-            chosen += self._personal(self.side.load(), past, popularity, seen, lists)
-        chosen += self._popular(popularity, seen, lists, categories)
-        return self._named(pl.concat(chosen), users)
+            chosen += self._personal(self.side.load(), past, shelf, lists)
+        chosen += self._popular(shelf, lists, categories)
+        return pl.concat([self._named(pl.concat(chosen), users), shelf.removed()])
+
+    def _shelf(self, past: pl.DataFrame, popularity: Popularity, count: int) -> Shelf:
+        """What may be offered to whom."""
+        policy = self.catalogue.policy(self.rules)
+        pairs = past.select("user", "item").to_numpy()
+        bought = past.filter(pl.col("kind") == self.params.kind_of("purchase"))
+        habits = policy.habits(bought["user"].to_numpy(), bought["item"].to_numpy(), count)
+        return Shelf(popularity, policy, pairs[~policy.may_repeat[pairs[:, 1]]], habits, np.zeros(count, dtype=bool))
 
     def _past(self, events: pl.DataFrame, users: pl.DataFrame) -> pl.DataFrame:
         """The customers' interactions with items of the catalogue, numbered, sorted by user."""
@@ -96,15 +110,14 @@ class Serve:
         categories[known["user"].to_numpy()] = code.to_numpy()
         return categories
 
-    def _personal(
-        self, side: ItemSide, past: pl.DataFrame, popularity: Popularity, seen: Ints, lists: Ints
-    ) -> list[pl.DataFrame]:
+    def _personal(self, side: ItemSide, past: pl.DataFrame, shelf: Shelf, lists: Ints) -> list[pl.DataFrame]:
         known = past.filter(pl.col("is_history") & (pl.col("item") < side.items))
         columns = known["user"].to_numpy(), known["item"].to_numpy(), known["units"].to_numpy() / UNITS
         found = []
         for users, histories in padded_blocks(*columns, rows=block_rows(side.items)):
-            masked = _mask(seen, users, len(lists), popularity.barred)[:, : side.items]
-            items, scores, parts = top_n(side, histories, masked, self.top_n)
+            scored = side.score(histories)
+            items, scores = shelf.best(scored, users, side.items, self.top_n)
+            parts = parts_of(scored, items)
             lists[users] = items
             row, place = np.nonzero(items != NONE)
             because = histories.items[row, reasons.strongest(parts, histories.weights)[row, place]]
@@ -127,21 +140,15 @@ class Serve:
         text = reasons.because(self.language, self.params.kinds)
         return [said.select("user", "item", "score", engine=pl.lit(side.engine), reason=text).cast(_CHOSEN)]
 
-    def _popular(self, popularity: Popularity, seen: Ints, lists: Ints, categories: Ints) -> list[pl.DataFrame]:
+    def _popular(self, shelf: Shelf, lists: Ints, categories: Ints) -> list[pl.DataFrame]:
         short = np.flatnonzero((lists == NONE).any(axis=1))
-        rows = min(block_rows(len(popularity.weights)), 4096)
+        rows = min(block_rows(len(self.catalogue.item_ids)), 4096)
         found = []
         for at in range(0, len(short), rows):
             users = short[at : at + rows]
-            masked = _mask(seen, users, len(lists), popularity.barred)
-            row, place = np.nonzero(lists[users] != NONE)
-            masked[row, lists[users][row, place]] = True
-            fill = popularity.fill(masked, categories[users], self.top_n)
-            free = (lists[users] == NONE).sum(axis=1)
-            fill[np.arange(self.top_n) >= free[:, None]] = NONE
-            own = popularity.is_own(fill, categories[users])
+            fill, own = shelf.fill(users, lists[users], categories[users])
             row, place = np.nonzero(fill != NONE)
-            found.append(self._filled(users[row], fill[row, place], own[row, place], popularity))
+            found.append(self._filled(users[row], fill[row, place], own[row, place], shelf.popularity))
         return found
 
     def _filled(self, users: Ints, items: Ints, own: Bools, popularity: Popularity) -> pl.DataFrame:
@@ -157,14 +164,3 @@ class Serve:
         ranked = chosen.with_columns(rank=pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over("user"))
         named = ranked.join(users, on="user", how="inner").join(ids, on="item", how="inner")
         return named.sort("user_id", "rank").select(*LIST)
-
-
-def _mask(seen: Ints, users: Ints, count: int, barred: Bools) -> Bools:
-    """(users, items): True where barred for all or seen by the customer. `seen`: (user, item) rows, sorted by user."""
-    masked = np.tile(barred, (len(users), 1))
-    row_of = np.full(count, NONE)
-    row_of[users] = np.arange(len(users))
-    row = row_of[seen[:, 0]]
-    mine = row != NONE
-    masked[row[mine], seen[mine, 1]] = True
-    return masked

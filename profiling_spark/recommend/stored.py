@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from profiling_spark.errors import ModelError
 from profiling_spark.recommend.als import FactorSide
+from profiling_spark.recommend.graph_filter import GraphFilterSide
 from profiling_spark.recommend.item_cf import NeighbourSide
 from profiling_spark.recommend.item_side import ItemSide
 
-META, FACTORS = "meta.json", "item_factors.npy"
+META, FACTORS = "meta.json", "item_factors"
 _SPARSE = ("data", "indices", "indptr")
+_DENSE = ("vectors", "degree", "ends", "exponents", "weights")
 
 
 @dataclass(frozen=True)
@@ -41,14 +45,19 @@ def save_side(folder: Path, side: ItemSide) -> None:
     """Write the files of a side; those of an earlier one are replaced."""
     folder.mkdir(parents=True, exist_ok=True)
     meta: dict[str, str | float] = {"engine": side.engine}
+    arrays: dict[str, NDArray[Any]] = {}
     if isinstance(side, FactorSide):
-        np.save(folder / FACTORS, side.factors)
+        arrays = {FACTORS: side.factors}
         meta |= {"alpha": side.alpha, "regularisation": side.regularisation}
     elif isinstance(side, NeighbourSide):
-        for name in _SPARSE:
-            np.save(folder / f"{name}.npy", getattr(side.similar, name))
+        arrays = {name: getattr(side.similar, name) for name in _SPARSE}
+    elif isinstance(side, GraphFilterSide):
+        arrays = {name: getattr(side.neighbours, name) for name in _SPARSE}
+        arrays |= {name: getattr(side, name) for name in _DENSE}
     else:
-        raise ModelError(f"{folder}: expected engine als or item_cf, found {side.engine}")
+        raise ModelError(f"{folder}: expected an engine that can be stored, found {side.engine}")
+    for name, values in arrays.items():
+        np.save(folder / f"{name}.npy", values)
     (folder / META).write_text(json.dumps(meta, sort_keys=True), encoding="utf-8")
 
 
@@ -57,12 +66,23 @@ def load_side(folder: Path) -> ItemSide:
     try:
         meta = json.loads((folder / META).read_text(encoding="utf-8"))
         if meta["engine"] == FactorSide.engine:
-            factors = np.load(folder / FACTORS, mmap_mode="r")
+            (factors,) = _mapped(folder, (FACTORS,))
             return FactorSide(factors, alpha=meta["alpha"], regularisation=meta["regularisation"])
         if meta["engine"] == NeighbourSide.engine:
-            entries = tuple(np.load(folder / f"{name}.npy", mmap_mode="r") for name in _SPARSE)
-            count = len(entries[2]) - 1
-            return NeighbourSide(sparse.csr_array(entries, shape=(count, count)))
+            return NeighbourSide(_square(folder))
+        if meta["engine"] == GraphFilterSide.engine:
+            vectors, degree, ends, exponents, weights = _mapped(folder, _DENSE)
+            return GraphFilterSide(_square(folder), vectors, degree, ends, exponents, weights)
     except (OSError, ValueError, KeyError) as err:
         raise ModelError(f"{folder}: expected a readable item side; {err}") from err
-    raise ModelError(f"{folder}: expected engine als or item_cf, found {meta['engine']!r}")
+    raise ModelError(f"{folder}: expected an engine of this package, found {meta['engine']!r}")
+
+
+def _mapped(folder: Path, names: tuple[str, ...]) -> list[NDArray[Any]]:
+    return [np.load(folder / f"{name}.npy", mmap_mode="r") for name in names]
+
+
+def _square(folder: Path) -> sparse.csr_array:
+    """The stored (items, items) matrix."""
+    data, indices, indptr = _mapped(folder, _SPARSE)
+    return sparse.csr_array((data, indices, indptr), shape=(len(indptr) - 1,) * 2)

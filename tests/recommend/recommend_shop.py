@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from profiling_spark.recommend.interactions import HistoryParams
+from profiling_spark.recommend.top_n import parts_of, select_top
 
 AS_OF = date(2026, 7, 1)
 WEIGHTS = {"view": 1.0, "cart": 4.0, "purchase": 8.0, "refund": -8.0}
@@ -57,3 +58,13 @@ def as_histories(rows: Sequence[Sequence[tuple[int, float]]]) -> tuple[np.ndarra
     items = np.array([i for row in rows for i, _ in row], dtype=np.int64)
     weights = np.array([w for row in rows for _, w in row], dtype=np.float64)
     return users, items, weights
+
+
+def top_n(side, histories, masked, n):
+    """A block of customers: item numbers, scores, and what each past item adds to each of them. `masked` (customers,
+    items): not offered."""
+    scored = side.score(histories)
+    scores = scored.block()
+    scores[masked] = -np.inf
+    items, values = select_top(scores, n, scored.exact)
+    return items, values, parts_of(scored, items)

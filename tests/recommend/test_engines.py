@@ -6,8 +6,11 @@ from recommend_shop import as_histories
 from scipy import sparse
 
 from profiling_spark.recommend.als import FactorSide
+from profiling_spark.recommend.evaluate import Figures
+from profiling_spark.recommend.fit import serving_engine
 from profiling_spark.recommend.item_cf import NeighbourSide
 from profiling_spark.recommend.item_side import padded_blocks
+from profiling_spark.recommend.own_history import OwnHistorySide
 from profiling_spark.recommend.popular import Popularity
 
 
@@ -47,3 +50,25 @@ def test_popularity_fills_with_the_favourite_category_first():
     masked = np.zeros((2, 4), dtype=bool)
     masked[1, 1] = True
     assert popularity.fill(masked, np.array([-1, 1]), 3).tolist() == [[1, 0, 3], [3, 0, -1]]
+
+
+def test_own_history_offers_what_was_taken_by_weight():
+    scored = OwnHistorySide(4).score(only_block([[(2, 3.0), (0, 1.0)]]))
+    assert scored.block()[0].tolist() == [1.0, -np.inf, 3.0, -np.inf]
+    chosen = np.array([[2, 0, 1]])
+    assert scored.exact(chosen).tolist() == [[3.0, 1.0, 0.0]]
+    assert scored.contributions(chosen).sum(axis=2).tolist() == [[3.0, 1.0, 0.0]]
+
+
+@pytest.mark.parametrize(
+    ("ndcg", "expected"),
+    [
+        ({"als": 0.2, "graph_filter": 0.3, "item_cf": 0.1, "popular": 0.1}, "graph_filter"),
+        ({"als": 0.2, "graph_filter": 0.2, "item_cf": 0.2, "popular": 0.1}, "als"),
+        ({"als": 0.1, "graph_filter": 0.2, "item_cf": 0.1, "popular": 0.2}, "popular"),
+        ({}, "als"),
+    ],
+)
+def test_the_best_engine_serves_unless_popular_is_as_good(ndcg, expected):
+    figures = {engine: Figures(9, 9, {"ndcg@20": value}) for engine, value in ndcg.items()}
+    assert serving_engine(figures) == expected

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from recommend_shop import as_histories
+from recommend_shop import as_histories, top_n
 from scipy import sparse
 from scipy.sparse.linalg import svds
 
@@ -19,7 +19,7 @@ from profiling_spark.recommend.item_graph import (
     strongest,
 )
 from profiling_spark.recommend.item_side import padded_blocks
-from profiling_spark.recommend.top_n import NONE, top_n
+from profiling_spark.recommend.top_n import NONE
 
 USERS, ITEMS, UNSEEN = 60, 40, 7
 BANDS = (Band(3, 0.5, 0.9), Band(5, 0.2, 0.7))
@@ -69,7 +69,7 @@ def histories_of(matrix, rows=1000):
 
 def dense_scores(side: GraphFilterSide, matrix):
     """The formula of the module, written out; the stored vectors already carry Di^p."""
-    r, degree = matrix.toarray(), side.degree
+    r, degree = np.log1p(matrix.toarray()), side.degree
     scores = r @ side.neighbours.toarray().astype(float)
     begin = 0
     for end, p, w in zip(side.ends, side.exponents, side.weights, strict=True):

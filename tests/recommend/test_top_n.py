@@ -1,13 +1,13 @@
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recommend_shop import as_histories
+from recommend_shop import as_histories, top_n
 from scipy import sparse
 
 from profiling_spark.recommend.als import FactorSide
 from profiling_spark.recommend.item_cf import NeighbourSide
 from profiling_spark.recommend.item_side import block_rows, padded_blocks
-from profiling_spark.recommend.top_n import NONE, select_top, top_n
+from profiling_spark.recommend.top_n import NONE, select_top
 
 quick = settings(deadline=None, max_examples=50)
 
@@ -102,3 +102,44 @@ def test_candidates_that_float32_cannot_tell_apart_are_ordered_by_the_exact_scor
 def test_a_block_of_scores_takes_at_most_256_mib():
     assert block_rows(1_000_000) * 1_000_000 * 4 <= 256 * 2**20
     assert block_rows(10**9) == 1
+
+
+def by_sorting(scores, n):
+    """The same lists by sorting every row: open columns by score to nine decimals, equal ones by column."""
+    found = []
+    for row in scores.astype(np.float64):
+        columns = sorted(np.flatnonzero(np.isfinite(row)).tolist(), key=lambda c: (-round(row[c], 9), c))[:n]
+        found.append(columns + [NONE] * (n - len(columns)))
+    return found
+
+
+@st.composite
+def score_blocks(draw):
+    """Scores with many ties, sizes and open shares, around and above the size from which columns are grouped."""
+    rng = np.random.default_rng(draw(st.integers(0, 10_000)))
+    rows, columns = draw(st.integers(1, 6)), draw(st.one_of(st.integers(1, 300), st.integers(1000, 6000)))
+    scores = rng.normal(size=(rows, columns)) ** draw(st.sampled_from([1, 3]))
+    if draw(st.booleans()):
+        scores = np.round(scores * draw(st.sampled_from([1, 50])))
+    scores[rng.random(scores.shape) > draw(st.sampled_from([1.0, 0.9, 0.01, 0.0]))] = -np.inf
+    return (scores + draw(st.sampled_from([0, -1000]))).astype(np.float32)
+
+
+@quick
+@given(scores=score_blocks(), n=st.integers(1, 25))
+def test_the_best_are_those_of_sorting_all(scores, n):
+    exact = scores.astype(np.float64)
+    items, values = select_top(scores, n, lambda chosen: np.take_along_axis(exact, chosen, axis=1))
+    assert items.tolist() == by_sorting(scores, n)
+    expected = np.where(items == NONE, np.nan, np.take_along_axis(exact, np.maximum(items, 0), axis=1))
+    np.testing.assert_array_equal(values, np.round(expected, 9))
+
+
+@quick
+@given(scores=score_blocks(), n=st.integers(1, 25), seed=st.integers(0, 99))
+def test_scores_that_float32_has_blurred_are_put_right(scores, n, seed):
+    # exact scores within the tolerance of what was computed: the columns near the last place must all be looked at
+    largest = np.where(np.isfinite(scores), np.abs(scores), 0).max(axis=1, keepdims=True).astype(np.float64)
+    exact = scores + largest * np.random.default_rng(seed).uniform(-4e-6, 4e-6, scores.shape)
+    items, _ = select_top(scores, n, lambda chosen: np.take_along_axis(exact, chosen, axis=1))
+    assert items.tolist() == by_sorting(exact, n)

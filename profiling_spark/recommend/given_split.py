@@ -1,0 +1,118 @@
+"""Interaction files with a given split, as the pairs that the engines are fitted and judged on."""
+
+from __future__ import annotations
+
+from pyspark.errors import AnalysisException
+from pyspark.sql import Column, DataFrame, SparkSession, Window
+from pyspark.sql import functions as F
+
+from profiling_spark.errors import InputError
+from profiling_spark.recommend.interactions import UNITS
+
+_NAMES = {"user_id": ("user", "user_id"), "item_id": ("item", "item_id"), "weight": ("weight",), "time": ("time",)}
+
+
+def read_interactions(spark: SparkSession, path: str) -> DataFrame:
+    """(user_id, item_id, weight, time) as listed; weight and time are null where the file has none.
+
+    `.csv` (with a header) and `.parquet` have the columns user and item, and may have weight (summed over a pair's
+    rows) and time (timestamp, ISO text or Unix seconds). Any other file has lines `user item item ...`. Raises
+    InputError.
+    """
+    try:
+        bare = path.removesuffix(".gz")
+        if bare.endswith((".csv", ".parquet")):
+            return _named(_table(spark, path, is_csv=bare.endswith(".csv")), path)
+        return _lines(spark, path)
+    except AnalysisException as err:
+        said = str(err).splitlines()[0]
+        raise InputError(f"{path}: expected a readable file of interactions, found: {said}") from err
+
+
+def _lines(spark: SparkSession, path: str) -> DataFrame:
+    parts = F.split(F.trim("value"), r"\s+")
+    rows = spark.read.text(path).where(F.size(parts) > 1)
+    listed = rows.select(parts[0].alias("user_id"), F.explode(F.slice(parts, 2, F.size(parts))).alias("item_id"))
+    return listed.select("*", F.lit(None).cast("double").alias("weight"), F.lit(None).cast("timestamp").alias("time"))
+
+
+def _table(spark: SparkSession, path: str, *, is_csv: bool) -> DataFrame:
+    if is_csv:
+        return spark.read.csv(path, header=True, enforceSchema=False, mode="FAILFAST")
+    return spark.read.parquet(path)
+
+
+def _named(rows: DataFrame, path: str) -> DataFrame:
+    """The columns by their names here; text that is no weight or time ends the run when it is read."""
+    found = {name: next((c for c in rows.columns if c.lower() in given), None) for name, given in _NAMES.items()}
+    if found["user_id"] is None or found["item_id"] is None:
+        raise InputError(f"{path}: expected columns user and item, found {', '.join(rows.columns)}")
+    kinds = dict(rows.dtypes)
+    given = {name: F.lit(None) if c is None else F.col(f"`{c}`") for name, c in found.items()}
+    return rows.select(
+        given["user_id"].cast("string").alias("user_id"),
+        given["item_id"].cast("string").alias("item_id"),
+        given["weight"].cast("double").alias("weight"),
+        _time(given["time"], kinds.get(found["time"] or "", "timestamp")).alias("time"),
+    ).where("user_id IS NOT NULL AND item_id IS NOT NULL")
+
+
+def _time(column: Column, kind: str) -> Column:
+    """A timestamp from a date, a timestamp, ISO text, or a number of Unix seconds (also as text)."""
+    if kind in ("timestamp", "date", "timestamp_ntz"):
+        return column.cast("timestamp")
+    seconds = column.try_cast("double")
+    return F.when(seconds.isNotNull(), F.timestamp_micros((seconds * 1_000_000).cast("long"))).otherwise(
+        F.to_timestamp(column.cast("string"))
+    )
+
+
+def units_where(condition: Column | None = None) -> Column:
+    """A pair's weight in whole numbers of 2^-20, where rows meet the condition: the sum of their weights; 1, however
+    often the pair is listed, where they have none; null without such rows.
+    """
+    is_meant = F.lit(True) if condition is None else condition
+    weight = F.sum(F.when(is_meant, F.col("weight")))
+    return F.when(F.max(is_meant), F.round(F.coalesce(weight, F.lit(1.0)) * UNITS).cast("long"))
+
+
+def held_out(rows: DataFrame, *, share: float, salt: int) -> tuple[DataFrame, DataFrame]:
+    """(training, validation): a `share` of each customer's pairs, rounded down, is held out: the latest by time, else
+    by hash. Not a share of all pairs: that would judge mostly customers with long histories.
+    """
+    pairs = rows.groupBy("user_id", "item_id").agg(
+        (units_where() / F.lit(UNITS)).alias("weight"), F.max("time").alias("time")
+    )
+    mine = Window.partitionBy("user_id")
+    place = F.row_number().over(
+        mine.orderBy(F.desc_nulls_last("time"), F.xxhash64(F.lit(salt), "user_id", "item_id"), "item_id")
+    )
+    most = F.floor(F.count("*").over(mine) * F.lit(share) + F.lit(1e-9))
+    marked = pairs.withColumn("_held", place <= most)
+    return marked.where("NOT _held").drop("_held"), marked.where("_held").drop("_held")
+
+
+def split_pairs(train: DataFrame, test: DataFrame, *, partitions: int) -> DataFrame:
+    """One row per customer and item of either part, a customer's rows in one partition; columns as of
+    `split_interactions`, and `is_test`: in the test part with a weight above 0, taken before or not.
+    """
+    rows = train.withColumn("_is_train", F.lit(True)).unionByName(test.withColumn("_is_train", F.lit(False)))
+    # laid out by customer first: the grouping then needs no second shuffle
+    merged = (
+        rows.repartition(partitions, "user_id")
+        .groupBy("user_id", "item_id")
+        .agg(units_where(F.col("_is_train")).alias("train_units"), units_where(~F.col("_is_train")).alias("_test"))
+    )
+    is_train = F.coalesce(F.col("train_units") > 0, F.lit(False))
+    is_test = F.coalesce(F.col("_test") > 0, F.lit(False))
+    return merged.select(
+        "user_id",
+        "item_id",
+        F.lit(None).cast("string").alias("category"),
+        F.coalesce("train_units", F.lit(0)).alias("units"),
+        is_train.alias("is_history"),
+        "train_units",
+        is_train.alias("is_train"),
+        (is_test & F.col("train_units").isNull()).alias("is_truth"),
+        is_test.alias("is_test"),
+    )

@@ -1,0 +1,203 @@
+"""What the shop allows in a list, after ranking and before writing. What rules took out of the first places is counted.
+
+Rules on items: in stock, categories and brands allowed or barred. Rules on a customer's items: what was taken before
+(but in categories of repeat purchases), prices outside the customer's own habit. Rules on a list: at most so many items
+of a category or a brand, by going down the ranking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from profiling_spark.config.settings import RecommendPolicy
+from profiling_spark.recommend.item_side import Bools, Floats, Ints, Scores
+from profiling_spark.recommend.top_n import NONE, select_top
+
+RULES = ("out_of_stock", "category", "brand", "price", "per_category", "per_brand")
+_LEAST_PRICES = 3  # a habit needs so many priced items
+
+
+@dataclass(frozen=True)
+class Cap:
+    """At most `most` items of a group in a list; `groups` (items,): the group's number, NONE where not known."""
+
+    rule: str
+    groups: Ints
+    most: int
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The rules over numbered items. `barred` by rule (items,); `may_repeat` (items,): may be offered to who took it;
+    `prices` (items,): nan where not known; `price_range`: shares of the customer's own median price, None: no rule.
+    """
+
+    barred: Mapping[str, Bools]
+    may_repeat: Bools
+    caps: tuple[Cap, ...]
+    prices: Floats
+    price_range: tuple[float, float] | None
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether any rule can take anything out."""
+        return bool(self.is_barred.any()) or len(self.caps) > 0 or self.price_range is not None
+
+    @property
+    def is_barred(self) -> Bools:
+        """(items,): offered to nobody."""
+        found: Bools = np.logical_or.reduce([np.zeros(len(self.prices), dtype=bool), *self.barred.values()])
+        return found
+
+    def habits(self, users: Ints, items: Ints, count: int) -> Floats:
+        """(count,): the median price of what each customer bought, given as pairs of user and item number; nan where
+        fewer than three of these items have a price, and where there is no rule.
+        """
+        usual = np.full(count, np.nan)
+        if self.price_range is not None:
+            paid = pl.DataFrame({"user": users, "price": self.prices[items]}).filter(pl.col("price").is_finite())
+            known = paid.group_by("user").agg(pl.col("price").median(), pl.len())
+            known = known.filter(pl.col("len") >= _LEAST_PRICES)
+            usual[known["user"].to_numpy()] = known["price"].to_numpy()
+        return usual
+
+    def outside(self, habits: Floats) -> Bools:
+        """(customers, items): True where the price lies outside the range around the customer's usual one. A customer
+        without a habit, and an item without a price, have no outside.
+        """
+        least, most = self.price_range or (0.0, np.inf)
+        usual = habits[:, None]
+        found: Bools = (self.prices < least * usual) | (self.prices > most * usual)
+        return found
+
+    def counted(self, before: Ints, outside: Bools, listed: Ints) -> dict[str, int]:
+        """How many of the places of `before`, the lists without the rules, each rule took: the first rule that did.
+
+        `listed`: the lists with the rules; `outside` as of the method (customers, items).
+        """
+        is_open = before != NONE
+        found = np.zeros(before.shape, dtype=bool)
+        counts = {}
+        for rule, barred in self.barred.items():
+            mine = is_open & ~found & barred[before]
+            counts[rule], found = int(mine.sum()), found | mine
+        mine = is_open & ~found & np.take_along_axis(outside, np.maximum(before, 0), axis=1)
+        counts["price"], found = int(mine.sum()), found | mine
+        is_listed = (before[:, :, None] == listed[:, None, :]).any(axis=2)
+        for cap in self.caps:
+            # what no other rule took and is still not listed was one too many of a full group
+            groups = np.where(listed != NONE, cap.groups[listed], NONE)
+            own = cap.groups[before]
+            full = ((groups[:, None, :] == own[:, :, None]) & (own[:, :, None] != NONE)).sum(axis=2) >= cap.most
+            mine = is_open & ~found & ~is_listed & full
+            counts[cap.rule], found = int(mine.sum()), found | mine
+        return counts
+
+
+def policy_of(
+    settings: RecommendPolicy,
+    *,
+    categories: Sequence[str | None],
+    brands: Sequence[str | None],
+    prices: Sequence[float | None],
+    stocks: Sequence[int | None],
+) -> Policy:
+    """The rules of the settings over a catalogue, item by item. Stock that is not known counts as in stock; an item
+    whose category (brand) is not known is barred only where categories (brands) are allowed by name.
+    """
+    barred = {
+        "out_of_stock": np.array([settings.in_stock and s is not None and s <= 0 for s in stocks], dtype=bool),
+        "category": _listed(categories, settings.allow_categories, settings.bar_categories),
+        "brand": _listed(brands, settings.allow_brands, settings.bar_brands),
+    }
+    caps = [
+        Cap(rule, _numbers(names), most)
+        for rule, names, most in (
+            ("per_category", categories, settings.max_per_category),
+            ("per_brand", brands, settings.max_per_brand),
+        )
+        if most is not None
+    ]
+    may_repeat = np.array([c in settings.repeat_categories for c in categories], dtype=bool)
+    known = np.array([np.nan if p is None else p for p in prices], dtype=np.float64)
+    return Policy(barred, may_repeat, tuple(caps), known, settings.price_range)
+
+
+def _listed(names: Sequence[str | None], allowed: Sequence[str], barred: Sequence[str]) -> Bools:
+    return np.array([n in barred or (len(allowed) > 0 and n not in allowed) for n in names], dtype=bool)
+
+
+def _numbers(names: Sequence[str | None]) -> Ints:
+    number = {name: n for n, name in enumerate(sorted({n for n in names if n is not None}))}
+    return np.array([NONE if n is None else number[n] for n in names], dtype=np.int64)
+
+
+def select_capped(
+    scores: Scores, n: int, exact: Callable[[Ints], Floats], caps: Sequence[Cap], *, listed: Ints | None = None
+) -> tuple[Ints, Floats]:
+    """`select_top`, going down each row's ranking and passing over items of a group that is full.
+
+    `listed` (rows, any): items that the list has already, which count. `scores` are changed.
+    """
+    rows = len(scores)
+    if not caps:
+        return select_top(scores, n, exact)
+    chosen, values = np.full((rows, n), NONE), np.full((rows, n), np.nan)
+    length = np.zeros(rows, dtype=np.int64)
+    counts = [_group_counts(cap, listed, rows) for cap in caps]
+    _close_full(scores, np.arange(rows), caps, counts)
+    active = np.arange(rows)
+    while len(active):
+        found, value = select_top(scores[active], n, _for_rows(exact, active, rows))
+        passed_over = np.zeros(len(active), dtype=bool)
+        for place in range(n):
+            item = found[:, place]
+            has_room = (item != NONE) & (length[active] < n)
+            fits = has_room.copy()
+            for cap, count in zip(caps, counts, strict=True):
+                group = cap.groups[item]
+                fits &= (group == NONE) | (count[active, group] < cap.most)
+            passed_over |= has_room & ~fits
+            row, taken = active[fits], item[fits]
+            chosen[row, length[row]], values[row, length[row]] = taken, value[fits, place]
+            length[row] += 1
+            scores[row, taken] = -np.inf
+            for cap, count in zip(caps, counts, strict=True):
+                count[row, cap.groups[taken]] += 1  # unknown groups count in the last column, which is never read
+        active = active[passed_over & (length[active] < n)]
+        _close_full(scores, active, caps, counts)
+    return chosen, values
+
+
+def _for_rows(exact: Callable[[Ints], Floats], rows: Ints, count: int) -> Callable[[Ints], Floats]:
+    """`exact` of a block, for some of its rows."""
+
+    def of_rows(chosen: Ints) -> Floats:
+        whole = np.zeros((count, chosen.shape[1]), dtype=np.int64)
+        whole[rows] = chosen
+        return exact(whole)[rows]
+
+    return of_rows
+
+
+def _group_counts(cap: Cap, listed: Ints | None, rows: int) -> Ints:
+    """(rows, groups + 1): items of each group in the list so far."""
+    counts = np.zeros((rows, int(cap.groups.max(initial=NONE)) + 2), dtype=np.int64)
+    if listed is not None:
+        row, place = np.nonzero(listed != NONE)
+        np.add.at(counts, (row, cap.groups[listed[row, place]]), 1)
+    return counts
+
+
+def _close_full(scores: Scores, rows: Ints, caps: Sequence[Cap], counts: Sequence[Ints]) -> None:
+    """Take the items of full groups out of the running."""
+    for cap, count in zip(caps, counts, strict=True):
+        is_full = count[rows] >= cap.most
+        is_full[:, NONE] = False
+        for at, row in enumerate(rows):
+            if is_full[at].any():
+                scores[row, is_full[at][cap.groups[: scores.shape[1]]]] = -np.inf

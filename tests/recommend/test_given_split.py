@@ -1,0 +1,169 @@
+"""Interaction files, the given split, the hold-out for tuning, and the tool over them on a shop of planted tastes."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+
+from profiling_spark.errors import InputError
+from profiling_spark.recommend import evaluate_files
+from profiling_spark.recommend.evaluate_files import ALL_ITEMS, evaluate_recommender
+from profiling_spark.recommend.given_split import held_out, read_interactions, split_pairs, units_where
+from profiling_spark.recommend.interactions import UNITS
+
+GROUPS, GROUP_ITEMS = 4, 10
+
+
+def rows_of(frame):
+    pairs = frame.groupBy("user_id", "item_id").agg(units_where().alias("units"))
+    return sorted((r["user_id"], r["item_id"], r["units"] / UNITS) for r in pairs.collect())
+
+
+def frame_of(spark, rows):
+    """Of (user, item, weight), without times."""
+    schema = "user_id string, item_id string, weight double, time timestamp"
+    return spark.createDataFrame([(*row, None) for row in rows], schema)
+
+
+def write(path, text):
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture
+def session(spark, monkeypatch):
+    """The tool in the session of the tests, which it must not stop."""
+
+    class Kept:
+        def __getattr__(self, name):
+            return (lambda: None) if name == "stop" else getattr(spark, name)
+
+    monkeypatch.setattr(evaluate_files, "build_session", lambda *_, **__: Kept())
+    monkeypatch.setattr(evaluate_files, "require", lambda _: None)
+
+
+@pytest.fixture
+def shop(tmp_path):
+    """Customers who take items of one group; the test items are of the same group. Lines of both files."""
+    rng = np.random.default_rng(3)
+    lines = {"train": [], "test": []}
+    for user in range(60):
+        mine = rng.permutation(GROUP_ITEMS) + GROUP_ITEMS * (user % GROUPS)
+        lines["train"].append(" ".join(map(str, [user, *mine[:6]])))
+        lines["test"].append(" ".join(map(str, [user, *mine[6:8]])))
+    lines["test"].append("777 3 4")  # unknown: cannot be served
+    return {name: write(tmp_path / f"{name}.txt", "\n".join(text) + "\n") for name, text in lines.items()}
+
+
+def run(capsys, *arguments):
+    code = evaluate_recommender([*arguments, "--set", "spark.shuffle_partitions=2", "--set", "recommend.rank=6"])
+    return code, capsys.readouterr()
+
+
+def test_lines_have_each_pair_once(spark, tmp_path):
+    path = write(tmp_path / "x.txt", "7 1 2 2\n8\n9 1  3 \n")
+    assert rows_of(read_interactions(spark, path)) == [("7", "1", 1), ("7", "2", 1), ("9", "1", 1), ("9", "3", 1)]
+
+
+def test_columns_may_have_weight_and_time_in_any_order(spark, tmp_path):
+    path = write(tmp_path / "x.csv", "time,item,user,weight\n100,a,u,2\n2026-01-02,a,u,0.5\n300,b,u,-1\n")
+    found = read_interactions(spark, path)
+    assert rows_of(found) == [("u", "a", 2.5), ("u", "b", -1)]
+    times = sorted((r["item_id"], r["time"].isoformat()[:16]) for r in found.collect())
+    assert times == [("a", "1970-01-01T00:01"), ("a", "2026-01-02T00:00"), ("b", "1970-01-01T00:05")]
+    found.drop("weight").write.parquet(str(tmp_path / "y.parquet"))
+    assert rows_of(read_interactions(spark, str(tmp_path / "y.parquet"))) == [("u", "a", 1), ("u", "b", 1)]
+
+
+def test_files_that_cannot_be_used_are_named(spark, tmp_path):
+    with pytest.raises(InputError, match=r"nowhere\.txt: expected a readable file"):
+        read_interactions(spark, str(tmp_path / "nowhere.txt"))
+    path = write(tmp_path / "x.csv", "customer,item\nu,a\n")
+    with pytest.raises(InputError, match="expected columns user and item, found customer, item"):
+        read_interactions(spark, path)
+
+
+def test_a_share_of_each_customers_pairs_is_held_out(spark):
+    frame = frame_of(spark, [(f"u{n}", f"i{i:02d}", 2.5) for n in (3, 10, 11) for i in range(n)])
+    train, validation = held_out(frame, share=0.2, salt=42)
+    assert sorted(rows_of(train) + rows_of(validation)) == rows_of(frame)
+    counted = {r["user_id"]: r["count"] for r in validation.groupBy("user_id").count().collect()}
+    assert counted == {"u10": 2, "u11": 2}
+    assert rows_of(held_out(frame.repartition(3), share=0.2, salt=42)[1]) == rows_of(validation)
+
+
+def test_the_latest_are_held_out_where_times_are_known(spark):
+    frame = spark.sql(
+        "SELECT 'u' AS user_id, concat('i', id) AS item_id, 1D AS weight, timestamp_seconds((id * 7) % 10) AS time "
+        "FROM range(10)"
+    )
+    validation = held_out(frame, share=0.3, salt=1)[1]
+    assert sorted(r["item_id"] for r in validation.collect()) == ["i1", "i4", "i7"]
+
+
+def test_pairs_say_what_is_new_and_what_comes_again(spark):
+    train = frame_of(spark, [("u", "a", None), ("u", "b", 1.0), ("u", "b", -2.0)])
+    test = frame_of(spark, [("u", "a", 1.0), ("u", "b", 1.0), ("u", "c", None)])
+    found = split_pairs(train, test, partitions=2).collect()
+    said = {r["item_id"]: (r["is_train"], r["is_truth"], r[ALL_ITEMS.truth]) for r in found}
+    # b was refunded: nothing to learn from, but seen
+    assert said == {"a": (True, False, True), "b": (False, False, True), "c": (False, True, True)}
+
+
+def test_engines_find_planted_tastes_and_popular_does_not(session, shop, capsys):
+    found = {}
+    for engine in ("graph_filter", "item_cf", "popular"):
+        files = ("--train", shop["train"], "--test", shop["test"])
+        code, said = run(capsys, "--engine", engine, *files, "--json", "--quiet")
+        assert code == 0
+        found[engine] = json.loads(said.out)
+    # two of the four items of the group that are left: the best five can hold them all
+    assert found["graph_filter"]["recall@5"] > 0.75
+    assert found["item_cf"]["recall@5"] > 0.95
+    assert found["popular"]["recall@5"] < 0.6
+    told = found["graph_filter"]
+    assert (told["customers"], told["share_served"]) == (60, round(60 / 61, 5))
+    assert set(told["seconds"]) == {"session", "read", "fit", "rank"}
+
+
+def test_repeat_purchases_count_in_a_protocol_of_their_own(session, shop, tmp_path, capsys):
+    again = write(tmp_path / "again.txt", "0 1\n1 11 12\n" + "".join(f"{u} {u}\n" for u in range(2, 6)))
+    code, said = run(capsys, "--engine", "own_history", "--train", again, "--test", again, "--json")
+    assert code == 4  # nothing new for anybody
+    mixed = write(tmp_path / "mixed.txt", "0 1 2\n1 11 13\n")
+    code, said = run(capsys, "--engine", "own_history", "--train", again, "--test", mixed, "--json")
+    told = json.loads(said.out)
+    assert code == 0
+    assert (told["recall@20"], told["share_served"]) == (0, 0)
+    assert told["all_items"]["recall@20"] == 0.5
+
+
+def test_tuning_looks_at_training_pairs_only_and_can_be_saved(session, shop, tmp_path, capsys):
+    options = ("--engine", "item_cf", "--train", shop["train"], "--validation", "0.34")
+    empty = write(tmp_path / "empty.txt", "0 39\n")
+    chosen = []
+    for test in (shop["test"], empty):
+        saved = tmp_path / "chosen.yaml"
+        code, said = run(capsys, *options, "--test", test, "--tune", "neighbours=1,8", "--save", str(saved))
+        assert code == 0
+        assert "chosen on held-out training pairs: recommend.neighbours=8" in said.out
+        chosen.append(yaml.safe_load(saved.read_text(encoding="utf-8")))
+    assert chosen == [{"recommend": {"neighbours": 8}}] * 2
+    assert said.err.count("on held-out training pairs") == 2
+
+
+def test_the_table_has_every_figure(session, shop, capsys):
+    code, said = run(capsys, "--engine", "item_cf", "--train", shop["train"], "--test", shop["test"])
+    assert code == 0
+    for name in ("recall", "ndcg", "map", "mrr", "hit_rate", "coverage", "diversity", "novelty", "popularity_bias"):
+        (line,) = (line for line in said.out.splitlines() if line.startswith(f"{name} "))
+        assert len(line.split()) == 4
+
+
+@pytest.mark.parametrize("wrong", [["--tune", "alpha"], ["--validation", "2"], ["--save", "x.yaml"], ["--engine", "x"]])
+def test_a_wrong_command_line_starts_nothing(wrong, capsys):
+    code, _ = run(capsys, "--engine", "als", "--train", "a", "--test", "b", *wrong)
+    assert code == 2

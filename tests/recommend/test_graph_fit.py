@@ -1,0 +1,154 @@
+"""graph_filter fitted by Spark against the same engine made in one piece, and against dense NumPy."""
+
+import numpy as np
+import pytest
+from recommend_shop import AS_OF
+from scipy import sparse
+
+from profiling_spark.config import Settings
+from profiling_spark.config.settings import GraphFilter, GraphFilterBand
+from profiling_spark.recommend import blocks as blocks_module
+from profiling_spark.recommend import graph_fit
+from profiling_spark.recommend.blocks import customer_blocks, unpack
+from profiling_spark.recommend.fit import GRAPH_FILTER, Fitted, Totals
+from profiling_spark.recommend.graph_filter import graph_filter_side
+from profiling_spark.recommend.graph_fit import bands_for, fit_graph_filter, item_sums, range_edges, summed_image
+from profiling_spark.recommend.item_graph import (
+    gram_rows,
+    image,
+    item_degrees,
+    normalise,
+    singular_vectors,
+    strongest,
+)
+from profiling_spark.recommend.model import load, store, wanted
+from profiling_spark.recommend.stored import load_side, save_side
+
+USERS, ITEMS = 90, 120
+UNIT = 2**20
+NAMES = tuple(f"i{n:03d}" for n in range(ITEMS))
+SETTINGS = GraphFilter(
+    neighbours=7,
+    bands=(GraphFilterBand(vectors=3, exponent=0.5, ratio=0.9), GraphFilterBand(vectors=4, exponent=0.2, ratio=0.7)),
+    passes=4,
+    weight_users=USERS,
+)
+
+
+@pytest.fixture(scope="module")
+def taken():
+    """(customers, items) with whole weights; nobody took the last item; every customer took something."""
+    rng = np.random.default_rng(2)
+    taste = rng.random((USERS, 4)) @ rng.random((4, ITEMS))
+    weights = np.where(rng.random((USERS, ITEMS)) < 0.1 * taste, rng.integers(1, 4, (USERS, ITEMS)), 0)
+    weights[:, 0], weights[:, -1] = 1, 0
+    return weights.astype(float)
+
+
+@pytest.fixture(scope="module")
+def strengths(taken):
+    """log(1 + weight), as the blocks have them: in steps of 2^-20."""
+    return np.round(np.log1p(taken) * UNIT) / UNIT
+
+
+@pytest.fixture(scope="module")
+def pairs(spark, taken):
+    """The same as rows, in no order; a row that is not used must change nothing."""
+    rows = [(f"u{u}", NAMES[i], int(taken[u, i] * UNIT), True) for u, i in np.argwhere(taken > 0)]
+    rows += [("u1", NAMES[5], 77 * UNIT, False)]
+    order = np.random.default_rng(5).permutation(len(rows))
+    frame = spark.createDataFrame([rows[n] for n in order], "user_id string, item_id string, units long, used boolean")
+    return frame.repartition(3).persist()
+
+
+@pytest.fixture
+def small_pieces(monkeypatch):
+    """Pieces, products and ranges so small that each task has several."""
+    monkeypatch.setattr(blocks_module, "_USERS", 7)
+    monkeypatch.setattr(graph_fit, "_PRODUCTS", 2000)
+    monkeypatch.setattr(graph_fit, "_PART_BYTES", 4000)
+    monkeypatch.setattr(graph_fit, "_BASIS_BYTES", 24 * 4 * ITEMS)  # two halves of a basis of 39
+
+
+def fitted(pairs, blocks=3):
+    return fit_graph_filter(pairs, NAMES, units="units", is_used="used", settings=SETTINGS, blocks=blocks, seed=3)
+
+
+def in_one_piece(strengths):
+    """The engine by item_graph.py and graph_filter.py alone, all customers in one block."""
+    matrix = sparse.csr_array(strengths)
+    degree = item_degrees(matrix)
+    block = normalise(matrix, degree, user_exponent=0.3, item_exponent=0.4)
+    near = sparse.csr_array(strongest(gram_rows([block], slice(0, ITEMS)), 7).T)
+    vectors, _ = singular_vectors(lambda basis: image(block, basis), ITEMS, rank=7, passes=4, seed=3)
+    return graph_filter_side(near, vectors, degree, bands=bands_for(SETTINGS, ITEMS - 1), sample=matrix)
+
+
+def test_sums_of_items(pairs, strengths):
+    degree, counts = item_sums(pairs, NAMES, units="units", is_used="used")
+    assert degree.tolist() == strengths.sum(axis=0).tolist()
+    assert counts.tolist() == (strengths > 0).sum(axis=0).tolist()
+
+
+def test_blocks_hold_each_customer_once(pairs, strengths, small_pieces):
+    found = customer_blocks(pairs, NAMES, units="units", is_used="used", blocks=4).toArrow()
+    pieces = list(unpack(found, ITEMS))
+    rows = np.concatenate([piece.toarray() for _, piece in pieces])
+    assert max(piece.shape[0] for _, piece in pieces) <= 7
+    assert sorted(map(tuple, rows)) == sorted(map(tuple, strengths))
+    assert found.column("block").to_pylist() == sorted(found.column("block").to_pylist())
+
+
+def test_an_image_is_the_dense_product(pairs, strengths, small_pieces):
+    matrix = sparse.csr_array(strengths)
+    normalisation = graph_fit.Normalisation(item_degrees(matrix), 0.3, 0.4)
+    dense = normalise(matrix, normalisation.degree, user_exponent=0.3, item_exponent=0.4).toarray()
+    basis = np.random.default_rng(1).standard_normal((ITEMS, 12), dtype=np.float32)
+    rows = customer_blocks(pairs, NAMES, units="units", is_used="used", blocks=3)
+    assert summed_image(rows, normalisation, basis) == pytest.approx(dense.T @ dense @ basis, abs=1e-4)
+
+
+def test_the_engine_is_that_of_all_customers_in_one_piece(pairs, strengths, small_pieces):
+    side, expected = fitted(pairs), in_one_piece(strengths)
+    assert side.neighbours.toarray() == pytest.approx(expected.neighbours.toarray(), rel=1e-6)
+    assert side.degree.tolist() == expected.degree.tolist()
+    assert side.ends.tolist() == [3, 7]
+    assert side.weights == pytest.approx(expected.weights, rel=1e-3)
+    assert side.vectors @ side.vectors.T == pytest.approx(expected.vectors @ expected.vectors.T, rel=1e-3, abs=1e-3)
+
+
+def test_the_same_customers_in_other_partitions_give_the_same_bits(pairs, strengths, small_pieces):
+    matrix = sparse.csr_array(strengths)
+    normalisation, counts = graph_fit.Normalisation(item_degrees(matrix), 0.3, 0.4), (strengths > 0).sum(axis=0)
+    basis = np.random.default_rng(1).standard_normal((ITEMS, 5), dtype=np.float32)
+    found = []
+    for frame in (pairs, pairs.repartition(5, "item_id")):
+        rows = customer_blocks(frame, NAMES, units="units", is_used="used", blocks=3)
+        near = graph_fit.nearest(rows, normalisation, counts, most=7, ranges=4)
+        found.append((near.toarray(), summed_image(rows, normalisation, basis)))
+    assert all((first == other).all() for first, other in zip(*found, strict=True))
+
+
+def test_a_small_catalogue_has_fewer_neighbours_and_vectors():
+    assert [band.count for band in bands_for(GraphFilter(), 40_000)] == [192, 576]
+    assert [band.count for band in bands_for(GraphFilter(), 800)] == [25, 75]
+    assert [band.count for band in bands_for(GraphFilter(), 3)] == [1, 0]
+
+
+def test_ranges_share_the_customers_out():
+    edges = range_edges(np.array([5, 0, 1, 4, 0, 10, 1, 1]), 3)
+    assert edges.tolist() == [0, 4, 6, 8]
+    assert range_edges(np.array([1]), 4).tolist() == [0, 1]
+
+
+def test_the_model_is_read_back_as_it_was(pairs, tables, tmp_path):
+    side = fitted(pairs)
+    settings = Settings()
+    totals = Totals(NAMES, (None,) * ITEMS, side.degree, side.degree, np.ones(ITEMS), 1, "rows")
+    made = store(tables, Fitted(GRAPH_FILTER, side, {}), totals, asked=wanted(settings), as_of=AS_OF)
+    save_side(tmp_path / "arrays", side)
+    for found in (load(tables, made).side, load_side(tmp_path / "arrays")):
+        assert (found.neighbours != side.neighbours).nnz == 0
+        for name in ("vectors", "degree", "ends", "exponents", "weights"):
+            assert (getattr(found, name) == getattr(side, name)).all()
+            assert getattr(found, name).dtype == getattr(side, name).dtype
