@@ -21,6 +21,12 @@ def user_features_columns(windows: tuple[int, ...], custom: Sequence[CustomFeatu
     return (_AS_OF, Column("user_id", "string", "customer", personal=True), *features)
 
 
+def custom_columns(windows: tuple[int, ...], custom: Sequence[CustomFeature]) -> tuple[Column, ...]:
+    """Columns of the features that the settings describe."""
+    built_in = {c.name for c in user_features_columns(windows)}
+    return tuple(c for c in user_features_columns(windows, custom) if c.name not in built_in)
+
+
 def user_features_table(windows: tuple[int, ...], custom: Sequence[CustomFeature] = ()) -> Table:
     """Contract of `user_features` for the settings' windows (days) and the features that they configure."""
     return Table(

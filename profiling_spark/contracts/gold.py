@@ -1,5 +1,8 @@
 """Gold tables: what analysts, campaigns and BI tools read."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from profiling_spark.contracts.table import AMOUNT_SUM, Column, Table
 
 AS_OF = Column("as_of", "date", "the table knows days before this one only")
@@ -182,3 +185,9 @@ USER_PROFILE = Table(
     ),
     key=("user_id",),
 )
+
+
+def user_profile_table(custom: Sequence[Column] = ()) -> Table:
+    """Contract of `user_profile` with the columns of the settings' own features before `run_id`."""
+    *columns, run_id = USER_PROFILE.columns
+    return replace(USER_PROFILE, columns=(*columns, *custom, run_id))

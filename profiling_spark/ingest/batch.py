@@ -15,7 +15,7 @@ from profiling_spark.attributes import source_rank
 from profiling_spark.config.sources import Source
 from profiling_spark.contracts.silver import EVENTS, ITEMS, REVIEWS, USERS
 from profiling_spark.contracts.table import Table
-from profiling_spark.ingest.conditions import expression
+from profiling_spark.expressions import expression
 from profiling_spark.ingest.deduplicate import (
     ACCEPTED,
     LOST_FILE,

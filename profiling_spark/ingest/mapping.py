@@ -13,7 +13,7 @@ from pyspark.sql import types as T
 from profiling_spark.config.sources import IGNORED, TARGETS, Source, mappable
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import ConfigError
-from profiling_spark.ingest.conditions import condition, holds
+from profiling_spark.expressions import condition, holds
 from profiling_spark.ingest.readers import HELPERS
 
 _MALE = ("male", "m", "man", "男", "男性")

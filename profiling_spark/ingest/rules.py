@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from profiling_spark.config.quality import NEW_COLUMN, NO_USER, UNREADABLE, Ingest, Rule
 from profiling_spark.config.sources import IGNORED, Source
-from profiling_spark.ingest.conditions import condition, holds
+from profiling_spark.expressions import condition, holds
 from profiling_spark.ingest.mapping import BAD, WANTED, WORD
 
 OK, REJECTED, IGNORED_ROW = "ok", "rejected", "ignored"

@@ -7,7 +7,7 @@ from functools import reduce
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from profiling_spark.contracts.features import user_features_table
+from profiling_spark.contracts.features import custom_columns, user_features_table
 from profiling_spark.contracts.gold import (
     TOP_RECOMMENDATIONS,
     USER_PROFILE,
@@ -15,6 +15,7 @@ from profiling_spark.contracts.gold import (
     USER_SCORES,
     USER_SEGMENTS,
     USER_TAGS,
+    user_profile_table,
 )
 from profiling_spark.profile.tags import tag_names, tag_rows
 from profiling_spark.runner import Context, Outcome
@@ -31,14 +32,16 @@ def build_profiles(ctx: Context) -> Outcome:
         line = f"user_profile stays as of {newest}: a run of an older date does not take it back"
         return Outcome(rows_out=0, facts={"tags": tagged, "published": False}, lines=(line,))
     profile = wide.withColumns({"tags": tag_names(wide, tags), "run_id": F.lit(ctx.run_id)})
-    rows = ctx.tables.replace_all(USER_PROFILE, profile)
+    own = custom_columns(ctx.settings.windows_days, ctx.settings.custom_features)
+    rows = ctx.tables.replace_all(user_profile_table(own), profile)
     return Outcome(rows_out=rows, facts={"tags": tagged, "published": True}, lines=(f"{tagged:,} tags",))
 
 
 def wide_profile(ctx: Context) -> DataFrame:
     """One row a customer of user_features at as_of, with everything that tags may look at."""
     as_of = ctx.as_of
-    features = ctx.tables.read(user_features_table(ctx.settings.windows_days), as_of=as_of)
+    table = user_features_table(ctx.settings.windows_days, ctx.settings.custom_features)
+    features = ctx.tables.read(table, as_of=as_of)
     gender = F.when(F.col("gender_code") == 0, F.lit("male")).when(F.col("gender_code") == 1, F.lit("female"))
     segments = ctx.tables.read(USER_SEGMENTS, as_of=as_of, method="kmeans").select(
         "user_id",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from profiling_spark.config.settings import Tag
 from profiling_spark.errors import ConfigError
+from profiling_spark.expressions import condition, expression, holds
 
 _PLACE = re.compile(r"\{(\w+)\}")
 _FRACTIONS = ("double", "float", "decimal")
@@ -59,23 +59,10 @@ def reason_text(wide: DataFrame, name: str, template: str) -> Column:
 
 
 def _condition(wide: DataFrame, name: str, tag: Tag) -> Column:
-    condition = _checked(wide, f"profile.tags.{name}.when", tag.when)
-    if wide.select(condition.alias("when")).dtypes[0][1] != "boolean":
-        raise ConfigError(f"profile.tags.{name}.when = {tag.when!r}: expected something true or false")
-    return F.coalesce(condition, F.lit(False))
+    return holds(condition(wide, f"profile.tags.{name}.when", tag.when))
 
 
 def _value(wide: DataFrame, name: str, tag: Tag) -> Column:
     if tag.value is None:
         return F.lit(None).cast("double")
-    return _checked(wide, f"profile.tags.{name}.value", tag.value).try_cast("double")
-
-
-def _checked(wide: DataFrame, key: str, text: str) -> Column:
-    """An expression that Spark can resolve on the profile's columns; else a ConfigError that names the setting."""
-    try:
-        expression = F.expr(text)
-        wide.select(expression.alias("value"))
-    except AnalysisException as err:
-        raise ConfigError(f"{key} = {text!r}: {str(err).splitlines()[0]}") from err
-    return expression
+    return expression(wide, f"profile.tags.{name}.value", tag.value)[0].try_cast("double")

@@ -30,7 +30,8 @@ from profiling_spark.runner import Context
 from profiling_spark.storage import Tables
 
 pytestmark = pytest.mark.slow
-CONF = Path(__file__).resolve().parents[2] / "conf" / "demo.yaml"
+PROJECT = Path(__file__).resolve().parents[2]
+CONF = PROJECT / "conf" / "demo.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,11 @@ def shop(spark, tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo_shop")
     truth = generate(folder / "data", customers=1200)
     root = str(folder / "lake")
-    settings = load_settings([CONF], [f"data_root={folder / 'data'}", f"storage.root={root}"])
+    # the features of one's own are those that the page shows
+    page = (PROJECT / "docs" / "features.md").read_text(encoding="utf-8")
+    own = folder / "own.yaml"
+    own.write_text(page.split("```yaml")[1].split("```")[0], encoding="utf-8")
+    settings = load_settings([CONF, own], [f"data_root={folder / 'data'}", f"storage.root={root}"])
     return truth, settings, folder, run_all(spark, settings, "first")
 
 
@@ -99,6 +104,38 @@ def test_every_feature_equals_an_independent_reference(shop):
     _, _, folder, context = shop
     for as_of in (context.as_of, context.as_of - timedelta(days=30)):
         assert_features_equal_the_reference(context, load_demo, folder / "data", as_of)
+
+
+def test_features_from_the_settings_reach_the_profile(shop):
+    _, settings, _, context = shop
+    files = DeltaTable(f"{settings.storage.root}/events").file_uris()
+    night = "channel = 'app' AND (local_hour >= 22 OR local_hour <= 5)"
+    con = duckdb.connect()
+    con.execute("SET TimeZone = 'Asia/Shanghai'")
+    wanted = con.sql(f"""
+        WITH bought AS (
+            SELECT *, DATE '{context.as_of}' - event_date AS age, hour(event_time) AS local_hour
+            FROM read_parquet({files}) WHERE event_type = 'purchase' AND event_date < DATE '{context.as_of}'
+        ), latest AS (  -- an order counts where its latest line of the night lies
+            SELECT user_id, coalesce(order_id, event_id) AS number, min(age) AS age
+            FROM bought WHERE {night} GROUP BY ALL
+        ), orders AS (
+            SELECT user_id, count(*) FILTER (age <= 30) AS night_app_orders_30d FROM latest GROUP BY user_id
+        )
+        SELECT user_id, any_value(night_app_orders_30d) AS night_app_orders_30d,
+            min(age) FILTER (amount >= 500) AS days_since_big_order,
+            sum(amount) FILTER (channel IN ('app', 'mini_program') AND age <= 90)::DOUBLE
+                / nullif(sum(amount) FILTER (age <= 90), 0)::DOUBLE AS share
+        FROM bought LEFT JOIN orders USING (user_id) GROUP BY user_id ORDER BY user_id
+    """).pl()
+    profile = pl.read_delta(f"{settings.storage.root}/user_profile")
+    both = wanted.join(profile, on="user_id", how="left", suffix="_found", maintain_order="left")
+    assert both.height > 500
+    assert both["night_app_orders_30d"].fill_null(0).equals(both["night_app_orders_30d_found"])
+    assert both["days_since_big_order"].cast(pl.Int32).equals(both["days_since_big_order_found"].cast(pl.Int32))
+    spent = both.filter(pl.col("share").is_not_null())
+    assert ((spent["share"] - spent["app_spend_share_90d"]).abs() < 1e-9).all()
+    assert both["night_app_orders_30d"].fill_null(0).sum() > 0
 
 
 def test_both_feeds_and_any_number_of_buckets_give_the_same_features(shop):
