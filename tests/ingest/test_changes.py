@@ -173,3 +173,41 @@ def test_what_happens_to_each_file(tmp_path, policy, found, ledger_has, expected
         [k.file_id for k in todo.again],
         [k.file_id for k in todo.gone],
     ) == expected
+
+
+@pytest.mark.slow
+def test_any_order_of_delivery_ends_in_the_same_tables(tables, make_context, tmp_path):
+    data, names = tmp_path / "raw", {"01": "a.csv", "02": "b.csv", "03": "c.csv"}
+    data.mkdir()
+    days = {
+        day: HEADER
+        + "\n".join(
+            [
+                f"{day}1,2026-05-{day} 10:00:00,u1,buy,a,1,5,o{day}",
+                f"{day}1,2026-05-{day} 10:00:00,u1,buy,a,1,5,o{day}",
+                f"{day}1,2026-05-{day} 09:00:00,u1,buy,a,1,4,o{day}",
+                f",2026-05-{day} 12:00:00,u2,look,b,,,",
+                f"{day}3,2026-05-{day} 12:00:00,,look,b,,,",
+                f"{day}4,2026-05-{day}",
+            ]
+        )
+        for day in names
+    }
+    base = settings(tables.root, data)
+    # the second day comes after the third, the first comes twice
+    for run, (name, day) in enumerate((("x.csv", "01"), ("m.csv", "03"), ("k.csv", "02"), ("again.csv", "01"))):
+        (data / name).write_text(days[day])
+        ingest(make_context(base, run_id=f"run {run}"))
+    for path in data.glob("*.csv"):
+        path.unlink()
+    for day, name in names.items():
+        (data / name).write_text(days[day])
+    found, fresh = taken_in(tables), as_taken_at_once(tables, make_context, tmp_path, base)
+    for row in (*found["ingested_files"], *fresh["ingested_files"]):
+        row.pop("path")  # the names are other ones
+    key = "file_id"
+    assert sorted(found.pop("ingested_files"), key=lambda r: r[key]) == sorted(
+        fresh.pop("ingested_files"), key=lambda r: r[key]
+    )
+    assert found == fresh
+    assert len(found["events"]) == 6
