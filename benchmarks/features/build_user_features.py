@@ -19,7 +19,8 @@ exactly, `rfm_group` too (DuckDB, pandas and Spark get the project's table of gr
 out, since it needs several sources. An engine that fails, for want of memory above all, is named and left out.
 
 Events per second are of the whole `events` table. Memory: the greatest proportional set size of the engine's processes,
-Java and Python together, a sample each half second (each second from 5 million events on). Growth: the slope of log seconds on log events; 1 is linear.
+Java and Python together, a sample each half second (each second from 5 million events on; 0 for a run that ends before
+the first). Growth: the slope of log seconds on log events; 1 is linear.
 """
 
 from __future__ import annotations
