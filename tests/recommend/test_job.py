@@ -44,10 +44,10 @@ def write_shop(tables, settings, rows, *, extra_users=(), opted_out=(), titles=N
     ids = sorted({user for user, *_ in rows} | set(extra_users))
     users = spark.createDataFrame([(u, u in opted_out) for u in ids], "user_id string, personalisation_opt_out boolean")
     long_ago = F.lit(datetime(1970, 1, 1, tzinfo=UTC))
-    tables.replace_all(USERS, contract_rows(USERS, users, valid_from=long_ago))
+    tables.replace_all(USERS, contract_rows(USERS, users, valid_from=long_ago, source=F.lit("crm")))
     described = [(i, t, (stocks or {}).get(i)) for i, t in sorted((titles or {"none": "none"}).items())]
     items = spark.createDataFrame(described, "item_id string, title string, stock long")
-    tables.replace_all(ITEMS, contract_rows(ITEMS, items, valid_from=long_ago))
+    tables.replace_all(ITEMS, contract_rows(ITEMS, items, valid_from=long_ago, source=F.lit("shop")))
     features = user_features_table(settings.windows_days)
     tables.replace_slice(features, contract_rows(features, users, as_of=F.lit(as_of)), as_of=as_of)
 
