@@ -39,6 +39,10 @@ from profiling_spark.storage import literal
 _ID_COLUMN = {"events": "event_id", "reviews": "review_id"}
 
 
+# items first: events take category and brand from the catalogue
+TARGETS = (ITEMS, USERS, REVIEWS, EVENTS)
+
+
 @dataclass
 class Batch:
     """What became of one target's new rows. `old`: files whose stored rows they replace, from day `removed_from` on;
@@ -196,9 +200,8 @@ def judge(ctx: Context, table: Table, rows: DataFrame, *, items: Batch | None, o
 def _keep(ctx: Context, table: Table, rows: DataFrame) -> Column:
     """Of two rows with one key the one with the greater value survives; a column of both new and stored rows."""
     text = ctx.settings.ingest.keep.get(table.name, "1")  # type: ignore[call-overload]
-    return expression(
-        rows.select(*table.names[1:] if table is EVENTS else table.names), f"ingest.keep.{table.name}", text
-    )[0]
+    both = [name for name in table.names if name != "user_bucket"]  # new rows have no bucket yet
+    return expression(rows.select(*both), f"ingest.keep.{table.name}", text)[0]
 
 
 def _with_catalogue(ctx: Context, events: DataFrame, items: Batch | None) -> DataFrame:

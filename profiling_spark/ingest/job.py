@@ -10,10 +10,10 @@ from pyspark.sql import DataFrame
 
 from profiling_spark.buckets import check_layout
 from profiling_spark.contracts.operations import QUALITY_METRICS
-from profiling_spark.contracts.silver import EVENTS, ITEMS, REJECTED_ROWS, REVIEWS, USERS
+from profiling_spark.contracts.silver import ITEMS, REJECTED_ROWS
 from profiling_spark.errors import InputError
 from profiling_spark.ingest import ledger
-from profiling_spark.ingest.batch import Batch, judge, publish, rows_of_files
+from profiling_spark.ingest.batch import TARGETS, Batch, judge, publish, rows_of_files
 from profiling_spark.ingest.changes import ToTake, sort_out
 from profiling_spark.ingest.deduplicate import distinct_refused
 from profiling_spark.ingest.files import FileKey, find_files
@@ -23,9 +23,6 @@ from profiling_spark.ingest.replay import replay
 from profiling_spark.ingest.stale import features_stale_from
 from profiling_spark.runner import Context, Outcome
 from profiling_spark.storage import literal
-
-# items first: events take category and brand from the catalogue
-TARGETS = (ITEMS, USERS, REVIEWS, EVENTS)
 
 
 def ingest(ctx: Context) -> Outcome:

@@ -13,11 +13,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from profiling_spark.config.quality import UNREADABLE
-from profiling_spark.contracts.silver import EVENTS, ITEMS, REJECTED_ROWS, REVIEWS, USERS
-from profiling_spark.contracts.table import Table
+from profiling_spark.contracts.silver import ITEMS, REJECTED_ROWS
 from profiling_spark.errors import InputError
 from profiling_spark.ingest import ledger
-from profiling_spark.ingest.batch import Batch, checked, judge, publish
+from profiling_spark.ingest.batch import TARGETS, Batch, checked, judge, publish
 from profiling_spark.ingest.files import FileKey, find_files
 from profiling_spark.ingest.ledger import Counts
 from profiling_spark.ingest.readers import Reading, header_of, parse_csv, parse_json, parse_values
@@ -39,14 +38,14 @@ def replay(ctx: Context, run_id: str) -> Outcome:
     wanted = {(name, s.target) for name, s in ctx.settings.sources.items()}
     feeds = [(r["source"], r["target_table"]) for r in found if (r["source"], r["target_table"]) in wanted]
     rows: dict[str, DataFrame] = {}
-    for table in (ITEMS, USERS, REVIEWS, EVENTS):
+    for table in TARGETS:
         frames = [f for name, target in sorted(feeds) if target == table.name for f in _rows_of(ctx, name, refused)]
         if frames:
             rows[table.name] = reduce(DataFrame.unionByName, frames)
     ledger.claim_replay(ctx.tables, [FileKey(name, "", target) for name, target in feeds], run_id)
     batches: list[Batch] = []
     try:
-        for table in (t for t in (ITEMS, USERS, REVIEWS, EVENTS) if t.name in rows):
+        for table in (t for t in TARGETS if t.name in rows):
             items = next((b for b in batches if b.table is ITEMS), None)
             batches.append(judge(ctx, table, rows[table.name], items=items, old=()))
         for batch in batches:
@@ -119,7 +118,7 @@ def _csv_lines(ctx: Context, name: str, lines: DataFrame, reading: Reading) -> l
 
 def _note(ctx: Context, batch: Batch, refused: DataFrame) -> None:
     """What became of each refused row, in rejected_rows; equal rows have one outcome."""
-    table: Table = batch.table
+    table = batch.table
     told = batch.frame.groupBy("source", "file_id", F.col("_row_hash").alias("row_hash")).agg(
         F.max(F.when(F.col("_status") == REJECTED, F.col("_reasons"))).alias("_again")
     )
