@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
+import deltalake
+import polars as pl
 from delta.tables import DeltaTable
+from deltalake.transaction import AddAction, PostCommitHookProperties, RemoveAction
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
@@ -18,6 +23,7 @@ from pyspark.sql import functions as F
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import ContractError, StorageError
 
+_STATISTIC_LENGTH = 32
 _LOG_FILE = re.compile(r"(\d{20})\.json")
 SliceValue = date | str | int
 
@@ -28,6 +34,17 @@ class Size:
 
     files: int
     bytes: int
+
+
+@dataclass(frozen=True)
+class NewFile:
+    """A Parquet file on a local disk that is to become part of a table. `partition`: value of its partition column."""
+
+    path: str
+    bytes: int
+    rows: int
+    statistics: str
+    partition: str | None
 
 
 class Tables:
@@ -101,6 +118,31 @@ class Tables:
         """Add rows in one commit. Returns the rows written."""
         return self._write(table, frame, mode="append", options={})
 
+    def add_files(self, table: Table, files: Sequence[NewFile]) -> int:
+        """Add the rows of finished files on this disk, which move into the table, in one commit; returns the rows.
+
+        Files that were moved when the process dies belong to no version; `remove_old_files` deletes them.
+        """
+        place = local_path(self.path(table))
+        if place is None:
+            raise StorageError(f"{self.path(table)}: files can only be added on a local disk")
+        if not self.exists(table) or set(table.names) - set(self.read(table).columns):
+            self.append(table, self.spark.createDataFrame([], table.schema))
+        if not files:
+            return 0
+        actions: list[AddAction | RemoveAction] = [_moved_into(place, table, file) for file in files]
+        target = deltalake.DeltaTable(place)
+        target.create_write_transaction(
+            actions,
+            mode="append",
+            schema=target.schema(),
+            partition_by=list(table.partition_by),
+            # Spark's own commits write the checkpoints
+            post_commithook_properties=PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False),
+        )
+        self._moved(table)
+        return sum(f.rows for f in files)
+
     def upsert(self, table: Table, frame: DataFrame, *, update_where: str | None = None) -> None:
         """Merge on the table's key in one commit; the frame's key must be unique.
 
@@ -163,6 +205,40 @@ class Tables:
         if version is None:
             raise StorageError(f"{self.path(table)}: written, but no version is found")
         self.read_versions[table.name] = self.written_versions[table.name] = version
+
+
+def _moved_into(place: Path, table: Table, file: NewFile) -> AddAction:
+    name, values = Path(file.path).name, {}
+    if table.partition_by:
+        values = {table.partition_by[0]: file.partition}
+        name = f"{table.partition_by[0]}={file.partition}/{name}"
+    (place / name).parent.mkdir(parents=True, exist_ok=True)
+    Path(file.path).rename(place / name)
+    return AddAction(name, file.bytes, values, time.time_ns() // 1_000_000, True, file.statistics)
+
+
+def file_statistics(rows: pl.DataFrame, columns: Sequence[str]) -> str:
+    """Delta's statistics of a file: rows, nulls, and least and greatest value of texts, dates and times."""
+    found = {c: (rows[c].null_count(), rows[c].min(), rows[c].max()) for c in columns}
+    ends = {c: (_statistic(low), _statistic(high)) for c, (_, low, high) in found.items()}
+    known = [c for c, (low, high) in ends.items() if low is not None and high is not None]
+    told = {
+        "numRecords": len(rows),
+        "minValues": {c: ends[c][0] for c in known},
+        "maxValues": {c: ends[c][1] for c in known},
+        "nullCount": {c: nulls for c, (nulls, _, _) in found.items()},
+    }
+    return json.dumps(told)
+
+
+def _statistic(value: Any) -> str | None:
+    if isinstance(value, datetime):
+        # Delta cuts to milliseconds, also the greatest value, and readers know
+        return f"{value:%Y-%m-%dT%H:%M:%S}.{value.microsecond // 1000:03d}Z"
+    if isinstance(value, date):
+        return value.isoformat()
+    # a longer text would have to be cut, and the greatest value then raised
+    return value if isinstance(value, str) and len(value) <= _STATISTIC_LENGTH else None
 
 
 def _properties(table: Table) -> dict[str, str]:

@@ -1,40 +1,39 @@
-"""The new rows of one target table: read, mapped, checked and deduplicated once, held until they are written."""
+"""The new rows of one target table: read, mapped, checked and deduplicated, held until they are written."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import reduce
 
 from pyspark import StorageLevel
-from pyspark.sql import Column, DataFrame, Row, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from profiling_spark.attributes import source_rank
-from profiling_spark.config.sources import Source
+from profiling_spark.config.sources import Source, mappable
 from profiling_spark.contracts.silver import EVENTS, ITEMS, REVIEWS, USERS
 from profiling_spark.contracts.table import Table
 from profiling_spark.expressions import expression
 from profiling_spark.ingest.deduplicate import (
-    ACCEPTED,
     LOST_FILE,
     LOST_SOURCE,
-    arranged,
+    content_hash,
     hits,
-    losers,
-    mark_repeats,
     mark_stored,
     near_in_time,
     with_identity,
 )
 from profiling_spark.ingest.files import FileKey, SourceFile
+from profiling_spark.ingest.hold import hold, tasks_per_bucket
 from profiling_spark.ingest.ledger import Counts, of_files
 from profiling_spark.ingest.mapping import EPOCH, map_columns
 from profiling_spark.ingest.readers import Reading, read_source
+from profiling_spark.ingest.resolve import ACCEPTED, Group
 from profiling_spark.ingest.rules import REJECTED, check_rows
 from profiling_spark.runner import Context
-from profiling_spark.storage import literal
+from profiling_spark.storage import NewFile, literal
 
 _ID_COLUMN = {"events": "event_id", "reviews": "review_id"}
 
@@ -45,70 +44,80 @@ TARGETS = (ITEMS, USERS, REVIEWS, EVENTS)
 
 @dataclass
 class Batch:
-    """What became of one target's new rows. `old`: files whose stored rows they replace, from day `removed_from` on;
-    `held`: what Spark keeps until it is released.
+    """What became of one target's new rows. `groups` count every row; `files` hold the accepted ones, where they can be
+    added as they are; `days`: first and last that accepted rows change; `old`: files whose stored rows they replace,
+    from day `removed_from` on.
     """
 
     table: Table
-    frame: DataFrame
-    held: list[DataFrame]
-    old: frozenset[FileKey] = frozenset()
-    rows: list[Row] = field(default_factory=list)
+    accepted: DataFrame
+    refused: DataFrame
+    groups: list[Group]
+    files: list[NewFile] | None
+    old: frozenset[FileKey]
+    releases: list[Callable[[], object]]
+    days: list[date] = field(default_factory=list)
     removed_from: date | None = None
 
-    def count(self, timezone: str) -> None:
-        """Rows by source, file, outcome and rules that held: small, however many rows there are."""
-        frame, absent = self.frame, F.lit(None).cast("string")
-        named = {c: F.col(c) if c in frame.columns else absent for c in ("flags", LOST_SOURCE, LOST_FILE)}
-        new = F.when(F.col("rescued").isNotNull(), F.concat_ws(",", F.json_object_keys("rescued")))
-        day = _day(self.table, timezone)
-        grouped = frame.groupBy(
-            "source",
-            "file_id",
-            "_status",
-            "_reasons",
-            "_warned",
-            new.alias("new"),
-            *(c.alias(n) for n, c in named.items()),
-        ).agg(F.count(F.lit(1)).alias("rows"), F.min(day).alias("first"), F.max(day).alias("last"))
-        self.rows = grouped.collect()
-        if any(row["file_id"] is None for row in self.rows):
+    def mark(self, marked: DataFrame, day: Column) -> None:
+        """Count again what `mark_stored` said of the accepted rows, and keep those that still are."""
+        held = marked.persist(StorageLevel.MEMORY_AND_DISK)
+        self.releases.append(lambda: held.unpersist())
+        found = held.groupBy("source", "file_id", "_status", LOST_SOURCE, LOST_FILE).agg(
+            F.count(F.lit(1)).alias("rows"), F.min(day).alias("first"), F.max(day).alias("last")
+        )
+        self.days = []
+        for r in found.collect():
+            if r["_status"] == ACCEPTED:
+                self._add_days(r["first"], r["last"])
+            if r["_status"] != ACCEPTED or r[LOST_FILE] is not None:
+                moved = Group(r["source"], r["file_id"], ACCEPTED, -r["rows"])
+                now = replace(
+                    moved, status=r["_status"], rows=r["rows"], lost_source=r[LOST_SOURCE], lost_file=r[LOST_FILE]
+                )
+                self.groups += [moved, now]
+        self.accepted = held.where(F.col("_status") == ACCEPTED).select(*self.table.names)
+        self.files = None
+
+    def _add_days(self, *days: date | None) -> None:
+        each = [*self.days, *(d for d in days if d is not None)]
+        self.days = [min(each), max(each)] if each else []
+
+    def __post_init__(self) -> None:
+        if any(g.file_id is None for g in self.groups):
             raise RuntimeError("rows came from a file that was not claimed: its path was not recognised")
+        for g in self.groups:
+            if g.status == ACCEPTED:
+                self._add_days(g.first, g.last)
 
     def release(self) -> None:
-        """Let Spark forget the rows."""
-        for frame in self.held:
-            frame.unpersist()
+        """Let go of the rows."""
+        for release in self.releases:
+            release()
 
     def counts(self) -> dict[FileKey, Counts]:
         """Rows by outcome of each file; of a file taken before, what it loses to a new row."""
         found: dict[FileKey, Counts] = {}
-        for row in self.rows:
-            key = FileKey(row["source"], row["file_id"], self.table.name)
-            found[key] = found.get(key, Counts()) + Counts(**{row["_status"]: row["rows"]})
-            if row[LOST_FILE] is not None:
-                loser = FileKey(row[LOST_SOURCE], row[LOST_FILE], self.table.name)
-                lost = Counts(accepted=-row["rows"], superseded=row["rows"])
+        for group in self.groups:
+            key = FileKey(group.source, group.file_id, self.table.name)
+            found[key] = found.get(key, Counts()) + Counts(**{group.status: group.rows})
+            if group.lost_source is not None and group.lost_file is not None:
+                loser = FileKey(group.lost_source, group.lost_file, self.table.name)
+                lost = Counts(accepted=-group.rows, superseded=group.rows)
                 found[loser] = found.get(loser, Counts()) + lost
         return found
 
     @property
-    def days(self) -> list[date]:
-        """First and last day of the accepted rows; empty where there is none."""
-        each = [r[c] for r in self.rows if r["_status"] == ACCEPTED for c in ("first", "last") if r[c] is not None]
-        return [min(each), max(each)] if each else []
-
-    @property
     def replaces(self) -> bool:
         """Whether a new row stands for a stored one of the same key."""
-        return any(r[LOST_FILE] is not None for r in self.rows)
+        return any(g.lost_file is not None for g in self.groups)
 
     def new_columns(self) -> dict[str, set[str]]:
         """By source, the columns that the settings do not know."""
         found: dict[str, set[str]] = {}
-        for row in self.rows:
-            if row["new"]:
-                found.setdefault(row["source"], set()).update(row["new"].split(","))
+        for group in self.groups:
+            if group.new:
+                found.setdefault(group.source, set()).update(group.new.split(","))
         return found
 
 
@@ -164,37 +173,69 @@ def _needs_raw(ctx: Context, source: Source) -> Column:
     return needed
 
 
-def judge(ctx: Context, table: Table, rows: DataFrame, *, items: Batch | None, old: Collection[FileKey]) -> Batch:
-    """Deduplicate the rows, among themselves and against what is stored. `items`: of the same run, for the category."""
+def judge(
+    ctx: Context,
+    table: Table,
+    rows: DataFrame,
+    *,
+    items: Batch | None,
+    old: Collection[FileKey] = (),
+    files: Collection[SourceFile] = (),
+) -> Batch:
+    """Deduplicate the rows, among themselves and against what is stored. `items`: of the same run, for the category;
+    `files`: where the rows come from.
+    """
     if table is EVENTS:
         rows = _with_catalogue(ctx, rows, items)
-    keep = _keep(ctx, table, rows)
-    held = arranged(rows, table, buckets=ctx.settings.buckets).persist(StorageLevel.MEMORY_AND_DISK)
-    lost = losers(held, table, keep=keep).persist(StorageLevel.MEMORY_AND_DISK)
-    frame = mark_repeats(held, lost)
-    batch = Batch(table, frame, [held, lost], frozenset(old))
-    batch.count(ctx.settings.business_timezone)
+    keep, buckets, day = _keep(ctx, table, rows), ctx.settings.buckets, _day(table, ctx.settings.business_timezone)
+    held = hold(
+        _with_helpers(rows, table, keep, day),
+        table,
+        ctx.tables,
+        absent=_absent(ctx, table),
+        buckets=buckets,
+        tasks_per_bucket=tasks_per_bucket(files, table, buckets),
+    )
+    batch = Batch(table, held.accepted, held.refused, held.groups, held.files, frozenset(old), [held.release])
     if not ctx.tables.exists(table):
         return batch
     stored = ctx.tables.read(table)
     if old:
         goes = stored.where(of_files(old, table_column=False))
-        first = goes.agg(F.min(_day(table, ctx.settings.business_timezone)).alias("first")).first()
+        first = goes.agg(F.min(day).alias("first")).first()
         batch.removed_from = None if first is None else first["first"]
         stored = stored.where(f"NOT ({of_files(old, table_column=False)})")
     if table is EVENTS:
         if not batch.days:
             return batch
         stored = near_in_time(stored, *batch.days, days=ctx.settings.ingest.redelivery_days)
-    found = hits(frame, stored, table).persist(StorageLevel.MEMORY_AND_DISK)
+    found = hits(batch.accepted, stored, table).persist(StorageLevel.MEMORY_AND_DISK)
     if not found.isEmpty():
         again = stored.join(found, list(table.key), how="left_semi")
-        batch.frame = mark_stored(frame, again, table, keep=keep).persist(StorageLevel.MEMORY_AND_DISK)
-        batch.count(ctx.settings.business_timezone)
-        batch.release()
-        batch.held = [batch.frame]
+        batch.mark(mark_stored(batch.accepted, again, table, keep=keep), day)
     found.unpersist()
     return batch
+
+
+def _absent(ctx: Context, table: Table) -> set[str]:
+    """Columns that are null in all new rows. Those that ingest itself can fill are not among them."""
+    mapped = {column for s in ctx.settings.sources.values() if s.target == table.name for column in s.columns}
+    return set(mappable(table.name)) - mapped - {*table.key, "amount", "category", "brand", "unit_price"}
+
+
+def _with_helpers(rows: DataFrame, table: Table, keep: Column, day: Column) -> DataFrame:
+    """What `resolve` needs beside the rows themselves."""
+    is_refused = F.col("_status") == REJECTED
+    stored_by = F.col("_row_hash") if "_row_hash" in rows.columns else F.when(is_refused, F.md5("_raw"))
+    return rows.withColumns(
+        {
+            "_hash": stored_by,
+            "_keep": keep,
+            "_content": content_hash(table),
+            "_new": F.when(F.col("rescued").isNotNull(), F.concat_ws(",", F.json_object_keys("rescued"))),
+            "_day": day,
+        }
+    )
 
 
 def _keep(ctx: Context, table: Table, rows: DataFrame) -> Column:
@@ -214,7 +255,7 @@ def _with_catalogue(ctx: Context, events: DataFrame, items: Batch | None) -> Dat
             stored = stored.where(f"NOT ({of_files(items.old, table_column=False)})")
         parts.append(stored.select(*columns))
     if items is not None:
-        parts.append(items.frame.where(F.col("_status") == ACCEPTED).select(*columns))
+        parts.append(items.accepted.select(*columns))
     if not parts:
         return events
     known = reduce(DataFrame.unionByName, parts)
@@ -231,13 +272,16 @@ def _with_catalogue(ctx: Context, events: DataFrame, items: Batch | None) -> Dat
 
 def publish(ctx: Context, batch: Batch) -> None:
     """One commit, but for a batch that both conflicts with stored rows and replaces a file: it deletes first."""
-    table, accepted = batch.table, batch.frame.where(F.col("_status") == ACCEPTED)
+    table, accepted = batch.table, batch.accepted
+    old = of_files(batch.old, table_column=False)
+    is_keyed = table in (USERS, ITEMS) and ctx.tables.exists(table)
+    if not (is_keyed or batch.replaces or batch.old) and batch.files is not None:
+        ctx.tables.add_files(table, batch.files)
+        return
     if table is EVENTS:
         accepted = accepted.sortWithinPartitions("user_bucket", "event_time", "event_id")
     else:
         accepted = accepted.coalesce(1 if table in (USERS, ITEMS) else 2)
-    old = of_files(batch.old, table_column=False)
-    is_keyed = table in (USERS, ITEMS) and ctx.tables.exists(table)
     if is_keyed or batch.replaces:
         if batch.old:
             ctx.tables.delete(table, old)

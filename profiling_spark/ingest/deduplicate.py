@@ -1,18 +1,15 @@
-"""Repeats: in the incoming rows by one shuffle that also brings events to their bucket; against stored rows by key."""
+"""Identity of rows, and repeats of rows that are stored already (`resolve` finds those among the new rows)."""
 
 from __future__ import annotations
 
 from datetime import date, timedelta
 
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from profiling_spark.buckets import bucket_of
-from profiling_spark.contracts.silver import EVENTS
 from profiling_spark.contracts.table import Table
-from profiling_spark.ingest.rules import OK, REJECTED
+from profiling_spark.ingest.resolve import ACCEPTED, DUPLICATE, SUPERSEDED
 
-DUPLICATE, SUPERSEDED, ACCEPTED = "duplicate", "superseded", "accepted"
 LOST_SOURCE, LOST_FILE = "_lost_source", "_lost_file"
 _LINEAGE = ("source", "file_id", "run_id")
 
@@ -36,73 +33,14 @@ def content_hash(table: Table) -> Column:
     return F.xxhash64(*said, *(F.col(c).isNull() for c in said))
 
 
-def arranged(frame: DataFrame, table: Table, *, buckets: int) -> DataFrame:
-    """The rows in their buckets, events in the order of time: the one shuffle of an ingest.
-
-    Adds `user_bucket`, `_key` (hash of a good row's key, null for others) and `_row` (number of the row).
-    """
-    is_ok = F.col("_status") == OK
-    owner = F.coalesce(*(F.col(c).cast("string") for c in ("user_id", *table.key) if c in frame.columns))
-    # refused rows often lack a user: by their raw text they do not all fall into one bucket
-    spread = F.pmod(F.xxhash64("_raw"), F.lit(buckets)).cast("int")
-    placed = frame.withColumns(
-        {
-            "user_bucket": F.when(is_ok, bucket_of(owner, buckets)).otherwise(spread),
-            "_key": F.when(is_ok, F.xxhash64(*table.key)),
-        }
-    )
-    order = ["event_time", "event_id", "file_id"] if table is EVENTS else [*table.key, "file_id"]
-    ordered = placed.repartition(buckets, "user_bucket").sortWithinPartitions("user_bucket", *order)
-    return ordered.withColumn("_row", F.monotonically_increasing_id())
-
-
-def losers(frame: DataFrame, table: Table, *, keep: Column) -> DataFrame:
-    """(_row, _lost): rows that lose to another of the same key, and how: duplicate or superseded (see `arranged`).
-
-    Of rows with one key the one with the greatest `keep` survives, then the greatest content, then the smallest
-    file_id: never the order of arrival. Rows that say the same as the row before them are duplicates, others are
-    superseded.
-    """
-    counted = frame.where(F.col("_key").isNotNull()).groupBy("user_bucket", "_key").count()
-    repeated = counted.where("count > 1").select("user_bucket", "_key")
-    # few rows share a key with another: only those are compared in full
-    suspects = frame.join(F.broadcast(repeated), ["user_bucket", "_key"], how="left_semi").select(
-        "_row", "user_bucket", "file_id", *table.key, keep.alias("_keep"), content_hash(table).alias("_content")
-    )
-    order = Window.partitionBy(*table.key).orderBy(F.desc("_keep"), F.desc("_content"), "file_id", "_row")
-    compared = suspects.select("_row", "_content", F.lag("_content").over(order).alias("_before"))
-    says_same = F.col("_content") == F.col("_before")
-    how = F.when(says_same, F.lit(DUPLICATE)).otherwise(F.lit(SUPERSEDED))
-    return compared.where(F.col("_before").isNotNull()).select("_row", how.alias("_lost"))
-
-
-def mark_repeats(frame: DataFrame, lost: DataFrame) -> DataFrame:
-    """Sets `_status` of good rows: accepted, or as `losers` says. Refused rows stay; `distinct_refused` folds them."""
-    status = F.coalesce("_lost", F.when(F.col("_status") == OK, F.lit(ACCEPTED)).otherwise(F.col("_status")))
-    return frame.join(F.broadcast(lost), "_row", how="left").withColumn("_status", status).drop("_lost")
-
-
-def distinct_refused(frame: DataFrame, table: Table) -> DataFrame:
-    """One row per distinct refused row of a file, with its occurrences (columns: contracts REJECTED_ROWS)."""
-    refused = frame.where(F.col("_status") == REJECTED)
-    return refused.groupBy("file_id", F.md5("_raw").alias("row_hash"), "source", "run_id").agg(
-        F.lit(table.name).alias("target_table"),
-        F.first("_raw").alias("raw"),
-        F.first("_reasons").alias("reasons"),
-        F.count(F.lit(1)).alias("occurrences"),
-        F.lit(None).cast("bigint").alias("first_line"),
-        F.lit(None).cast("string").alias("replayed_by"),
-    )
-
-
-def hits(frame: DataFrame, stored: DataFrame, table: Table) -> DataFrame:
+def hits(accepted: DataFrame, stored: DataFrame, table: Table) -> DataFrame:
     """Keys of accepted rows that are stored: reads only the keys of what is stored, and most nights finds none."""
     key = list(table.key)
-    return stored.select(*key).join(frame.where(F.col("_status") == ACCEPTED).select(*key), key, how="left_semi")
+    return stored.select(*key).join(accepted.select(*key), key, how="left_semi")
 
 
-def mark_stored(frame: DataFrame, stored: DataFrame, table: Table, *, keep: Column) -> DataFrame:
-    """Sets `_status` of accepted rows whose key is stored, as in `mark_repeats`, whichever came first.
+def mark_stored(accepted: DataFrame, stored: DataFrame, table: Table, *, keep: Column) -> DataFrame:
+    """Adds `_status` to accepted rows, by the order of `resolve`, whichever came first.
 
     Where the new row wins, LOST_SOURCE and LOST_FILE say whose row it replaces. A row that its own file brought
     before (a replay that died has left it) is accepted again.
@@ -115,15 +53,15 @@ def mark_stored(frame: DataFrame, stored: DataFrame, table: Table, *, keep: Colu
         F.col("source").alias("_old_source"),
         F.col("file_id").alias("_old_file"),
     )
-    joined = frame.join(keys, key, how="left")
+    joined = accepted.join(keys, key, how="left")
     content = content_hash(table)
     same = content == F.col("_old_content")
     own = same & (F.col("source") == F.col("_old_source")) & (F.col("file_id") == F.col("_old_file"))
     mine = F.struct(keep.alias("keep"), content.alias("content"))
     old = F.struct(F.col("_old_keep").alias("keep"), F.col("_old_content").alias("content"))
-    is_new = F.col("_old_content").isNull() | (F.col("_status") != ACCEPTED)
+    is_new = F.col("_old_content").isNull()
     wins = ~is_new & ~same & (mine > old)
-    status = F.when(is_new | own | wins, F.col("_status")).when(same, F.lit(DUPLICATE)).otherwise(F.lit(SUPERSEDED))
+    status = F.when(is_new | own | wins, F.lit(ACCEPTED)).when(same, F.lit(DUPLICATE)).otherwise(F.lit(SUPERSEDED))
     columns = {
         "_status": status,
         LOST_SOURCE: F.when(wins, F.col("_old_source")),

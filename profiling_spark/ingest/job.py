@@ -7,6 +7,7 @@ from dataclasses import asdict
 from functools import reduce
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from profiling_spark.buckets import check_layout
 from profiling_spark.contracts.operations import QUALITY_METRICS
@@ -15,8 +16,8 @@ from profiling_spark.errors import InputError
 from profiling_spark.ingest import ledger
 from profiling_spark.ingest.batch import TARGETS, Batch, judge, publish, rows_of_files
 from profiling_spark.ingest.changes import ToTake, sort_out
-from profiling_spark.ingest.deduplicate import distinct_refused
 from profiling_spark.ingest.files import FileKey, find_files
+from profiling_spark.ingest.hold import clear_staging
 from profiling_spark.ingest.ledger import Counts, of_files
 from profiling_spark.ingest.quality import by_source, check_limits, metric_rows, refused_reasons
 from profiling_spark.ingest.replay import replay
@@ -30,6 +31,7 @@ def ingest(ctx: Context) -> Outcome:
     if not ctx.settings.sources:
         raise InputError("sources: expected at least one source in the settings, found none (see --config)")
     check_layout(ctx.tables, ctx.settings.buckets)
+    clear_staging(ctx.tables)
     dead = ledger.clear_unfinished(ctx.tables, started=ctx.started, claim_hours=ctx.settings.ingest.claim_hours)
     if dead:
         ctx.say(f"    cleared what unfinished runs had written: {', '.join(dead)}")
@@ -47,20 +49,18 @@ def ingest(ctx: Context) -> Outcome:
             facts=_facts(todo),
             lines=(f"no new files; {todo.known} are known already",),
         )
-    rows = {
-        table.name: rows_of_files(ctx, table, mine)
-        for table in TARGETS
-        if (mine := [f for f in todo.files if f.target == table.name])
-    }
+    files = {t.name: mine for t in TARGETS if (mine := [f for f in todo.files if f.target == t.name])}
+    rows = {table.name: rows_of_files(ctx, table, files[table.name]) for table in TARGETS if table.name in files}
     ledger.claim(ctx.tables, [*todo.files, *todo.refused], again=todo.again)
     batches: list[Batch] = []
     try:
         for table in TARGETS:
             if table.name in rows:
                 items = next((b for b in batches if b.table is ITEMS), None)
-                batches.append(judge(ctx, table, rows[table.name], items=items, old=todo.old(table.name)))
+                old = todo.old(table.name)
+                batches.append(judge(ctx, table, rows[table.name], items=items, old=old, files=files[table.name]))
         for batch in batches:
-            check_limits(batch.frame, batch.rows, batch.table, ctx.settings.ingest)
+            check_limits(batch.groups, batch.table, ctx.settings.ingest)
         for batch in batches:
             publish(ctx, batch)
         _publish_rejected(ctx, batches, todo)
@@ -79,14 +79,24 @@ def _counts(batches: Iterable[Batch]) -> dict[FileKey, Counts]:
 def _publish_rejected(ctx: Context, batches: Sequence[Batch], todo: ToTake) -> None:
     if not batches:
         return
-    refused = reduce(DataFrame.unionByName, [distinct_refused(b.frame, b.table) for b in batches]).coalesce(2)
+    refused = reduce(DataFrame.unionByName, [_refused_rows(ctx, b) for b in batches]).coalesce(2)
     if todo.again or todo.gone:
         replaced = f"{of_files(todo.again | todo.gone)} OR run_id = {literal(ctx.run_id)}"
         ctx.tables.replace_where(REJECTED_ROWS, refused, replaced)
     else:
         ctx.tables.append(REJECTED_ROWS, refused)
-    metrics = [row for b in batches for row in metric_rows(ctx.run_id, b.rows, b.table, ctx.settings.ingest)]
+    metrics = [row for b in batches for row in metric_rows(ctx.run_id, b.groups, b.table, ctx.settings.ingest)]
     ctx.tables.append(QUALITY_METRICS, ctx.spark.createDataFrame(metrics, QUALITY_METRICS.schema).coalesce(1))
+
+
+def _refused_rows(ctx: Context, batch: Batch) -> DataFrame:
+    columns = {
+        "target_table": F.lit(batch.table.name),
+        "first_line": F.lit(None).cast("bigint"),
+        "run_id": F.lit(ctx.run_id),
+        "replayed_by": F.lit(None).cast("string"),
+    }
+    return batch.refused.withColumns(columns)
 
 
 def _facts(todo: ToTake) -> dict[str, object]:
@@ -102,7 +112,7 @@ def _outcome(ctx: Context, batches: Sequence[Batch], todo: ToTake, counts: Mappi
     by_name: dict[str, Counts] = {}
     for file in todo.files:
         by_name[file.source] = by_name.get(file.source, Counts()) + counts.get(file.key, Counts())
-    reasons = {name: refused_reasons(rows) for b in batches for name, rows in by_source(b.rows).items()}
+    reasons = {name: refused_reasons(rows) for b in batches for name, rows in by_source(b.groups).items()}
     total = sum(by_name.values(), Counts())
     lines = [_line(name, count, reasons.get(name, {})) for name, count in by_name.items()]
     drift = {name: sorted(columns) for b in batches for name, columns in b.new_columns().items()}

@@ -115,7 +115,8 @@ def _instant(text: Column, timezone: str) -> Column:
     parsed = F.when(has_year, F.try_to_timestamp(text))
     after_date = F.substring(text, 11, 40)
     has_zone = after_date.contains("+") | after_date.contains("-") | F.right(text, F.lit(1)).between("A", "z")
-    return F.when(has_zone, parsed).otherwise(F.to_utc_timestamp(parsed, timezone))
+    # the session's zone is UTC
+    return parsed if timezone == "UTC" else F.when(has_zone, parsed).otherwise(F.to_utc_timestamp(parsed, timezone))
 
 
 def _gender(text: Column) -> Column:

@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pyspark.sql import DataFrame, Row
-from pyspark.sql import functions as F
-
 from profiling_spark.config.quality import BUILT_IN, NEW_COLUMN, NO_USER, UNREADABLE, Ingest, Level
 from profiling_spark.config.sources import mappable
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import QualityError
+from profiling_spark.ingest.resolve import EXAMPLES, Group
 from profiling_spark.ingest.rules import REJECTED
 
-_EXAMPLES = 3
-# column of the judged rows that names the rules of a level
-_NAMED_IN: dict[Level, str] = {"reject": "_reasons", "flag": "flags", "warn": "_warned"}
+_LEVELS: tuple[Level, ...] = ("reject", "flag", "warn")
 
 
 @dataclass(frozen=True)
@@ -29,16 +25,16 @@ class RuleCount:
     rows: int
 
 
-def rule_counts(rows: Sequence[Row], table: Table, ingest: Ingest) -> list[RuleCount]:
+def rule_counts(rows: Sequence[Group], table: Table, ingest: Ingest) -> list[RuleCount]:
     """Every rule of the target, also those that held nowhere, so that a trend has its zeros.
 
-    `rows`: counted groups of one source (see `Batch.count`). A value that does not fit its type is listed where met.
+    `rows`: groups of one source. A value that does not fit its type is listed where met.
     """
     found: dict[tuple[str, Level], int] = {}
     for row in rows:
-        for level, column in _NAMED_IN.items():
-            for name in str(row[column]).split(",") if row[column] else ():
-                found[name, level] = found.get((name, level), 0) + row["rows"]
+        for level in _LEVELS:
+            for name in _named(row, level):
+                found[name, level] = found.get((name, level), 0) + row.rows
     messages = _messages(table, ingest)
     always = [key for key in messages if not key[0].startswith("bad_") or key[0] in BUILT_IN[table.name]]  # type: ignore[index]
     return [
@@ -60,31 +56,29 @@ def _messages(table: Table, ingest: Ingest) -> dict[tuple[str, Level], str]:
     return said
 
 
-def check_limits(frame: DataFrame, rows: Sequence[Row], table: Table, ingest: Ingest) -> None:
+def check_limits(rows: Sequence[Group], table: Table, ingest: Ingest) -> None:
     """Raises QualityError with rule, count and three examples where a source passes a limit.
 
     Rows whose only fault is the missing user have their own: a quarter of a shop's lines may be anonymous.
     """
     for source, mine in by_source(rows).items():
-        read = sum(r["rows"] for r in mine)
-        anonymous = sum(r["rows"] for r in mine if r["_reasons"] == NO_USER)
-        faulty = sum(r["rows"] for r in mine if r["_status"] == REJECTED) - anonymous
-        refused = frame.where((F.col("source") == source) & (F.col("_status") == REJECTED))
-        only_user = F.col("_reasons") == NO_USER
-        for rows_over, share, setting, which in (
-            (anonymous, ingest.max_no_user_share, "max_no_user_share", only_user),
-            (faulty, ingest.max_rejected_share, "max_rejected_share", ~only_user),
+        read = sum(r.rows for r in mine)
+        anonymous = [r for r in mine if r.reasons == NO_USER]
+        faulty = [r for r in mine if r.status == REJECTED and r.reasons != NO_USER]
+        for over, share, setting in (
+            (anonymous, ingest.max_no_user_share, "max_no_user_share"),
+            (faulty, ingest.max_rejected_share, "max_rejected_share"),
         ):
+            rows_over = sum(r.rows for r in over)
             if rows_over > share * read:
                 raise QualityError(
                     f"source {source}: {rows_over:,} of {read:,} rows refused, allowed by ingest.{setting} is a share "
-                    f"of {share}; nothing was published. {_worst(mine)} Examples:\n{_shown(refused.where(which))}"
+                    f"of {share}; nothing was published. {_worst(mine)} Examples:\n{_shown(over)}"
                 )
         for count in rule_counts(mine, table, ingest):
             limit = ingest.limits.get(count.rule)
             if limit is not None and limit.is_passed(count.rows, read):
-                named = F.array_contains(F.split(_NAMED_IN[count.level], ","), count.rule)
-                examples = frame.where((F.col("source") == source) & named)
+                examples = [r for r in mine if count.rule in _named(r, count.level)]
                 raise QualityError(
                     f"source {source}: rule {count.rule} ({count.message}) holds for {count.rows:,} of {read:,} rows, "
                     f"allowed by ingest.limits.{count.rule} is {limit}; nothing was published. Examples:\n"
@@ -92,38 +86,44 @@ def check_limits(frame: DataFrame, rows: Sequence[Row], table: Table, ingest: In
                 )
 
 
-def by_source(rows: Sequence[Row]) -> Mapping[str, list[Row]]:
+def _named(row: Group, level: Level) -> list[str]:
+    """Rules of a level that hold for the rows."""
+    names = {"reject": row.reasons, "flag": row.flags, "warn": row.warned}[level]
+    return names.split(",") if names else []
+
+
+def by_source(rows: Sequence[Group]) -> Mapping[str, list[Group]]:
     """Counted groups by their source."""
-    names = sorted({r["source"] for r in rows})
-    return {name: [r for r in rows if r["source"] == name] for name in names}
+    names = sorted({r.source for r in rows})
+    return {name: [r for r in rows if r.source == name] for name in names}
 
 
-def metric_rows(run_id: str, rows: Sequence[Row], table: Table, ingest: Ingest) -> list[tuple[object, ...]]:
+def metric_rows(run_id: str, rows: Sequence[Group], table: Table, ingest: Ingest) -> list[tuple[object, ...]]:
     """Rows of quality_metrics in the order of its columns."""
     made: list[tuple[object, ...]] = []
     for source, mine in by_source(rows).items():
-        read = sum(r["rows"] for r in mine)
+        read = sum(r.rows for r in mine)
         for c in rule_counts(mine, table, ingest):
             made.append((run_id, source, table.name, c.rule, c.level, c.message, c.rows, read, c.rows / read))
     return made
 
 
-def refused_reasons(rows: Sequence[Row]) -> dict[str, int]:
+def refused_reasons(rows: Sequence[Group]) -> dict[str, int]:
     """Refused rows by reason; a row with two counts in both."""
     reasons: dict[str, int] = {}
     for row in rows:
-        if row["_status"] == REJECTED:
-            for reason in str(row["_reasons"]).split(","):
-                reasons[reason] = reasons.get(reason, 0) + row["rows"]
+        if row.status == REJECTED:
+            for reason in _named(row, "reject"):
+                reasons[reason] = reasons.get(reason, 0) + row.rows
     return reasons
 
 
-def _worst(rows: Sequence[Row]) -> str:
+def _worst(rows: Sequence[Group]) -> str:
     ranked = sorted(refused_reasons(rows).items(), key=lambda pair: (-pair[1], pair[0]))
     return "Reasons: " + ", ".join(f"{name} {count:,}" for name, count in ranked) + "."
 
 
-def _shown(frame: DataFrame) -> str:
-    why = F.concat_ws(",", *(c for c in _NAMED_IN.values() if c in frame.columns)).alias("why")
-    found = frame.select(why, "_raw").orderBy("why", "_raw").limit(_EXAMPLES).collect()
-    return "\n".join(f"  [{r['why']}] {str(r['_raw'])[:200]}" for r in found)
+def _shown(rows: Sequence[Group]) -> str:
+    named = (",".join(n for level in _LEVELS for n in _named(r, level)) for r in rows)
+    found = sorted((why, text) for why, r in zip(named, rows, strict=True) for text in r.examples)
+    return "\n".join(f"  [{why}] {text[:200]}" for why, text in found[:EXAMPLES])

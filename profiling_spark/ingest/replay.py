@@ -20,7 +20,6 @@ from profiling_spark.ingest.batch import TARGETS, Batch, checked, judge, publish
 from profiling_spark.ingest.files import FileKey, find_files
 from profiling_spark.ingest.ledger import Counts
 from profiling_spark.ingest.readers import Reading, header_of, parse_csv, parse_json, parse_values
-from profiling_spark.ingest.rules import REJECTED
 from profiling_spark.ingest.stale import features_stale_from
 from profiling_spark.ingest.text_readers import parse_lines
 from profiling_spark.runner import Context, Outcome
@@ -47,7 +46,7 @@ def replay(ctx: Context, run_id: str) -> Outcome:
     try:
         for table in (t for t in TARGETS if t.name in rows):
             items = next((b for b in batches if b.table is ITEMS), None)
-            batches.append(judge(ctx, table, rows[table.name], items=items, old=()))
+            batches.append(judge(ctx, table, rows[table.name], items=items))
         for batch in batches:
             publish(ctx, batch)
         for batch in batches:
@@ -119,9 +118,7 @@ def _csv_lines(ctx: Context, name: str, lines: DataFrame, reading: Reading) -> l
 def _note(ctx: Context, batch: Batch, refused: DataFrame) -> None:
     """What became of each refused row, in rejected_rows; equal rows have one outcome."""
     table = batch.table
-    told = batch.frame.groupBy("source", "file_id", F.col("_row_hash").alias("row_hash")).agg(
-        F.max(F.when(F.col("_status") == REJECTED, F.col("_reasons"))).alias("_again")
-    )
+    told = batch.refused.select("source", "file_id", "row_hash", F.col("reasons").alias("_again"))
     joined = refused.where(F.col("target_table") == table.name).join(told, ["source", "file_id", "row_hash"])
     changed = joined.withColumns(
         {

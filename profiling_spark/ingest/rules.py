@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from functools import reduce
+from operator import or_
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -49,12 +51,16 @@ def check_rows(frame: DataFrame, source: Source, *, ingest: Ingest, started: dat
 
 def _names(rules: dict[str, Column]) -> Column:
     """Names of the rules that hold, comma separated, in alphabetical order; empty where none holds."""
+    if not rules:
+        return F.lit("")
     # concat_ws skips nulls and is compiled; an array of names with a filter would be interpreted for every row
-    return F.concat_ws(",", *(F.when(condition, F.lit(name)) for name, condition in sorted(rules.items())))
+    named = F.concat_ws(",", *(F.when(condition, F.lit(name)) for name, condition in sorted(rules.items())))
+    # most rows break no rule: a text is only made for those that do
+    return F.when(reduce(or_, (holds(condition) for condition in rules.values())), named).otherwise(F.lit(""))
 
 
 def _local_date(time: str, timezone: str) -> Column:
-    return F.to_date(F.from_utc_timestamp(time, timezone))
+    return F.to_date(time if timezone == "UTC" else F.from_utc_timestamp(time, timezone))
 
 
 def _with_amounts(frame: DataFrame) -> DataFrame:

@@ -1,0 +1,88 @@
+"""What one bucket's events say of the items: partial sums that add up over buckets (no Spark, no I/O).
+
+A customer's events are all in one bucket, so buyers and orders of different buckets are different ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import polars as pl
+from pyspark.sql import types as T
+
+COLUMNS = (
+    "event_time", "event_date", "user_id", "event_type", "item_id", "category", "brand", "order_id", "unit_price",
+)  # fmt: skip
+FIRST = "_first"
+TOTALS, ORDERS, VIEWS = "totals", "orders", "views"
+_COUNTS = ("views", "carts", "_rows", "purchases", "buyers", "_repeaters")
+SCHEMA = T.StructType(
+    [
+        *(T.StructField(c, T.StringType()) for c in ("_part", "item_id", "category", "brand")),
+        T.StructField(FIRST, T.DateType()),
+        T.StructField("unit_price", T.DecimalType(18, 6)),
+        T.StructField("_last", T.TimestampType()),
+        *(T.StructField(c, T.LongType()) for c in _COUNTS),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class ItemParts:
+    """Kernel over events: rows of three kinds, by column `_part`, each with what of its columns it knows.
+
+    - totals: for item, category, brand and unit_price, views, carts, all rows, and the time of the last one;
+    - orders: for item, orders (`purchases`), customers with a first one (`buyers`) and with a second (`_repeaters`);
+    - views: for item, views.
+
+    FIRST is the first of `dates` that sees the rows; of views the first day of `dates` or begin of one of their
+    `windows` after them, so that no window begins or ends among the rows.
+    """
+
+    dates: Sequence[date]
+    windows: Sequence[int]
+
+    def __call__(self, events: pl.DataFrame, sides: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+        day = pl.col("event_date")
+        past = events.filter(day < max(self.dates), pl.col("item_id").is_not_null()).with_columns(
+            first_after(day, self.dates).alias(FIRST)
+        )
+        parts = {TOTALS: _totals(past), ORDERS: _orders(past), VIEWS: self._views(past)}
+        named = [frame.with_columns(pl.lit(name).alias("_part")) for name, frame in parts.items()]
+        out = pl.concat(named, how="diagonal")
+        return out.with_columns(pl.col(*_COUNTS).cast(pl.Int64)).select(SCHEMA.names)
+
+    def _views(self, past: pl.DataFrame) -> pl.DataFrame:
+        begins = {d - timedelta(days=w) for d in self.dates for w in self.windows}
+        recent = past.filter(pl.col("event_type") == "view", pl.col("event_date") >= min(begins))
+        until = first_after(pl.col("event_date"), begins.union(self.dates)).alias(FIRST)
+        return recent.group_by("item_id", until).agg(views=pl.len())
+
+
+def first_after(day: pl.Expr, dates: Collection[date]) -> pl.Expr:
+    """The first of `dates` after a day; null where none is."""
+    return pl.coalesce(pl.when(day < d).then(pl.lit(d)) for d in sorted(dates))
+
+
+def _totals(past: pl.DataFrame) -> pl.DataFrame:
+    return past.group_by("item_id", FIRST, "category", "brand", "unit_price").agg(
+        views=(pl.col("event_type") == "view").sum(),
+        carts=(pl.col("event_type") == "cart").sum(),
+        _last=pl.col("event_time").max(),
+        _rows=pl.len(),
+    )
+
+
+def _orders(past: pl.DataFrame) -> pl.DataFrame:
+    bought = past.filter(pl.col("event_type") == "purchase")
+    # a line without an order is an order of its own
+    lines = bought.filter(pl.col("order_id").is_null()).select("item_id", "user_id", FIRST)
+    named = bought.filter(pl.col("order_id").is_not_null()).group_by("item_id", "user_id", "order_id")
+    orders = pl.concat([lines, named.agg(pl.col(FIRST).min()).select(lines.columns)]).sort(FIRST)
+    # a customer is a buyer from the first order on and a repeater from the second; orders of one date are alike
+    number = pl.int_range(1, pl.len() + 1).over("item_id", "user_id")
+    return orders.with_columns(_number=number).group_by("item_id", FIRST).agg(
+        purchases=pl.len(), buyers=(pl.col("_number") == 1).sum(), _repeaters=(pl.col("_number") == 2).sum()
+    )  # fmt: skip

@@ -1,0 +1,229 @@
+"""One pass over the new rows of a table: shuffle to the customers' buckets, resolve there, hold until published.
+
+On a local disk each task writes its rows as the Parquet files of the table, in a folder beside the tables; to publish
+them is to move them and to commit their names. On other storage, which tasks cannot write to without Spark, the rows
+stay in Spark's cache. Both go through the same kernel.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from math import ceil
+from pathlib import Path
+from uuid import uuid4
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark import StorageLevel
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+from pyspark.sql.pandas.types import to_arrow_schema
+
+from profiling_spark.buckets import bucket_of
+from profiling_spark.contracts.silver import EVENTS
+from profiling_spark.contracts.table import Table
+from profiling_spark.ingest.files import SourceFile
+from profiling_spark.ingest.resolve import HELPERS, Group, Resolved, from_json, resolve, to_json
+from profiling_spark.ingest.rules import OK
+from profiling_spark.storage import NewFile, Tables, file_statistics, local_path
+
+STAGING = "_staging"
+"""Folder under the storage root for the rows of a run that is not published yet."""
+_TASK_BYTES = 128 * 2**20
+# text that a byte of a file stands for
+_UNPACKED = {".gz": 8, ".parquet": 4}
+_ROW_GROUP = 250_000
+_REFUSED = T.StructType(
+    [T.StructField(c, T.StringType()) for c in ("source", "file_id", "row_hash", "raw", "reasons")]
+    + [T.StructField("occurrences", T.LongType())]
+)
+_KIND, _DONE = "_kind", "_done"
+_ACCEPTED_ROW, _REFUSED_ROW = "accepted", "refused"
+
+
+@dataclass(frozen=True)
+class Held:
+    """`accepted`: the table's columns; `refused`: see `resolve`; `files`: of the accepted rows, on a local disk."""
+
+    accepted: DataFrame
+    refused: DataFrame
+    groups: list[Group]
+    files: list[NewFile] | None
+    release: Callable[[], None]
+
+
+def hold(
+    rows: DataFrame, table: Table, tables: Tables, *, absent: Collection[str], buckets: int, tasks_per_bucket: int
+) -> Held:
+    """Judge and keep the rows; each source file is read once, here. `absent`: columns that no source fills."""
+    # columns without values need not travel: they are added where the rows are written
+    placed = _placed(rows.drop(*absent), table, buckets, tasks_per_bucket)
+    if local_path(tables.root) is None:
+        return _in_cache(placed, table)
+    return _in_files(placed, table, tables, buckets)
+
+
+def tasks_per_bucket(files: Iterable[SourceFile], table: Table, buckets: int) -> int:
+    """So many that a task holds about 128 MB of raw text, or all rows of one customer where those are more."""
+    text = sum(f.bytes * next((n for end, n in _UNPACKED.items() if f.path.endswith(end)), 1) for f in files)
+    return max(1, ceil(text / _TASK_BYTES / (buckets if table is EVENTS else 1)))
+
+
+def clear_staging(tables: Tables) -> None:
+    """Remove what runs left that died before they published it."""
+    root = local_path(tables.root)
+    if root is not None:
+        shutil.rmtree(root / STAGING, ignore_errors=True)
+
+
+def _placed(rows: DataFrame, table: Table, buckets: int, tasks: int) -> DataFrame:
+    """All rows that can have one key in one task; events by user bucket. Refused rows often lack a user: by text."""
+    is_ok = F.col("_status") == OK
+    owner = F.coalesce(*(F.col(c).cast("string") for c in ("user_id", *table.key) if c in rows.columns))
+    spread = F.pmod(F.xxhash64("_raw", owner), F.lit(buckets if table is EVENTS else 1)).cast("int")
+    bucket = F.when(is_ok, bucket_of(owner, buckets)).otherwise(spread) if table is EVENTS else F.lit(0)
+    # another hash than that of buckets, which is the same for all of a bucket's customers
+    share = F.pmod(F.when(is_ok, F.hash(owner)).otherwise(F.hash("_raw", owner)), F.lit(tasks))
+    ids = {"user_bucket": bucket} if table is EVENTS else {}
+    named = rows.withColumns({**ids, "_task": bucket * F.lit(tasks) + share})
+    columns = [*(n for n in table.names if n in named.columns), *HELPERS, "_task"]
+    return named.select(*columns).repartitionById(tasks * (buckets if table is EVENTS else 1), "_task").drop("_task")
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What a worker runs on its rows. Holds only plain values, so that it travels to any cluster."""
+
+    key: tuple[str, ...]
+    order: tuple[str, ...]
+
+    def resolved(self, batches: Iterable[pa.RecordBatch]) -> Resolved | None:
+        """None: no rows."""
+        found = [b for b in batches if b.num_rows]
+        if not found:
+            return None
+        rows = pl.from_arrow(pa.Table.from_batches(found))
+        assert isinstance(rows, pl.DataFrame)  # for mypy
+        return resolve(rows, key=self.key, order=self.order)
+
+
+def _order(table: Table) -> tuple[str, ...]:
+    return ("event_time", "event_id") if table is EVENTS else table.key
+
+
+@dataclass(frozen=True)
+class _ToCache(_Task):
+    schema: pa.Schema
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        found = self.resolved(batches)
+        if found is None:
+            return
+        done = pl.DataFrame({_DONE: [json.dumps(to_json(found.groups))]})
+        kinds = (
+            found.accepted.with_columns(pl.lit(_ACCEPTED_ROW).alias(_KIND)),
+            found.refused.with_columns(pl.lit(_REFUSED_ROW).alias(_KIND)),
+            done,
+        )
+        yield from _conformed(pl.concat(kinds, how="diagonal"), self.schema).to_batches()
+
+
+def _conformed(frame: pl.DataFrame, schema: pa.Schema) -> pa.Table:
+    """The schema's columns, in order; those that the frame lacks are null."""
+    found = frame.to_arrow()
+    columns = {f.name: found[f.name] if f.name in found.column_names else pa.nulls(len(frame), f.type) for f in schema}
+    return pa.table(columns).cast(schema)
+
+
+def _in_cache(placed: DataFrame, table: Table) -> Held:
+    other = [f for f in _REFUSED if f.name not in table.names]
+    texts = [T.StructField(c, T.StringType()) for c in (_KIND, _DONE)]
+    schema = T.StructType([*table.schema, *other, *texts])
+    task = _ToCache(table.key, _order(table), to_arrow_schema(schema, timezone="UTC"))
+    cached = placed.mapInArrow(task, schema).persist(StorageLevel.MEMORY_AND_DISK)
+    done = cached.where(F.col(_DONE).isNotNull()).select(_DONE).collect()
+    return Held(
+        cached.where(F.col(_KIND) == _ACCEPTED_ROW).select(*table.names),
+        cached.where(F.col(_KIND) == _REFUSED_ROW).select(*_REFUSED.names),
+        from_json(g for row in done for g in json.loads(row[_DONE])),
+        None,
+        lambda: _forget(cached),
+    )
+
+
+def _forget(frame: DataFrame) -> None:
+    frame.unpersist()
+
+
+@dataclass(frozen=True)
+class _ToFiles(_Task):
+    folder: str
+    schema: pa.Schema
+    refused: pa.Schema
+    statistics: tuple[str, ...]
+    partition: str | None
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        found = self.resolved(batches)
+        if found is None:
+            return
+        # a task can run twice: only the files that it names at its end count
+        name, files, refused = f"{uuid4()}.parquet", [], []
+        if len(found.accepted):
+            bucket = None if self.partition is None else str(found.accepted[self.partition][0])
+            size = self._write(found.accepted, self.schema, f"{self.folder}/part-{name}")
+            told = file_statistics(found.accepted, [c for c in self.statistics if c in found.accepted.columns])
+            files.append(asdict(NewFile(f"{self.folder}/part-{name}", size, len(found.accepted), told, bucket)))
+        if len(found.refused):
+            refused.append(f"{self.folder}/refused-{name}")
+            self._write(found.refused, self.refused, refused[0])
+        done = {"groups": to_json(found.groups), "files": files, "refused": refused}
+        yield pa.RecordBatch.from_pydict({_DONE: [json.dumps(done)]})
+
+    def _write(self, frame: pl.DataFrame, schema: pa.Schema, path: str) -> int:
+        # keys do not repeat, so a dictionary of them is work for nothing
+        words = [n for n in schema.names if n != self.key[0]]
+        table = _conformed(frame, schema)
+        pq.write_table(table, path, row_group_size=_ROW_GROUP, use_dictionary=words, store_decimal_as_integer=True)
+        return Path(path).stat().st_size
+
+
+def _in_files(placed: DataFrame, table: Table, tables: Tables, buckets: int) -> Held:
+    root = local_path(tables.root)
+    assert root is not None  # `hold` asked
+    folder = root.absolute() / STAGING / table.name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    in_file = T.StructType([f for f in table.schema if f.name not in table.partition_by])
+    task = _ToFiles(
+        table.key,
+        _order(table),
+        str(folder),
+        to_arrow_schema(in_file, timezone="UTC"),
+        to_arrow_schema(_REFUSED, timezone="UTC"),
+        table.statistics_columns,
+        next(iter(table.partition_by), None),
+    )
+    done = [json.loads(row[_DONE]) for row in placed.mapInArrow(task, f"{_DONE} string").collect()]
+    files = [NewFile(**f) for d in done for f in d["files"]]
+    accepted = _read(tables, [f.path for f in files], in_file)
+    if table is EVENTS:
+        accepted = accepted.withColumn("user_bucket", bucket_of("user_id", buckets))
+    return Held(
+        accepted.select(*table.names),
+        _read(tables, [path for d in done for path in d["refused"]], _REFUSED),
+        from_json(g for d in done for g in d["groups"]),
+        files,
+        lambda: shutil.rmtree(folder, ignore_errors=True),
+    )
+
+
+def _read(tables: Tables, paths: Sequence[str], schema: T.StructType) -> DataFrame:
+    if not paths:
+        return tables.spark.createDataFrame([], schema)
+    return tables.spark.read.schema(schema).parquet(*(f"file://{p}" for p in paths))
