@@ -2,11 +2,8 @@
 
 from dataclasses import replace
 from datetime import date, timedelta
-from decimal import Decimal
-from typing import Any
 
 import polars as pl
-import pytest
 import reference
 from histories import (
     AS_OF,
@@ -26,30 +23,16 @@ from histories import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
+from reference import assert_same_values
 
 from profiling_spark.features import many_dates, user_features
 
 PERCENTILES = {"i1": 0.0, "i2": 0.375, "i3": 1.0}
 POPULAR = {3: ["i1"], 7: ["i2", "never seen"], 30: []}
 PRICES = pl.DataFrame({"item_id": list(PERCENTILES), "price_percentile": list(PERCENTILES.values())})
-SCORES = {"r_score", "f_score", "m_score", "rfm_score", "rfm_group"}
 
 few = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 supplied_types = st.sets(st.sampled_from(("login", "view", "cart", "purchase", "refund", "review", "search")))
-
-
-def assert_same_values(found: pl.DataFrame, expected: dict[str, dict[str, Any]]) -> None:
-    assert set(found["user_id"]) == set(expected)
-    assert found.height == len(expected)
-    for row in found.to_dicts():
-        user = row.pop("user_id")
-        wanted = expected[user]
-        row.pop("as_of")
-        assert set(row) - SCORES == set(wanted)
-        for name, value in wanted.items():
-            close = pytest.approx(value, rel=1e-12, abs=1e-12) if isinstance(value, float) else value
-            assert row[name] == close, (user, name)
-            assert not isinstance(value, Decimal) or isinstance(row[name], Decimal), name
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
