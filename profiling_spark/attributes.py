@@ -18,20 +18,26 @@ def source_rank(precedence: Sequence[str]) -> Column:
 
 
 def last_of_each_source(
-    versions: DataFrame, *, key: str, values: Sequence[str], as_of: date, timezone: str
+    versions: DataFrame, *, key: tuple[str, ...], values: Sequence[str], as_of: date, timezone: str
 ) -> DataFrame:
     """One row per key and source: `values` of the last version whose valid_from, business timezone, is before as_of."""
     day = F.to_date(F.from_utc_timestamp("valid_from", timezone))
     last = F.max_by(F.struct(*values), F.col("valid_from")).alias("_last")
-    return versions.where(day < F.lit(as_of)).groupBy(key, "source").agg(last).select(key, "source", "_last.*")
+    return versions.where(day < F.lit(as_of)).groupBy(*key, "source").agg(last).select(*key, "source", "_last.*")
 
 
 def believed(
-    versions: DataFrame, *, key: str, values: Sequence[str], as_of: date, timezone: str, precedence: Sequence[str]
+    versions: DataFrame,
+    *,
+    key: tuple[str, ...],
+    values: Sequence[str],
+    as_of: date,
+    timezone: str,
+    precedence: Sequence[str],
 ) -> DataFrame:
     """One row per key with each of `values` from the first source in `precedence` that knows it before as_of."""
     told = last_of_each_source(versions, key=key, values=values, as_of=as_of, timezone=timezone)
     # names decide between sources that the order does not tell apart
     place = F.struct(source_rank(precedence), F.col("source"))
     chosen = [F.min_by(c, F.when(F.col(c).isNotNull(), place)).alias(c) for c in values]
-    return told.groupBy(key).agg(*chosen)
+    return told.groupBy(*key).agg(*chosen)

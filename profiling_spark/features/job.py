@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
-from functools import partial, reduce
+from functools import partial
 
 import polars as pl
 from pyspark.sql import DataFrame, Row
@@ -45,18 +45,13 @@ _MEASURE_SCHEMA = T.StructType(
 def build_features(ctx: Context) -> Outcome:
     """Compute user_features and item_features as of the run's date and as of the date that labels look from."""
     dates = feature_dates(ctx)
-    items = _items(ctx, dates)
     listed = ", ".join(literal(d) for d in dates)
-    ctx.tables.replace_where(ITEM_FEATURES, reduce(DataFrame.unionByName, items.values()), f"as_of IN ({listed})")
-    written = ctx.tables.read(ITEM_FEATURES)
-    events = ctx.tables.read(EVENTS)
-    sides = {
-        d: item_sides(written.where(F.col("as_of") == F.lit(d)), events, as_of=d, windows=ctx.settings.windows_days)
-        for d in dates
-    }
+    ctx.tables.replace_where(ITEM_FEATURES, _items(ctx, dates), f"as_of IN ({listed})")
+    read, windows = ctx.tables.read, ctx.settings.windows_days
+    sides = item_sides(read(ITEM_FEATURES), read(EVENTS), dates=dates, windows=windows)
     cuts = fit_rfm_cuts(ctx.tables, ctx.settings, dates)
     ctx.tables.replace_where(RFM_CUTS, _cut_rows(ctx, cuts), f"as_of IN ({listed})")
-    table = user_features_table(ctx.settings.windows_days, ctx.settings.custom_features)
+    table = user_features_table(windows, ctx.settings.custom_features)
     features = user_feature_frame(ctx.tables, ctx.settings, dates, sides=sides, cuts=cuts)
     rows = ctx.tables.replace_where(table, features, f"as_of IN ({listed})")
     return Outcome(
@@ -202,17 +197,14 @@ def _cut_rows(ctx: Context, cuts: Mapping[date, RfmCuts]) -> DataFrame:
     return ctx.spark.createDataFrame(ordered, schema).coalesce(1)
 
 
-def _items(ctx: Context, dates: Sequence[date]) -> dict[date, DataFrame]:
+def _items(ctx: Context, dates: Sequence[date]) -> DataFrame:
     read = ctx.tables.read
-    return {
-        d: item_features(
-            read(EVENTS),
-            read(ITEMS),
-            read(REVIEWS),
-            as_of=d,
-            supplied=ctx.settings.supplied,
-            timezone=ctx.settings.business_timezone,
-            precedence=ctx.settings.precedence,
-        )
-        for d in dates
-    }
+    return item_features(
+        read(EVENTS),
+        read(ITEMS),
+        read(REVIEWS),
+        dates=dates,
+        supplied=ctx.settings.supplied,
+        timezone=ctx.settings.business_timezone,
+        precedence=ctx.settings.precedence,
+    )

@@ -69,7 +69,8 @@ def price_notes() -> list[str]:
         " price. So items of equal price share a percentile, that of the first of them. An item alone with a price in"
         f" its category has {LONE_PRICE_PERCENTILE}; without a known price or category it has none. The price is the"
         " list price of the catalogue's last version before as_of; where there is none, the median of the unit prices"
-        " in the item's events before as_of (the lower of two middle ones).",
+        " in the item's events before as_of (the lower of two middle ones). The category, too, is the catalogue's;"
+        " where it has none, that of the item's latest event with one (of events at the same time, the smaller name).",
     ]
 
 

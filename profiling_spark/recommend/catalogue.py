@@ -33,7 +33,7 @@ def served_users(features: DataFrame, tables: Tables, *, as_of: date, timezone: 
     A wish told by any source counts, whichever source is believed in other things.
     """
     wish = "personalisation_opt_out"
-    told = last_of_each_source(tables.read(USERS), key="user_id", values=[wish], as_of=as_of, timezone=timezone)
+    told = last_of_each_source(tables.read(USERS), key=("user_id",), values=[wish], as_of=as_of, timezone=timezone)
     said = told.groupBy("user_id").agg(F.max(wish).alias(wish))
     opted_out = F.coalesce(wish, F.lit(False)).alias("is_opted_out")
     return features.select("user_id").join(said, on="user_id", how="left").select("user_id", opted_out)
@@ -57,7 +57,7 @@ def catalogue_of(
     item_ids = (*model_items, *(i for i in totals.items if i not in known))
     versions = believed(
         tables.read(ITEMS),
-        key="item_id",
+        key=("item_id",),
         values=_DESCRIBED.names()[1:],
         as_of=as_of,
         timezone=timezone,

@@ -2,17 +2,22 @@
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import polars as pl
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from profiling_spark.features import FeatureParams
 
 Row = dict[str, Any]
+Drawn = TypeVar("Drawn")
 
 AS_OF = date(2024, 4, 5)  # Berlin's clocks went forward five days earlier, in the night to Sunday, 31 March
+AUTUMN = date(2023, 11, 1)  # and back three days before this one, in the night to Sunday, 29 October: WINDOWS[0] starts
+SPRING_SWITCH = datetime(2024, 3, 31, 1, tzinfo=UTC)  # 01:59:59 is followed by 03:00:00
+AUTUMN_SWITCH = datetime(2023, 10, 29, 1, tzinfo=UTC)  # 02:59:59 is followed by 02:00:00
 BERLIN = "Europe/Berlin"
 WINDOWS = (3, 7, 30)
 ALL_TYPES = frozenset(
@@ -112,40 +117,66 @@ def _cents(low: int, high: int) -> st.SearchStrategy[Decimal]:
     return st.integers(low, high).map(lambda n: Decimal(n) / 4)
 
 
-# The hour around midnight on both sides, in winter (UTC+1) and summer time (UTC+2), and any second of the day.
-_SECONDS = st.sampled_from((0, 1, 3599, 3600, 4 * 3600, 19 * 3600, 20 * 3600, 21 * 3600, 22 * 3600, 23 * 3600, 86399))
+_EDGES = (-3, -1, 0, 1, 2, *(day for w in WINDOWS for day in (w, w + 1)))
+_AGES = st.sampled_from(_EDGES) | st.integers(-3, 110)
+_MIDNIGHTS = st.sampled_from([local(d - timedelta(days=w), "00:00:00") for d in (AS_OF, AUTUMN) for w in (0, *WINDOWS)])
+_CLOCKS = st.sampled_from(("00:00:00", "05:59:59", "06:00:00", "21:59:59", "22:00:00", "23:59:59"))
+_KIND = st.sampled_from(("day", "edge", "switch"))
+_BEFORE = st.integers(0, 1)
+_SWITCHES = st.sampled_from((SPRING_SWITCH, AUTUMN_SWITCH))
+_AROUND = st.sampled_from((-3601, -3600, -1, 0, 3599, 3600)) | st.integers(-7200, 7199)
 
 
 @st.composite
 def times(draw: st.DrawFn) -> datetime:
-    """A UTC time from 45 days before AS_OF to 3 days after it, crowded around the windows' edges."""
-    back = draw(st.sampled_from((-3, -1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 30, 31, 32)) | st.integers(-3, 110))
-    seconds = draw(_SECONDS | st.integers(0, 86399))
-    return datetime(2024, 4, 5, tzinfo=UTC) - timedelta(days=back) + timedelta(seconds=seconds)
+    """A UTC time from 110 days before AS_OF or AUTUMN to 3 days after it, crowded around the windows' edges: the second
+    on either side of the midnight where a window begins or ends, and the two hours around a change of the clocks.
+    """
+    kind = draw(_KIND)
+    if kind == "switch":
+        return draw(_SWITCHES) + timedelta(seconds=draw(_AROUND))
+    if kind == "edge":
+        return draw(_MIDNIGHTS) - timedelta(seconds=draw(_BEFORE))
+    day = draw(st.sampled_from((AS_OF, AUTUMN))) - timedelta(days=draw(_AGES))
+    return local(day, draw(_CLOCKS | st.times().map(lambda clock: f"{clock:%H:%M:%S}")))
+
+
+# Few customers and few names, so that ties and repeats are common. Made once: making them is slower than drawing.
+_TYPES = st.sampled_from(sorted(ALL_TYPES)) | st.sampled_from(("purchase", "view"))
+_FIELDS = st.fixed_dictionaries(
+    {
+        "user_id": st.sampled_from(("u", "v", "客户")),
+        "item_id": maybe(st.sampled_from(("i1", "i2", "i3", "i4"))),
+        "category": maybe(st.sampled_from(("b", "a", "茶", "Z"))),
+        "brand": maybe(st.sampled_from(("x", "y", "X"))),
+        "session_id": maybe(st.sampled_from(("s1", "s2", "s3"))),
+        "order_id": maybe(st.sampled_from(("o1", "o2", "o3"))),
+        "amount": maybe(_cents(0, 400)),
+        "discount": maybe(_cents(0, 40)),
+        "duration_seconds": maybe(st.integers(0, 8000).map(lambda n: n / 8)),
+        "channel": maybe(st.sampled_from(("web", "app"))),
+        "device": maybe(st.sampled_from(("手机", "pc"))),
+        "third_party_payment": maybe(st.booleans()),
+        "quantity": maybe(st.integers(0, 4)),
+        "unit_price": maybe(_cents(0, 4)),
+    }
+)
 
 
 @st.composite
 def events(draw: st.DrawFn) -> Row:
-    """Any event: few customers and few names, so that ties and repeats are common."""
-    time = draw(times())
-    return event(
-        draw(st.sampled_from(sorted(ALL_TYPES)) | st.sampled_from(("purchase", "view"))),
-        at=time,
-        user_id=draw(st.sampled_from(("u", "v", "客户"))),
-        item_id=draw(maybe(st.sampled_from(("i1", "i2", "i3", "i4")))),
-        category=draw(maybe(st.sampled_from(("b", "a", "茶", "Z")))),
-        brand=draw(maybe(st.sampled_from(("x", "y", "X")))),
-        session_id=draw(maybe(st.sampled_from(("s1", "s2", "s3")))),
-        order_id=draw(maybe(st.sampled_from(("o1", "o2", "o3")))),
-        amount=draw(_cents(0, 400)),
-        discount=draw(_cents(0, 40)),
-        duration_seconds=draw(maybe(st.integers(0, 8000).map(lambda n: n / 8))),
-        channel=draw(maybe(st.sampled_from(("web", "app")))),
-        device=draw(maybe(st.sampled_from(("手机", "pc")))),
-        third_party_payment=draw(maybe(st.booleans())),
-        quantity=draw(maybe(st.integers(0, 4))),
-        unit_price=draw(_cents(0, 4)),
-    ) | draw(st.sampled_from(({}, {"amount": None}, {"discount": None})))
+    """Any event."""
+    return event(draw(_TYPES), at=draw(times()), **draw(_FIELDS))
+
+
+@st.composite
+def visits(draw: st.DrawFn) -> list[Row]:
+    """Events of one customer's session, half an hour apart: over midnight and changes of the clocks, too."""
+    begins = draw(times() | _SWITCHES.map(lambda at: at - timedelta(minutes=30)))
+    rows = draw(st.lists(st.tuples(_TYPES, _FIELDS), min_size=2, max_size=3))
+    same = {"user_id": rows[0][1]["user_id"], "session_id": "visit"}
+    half_hours = (begins + n * timedelta(minutes=30) for n in range(len(rows)))
+    return [event(kind, at=at, **{**fields, **same}) for at, (kind, fields) in zip(half_hours, rows, strict=True)]
 
 
 @st.composite
@@ -179,7 +210,24 @@ def written_reviews(draw: st.DrawFn) -> Row:
 
 def histories(max_size: int = 25) -> st.SearchStrategy[list[Row]]:
     """Any events of a few customers, in any order."""
-    return st.lists(events(), max_size=max_size)
+    few = st.lists(events(), max_size=max_size)
+    # hypothesis alone makes lists of five events or so
+    many = st.lists(events(), min_size=max_size // 2, max_size=max_size - 6)
+    whole = st.tuples(many, visits(), visits()).map(lambda parts: [row for part in parts for row in part])
+    return few | whole
+
+
+def drawn(strategy: st.SearchStrategy[Drawn], examples: int) -> list[Drawn]:
+    """That many examples, the same in every run: to count what a strategy draws, or to fill a shop with them."""
+    found: list[Drawn] = []
+
+    @settings(max_examples=examples, derandomize=True, database=None, phases=[Phase.generate], deadline=None)
+    @given(strategy)
+    def collect(example: Drawn) -> None:
+        found.append(example)
+
+    collect()
+    return found
 
 
 def user_versions() -> st.SearchStrategy[list[Row]]:

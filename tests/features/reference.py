@@ -11,9 +11,13 @@ from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import polars as pl
+import pytest
+
 Row = dict[str, Any]
 Values = dict[str, Any]
 
+SCORES = {"r_score", "f_score", "m_score", "rfm_score", "rfm_group"}
 COUNT_OF = {
     "logins": "login",
     "views": "view",
@@ -57,6 +61,21 @@ def features(
             values |= {f"{name}_{w}d": value for name, value in found.items()}
         result[user] = values
     return result
+
+
+def assert_same_values(found: pl.DataFrame, expected: dict[str, dict[str, Any]]) -> None:
+    """Every feature but the RFM scores; doubles to 1e-12, all else exactly and of the same type."""
+    assert set(found["user_id"]) == set(expected)
+    assert found.height == len(expected)
+    for row in found.to_dicts():
+        user = row.pop("user_id")
+        wanted = expected[user]
+        row.pop("as_of")
+        assert set(row) - SCORES == set(wanted)
+        for name, value in wanted.items():
+            close = pytest.approx(value, rel=1e-12, abs=1e-12) if isinstance(value, float) else value
+            assert row[name] == close, (user, name)
+            assert not isinstance(value, Decimal) or isinstance(row[name], Decimal), name
 
 
 def divide(top: Any, below: Any) -> float | None:

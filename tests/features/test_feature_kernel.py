@@ -9,8 +9,12 @@ import pytest
 from histories import (
     ALL_TYPES,
     AS_OF,
+    AUTUMN,
+    AUTUMN_SWITCH,
     BERLIN,
     EVENT_SCHEMA,
+    SPRING_SWITCH,
+    WINDOWS,
     Row,
     event,
     event_frame,
@@ -157,6 +161,26 @@ def test_night_is_by_the_wall_clock_on_the_day_the_clocks_go_forward() -> None:
     found = only([event("view", at=time) for time in times])  # 01:59, 03:59, 05:59, 06:59, 21:59, 22:59
     assert (found["night_share_7d"], found["weekend_share_7d"]) == (4 / 6, 1.0)
     assert (found["favorite_hour"], found["active_days_7d"], found["tenure_days"]) == (1, 1, (AS_OF - sunday).days)
+
+
+def test_the_hour_that_comes_twice_when_the_clocks_go_back_is_one_hour_of_a_day_of_25() -> None:
+    # Sunday, 29 October 2023 in Berlin: 23:59:59 the day before, 00:00, 02:30 twice, 05:59:59, 22:00, 23:59:59, 00:00
+    spoken = ((28, 21, 59, 59), (28, 22, 0, 0), (29, 0, 30, 0), (29, 1, 30, 0), (29, 4, 59, 59), (29, 21, 0, 0))
+    times = [datetime(2023, 10, *at, tzinfo=UTC) for at in (*spoken, (29, 22, 59, 59), (29, 23, 0, 0))]
+    found = only([event("view", at=time) for time in times], params=params(as_of=AUTUMN))
+    assert [found[f"views_{w}d"] for w in WINDOWS] == [7, 8, 8]  # the first is four days old
+    assert (found["active_days_3d"], found["tenure_days"], found["days_since_last_event"]) == (2, 4, 2)
+    assert (found["favorite_hour"], found["night_share_3d"]) == (0, 1.0)  # hours 0 and 2 twice each: the smaller
+    assert (found["weekend_share_3d"], found["weekend_share_7d"]) == (6 / 7, 7 / 8)
+
+
+@pytest.mark.parametrize(("as_of", "switch"), [(AS_OF, SPRING_SWITCH), (AUTUMN, AUTUMN_SWITCH)])
+def test_a_session_across_a_change_of_the_clocks_is_one(as_of: date, switch: datetime) -> None:
+    around = [switch + timedelta(minutes=m) for m in (-30, -1, 0, 30)]
+    rows = [event("view", at=time, session_id="s", duration_seconds=60) for time in around]
+    found = only(rows, params=params(as_of=as_of))
+    assert (found["sessions_7d"], found["session_seconds_7d"], found["active_days_7d"]) == (1, 240.0, 1)
+    assert (found["night_share_7d"], found["weekend_share_7d"]) == (1.0, 1.0)
 
 
 def test_midnight_in_the_business_timezone_decides_the_day() -> None:

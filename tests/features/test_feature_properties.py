@@ -1,15 +1,13 @@
 """Random histories: the kernels against the plain-Python reference, and what must never change a feature."""
 
 from dataclasses import replace
-from datetime import timedelta
-from decimal import Decimal
-from typing import Any
+from datetime import date, timedelta
 
 import polars as pl
-import pytest
 import reference
 from histories import (
     AS_OF,
+    AUTUMN,
     BERLIN,
     EVENT_SCHEMA,
     WINDOWS,
@@ -25,38 +23,29 @@ from histories import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
+from reference import assert_same_values
 
 from profiling_spark.features import many_dates, user_features
 
 PERCENTILES = {"i1": 0.0, "i2": 0.375, "i3": 1.0}
 POPULAR = {3: ["i1"], 7: ["i2", "never seen"], 30: []}
 PRICES = pl.DataFrame({"item_id": list(PERCENTILES), "price_percentile": list(PERCENTILES.values())})
-SCORES = {"r_score", "f_score", "m_score", "rfm_score", "rfm_group"}
 
 few = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 supplied_types = st.sets(st.sampled_from(("login", "view", "cart", "purchase", "refund", "review", "search")))
 
 
-def assert_same_values(found: pl.DataFrame, expected: dict[str, dict[str, Any]]) -> None:
-    assert set(found["user_id"]) == set(expected)
-    assert found.height == len(expected)
-    for row in found.to_dicts():
-        user = row.pop("user_id")
-        wanted = expected[user]
-        row.pop("as_of")
-        assert set(row) - SCORES == set(wanted)
-        for name, value in wanted.items():
-            close = pytest.approx(value, rel=1e-12, abs=1e-12) if isinstance(value, float) else value
-            assert row[name] == close, (user, name)
-            assert not isinstance(value, Decimal) or isinstance(row[name], Decimal), name
-
-
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(rows=histories(40), users=user_versions(), reviews=st.lists(written_reviews(), max_size=8))
-def test_every_feature_equals_the_reference(rows: list[Row], users: list[Row], reviews: list[Row]) -> None:
+@given(
+    rows=histories(40),
+    users=user_versions(),
+    reviews=st.lists(written_reviews(), max_size=8),
+    as_of=st.sampled_from((AS_OF, AUTUMN)),
+)
+def test_every_feature_equals_the_reference(rows: list[Row], users: list[Row], reviews: list[Row], as_of: date) -> None:
     found = user_features(
         event_frame(rows),
-        params=params(),
+        params=params(as_of=as_of),
         users=user_frame(users),
         reviews=review_frame(reviews),
         item_prices=PRICES,
@@ -64,7 +53,7 @@ def test_every_feature_equals_the_reference(rows: list[Row], users: list[Row], r
     )
     expected = reference.features(
         rows,
-        as_of=AS_OF,
+        as_of=as_of,
         windows=WINDOWS,
         timezone=BERLIN,
         supplied=params().supplied,
@@ -115,6 +104,25 @@ def test_buckets_and_order_of_rows_do_not_matter(rows: list[Row], users: list[Ro
 
     buckets = [build(("u",), -1), build(("v", "客户", "only attributes"), -1)]
     assert_frame_equal(pl.concat(buckets).sort("user_id"), build(None, 1), check_exact=True)
+
+
+@few
+@given(rows=histories(40), data=st.data())
+def test_late_corrected_and_erased_events_leave_no_trace(rows: list[Row], data: st.DataObject) -> None:
+    frame = event_frame(rows)
+    fresh = user_features(frame.sort("event_time", "event_id"), params=params(), item_prices=PRICES)
+
+    # what came as files in any order, whatever the days of their events: one of them twice, the first time wrong,
+    # with the events of someone who is erased since
+    files = data.draw(st.lists(st.integers(0, 3), min_size=len(rows), max_size=len(rows)), label="file of each event")
+    order = data.draw(st.permutations(range(4)), label="order of the files")
+    arrived = [frame.filter(pl.Series(files, dtype=pl.Int64) == number) for number in order]
+    wrong = arrived[0].with_columns(event_type=pl.lit("purchase"), amount=pl.lit(7, frame.schema["amount"]))
+    erased = frame.with_columns(user_id=pl.lit("erased"))
+    stored = pl.concat([erased, wrong, *arrived[1:]], rechunk=False)
+    corrected = stored.filter(pl.col("user_id") != "erased").join(arrived[0], on="event_id", how="anti")
+    final = pl.concat([corrected, arrived[0]], rechunk=False)
+    assert_frame_equal(user_features(final, params=params(), item_prices=PRICES), fresh, check_exact=True)
 
 
 @few

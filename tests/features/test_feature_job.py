@@ -1,0 +1,118 @@
+"""The job build_features on random histories: what must never change a stored feature. AS_OF and the nine dates before.
+
+Berlin's clocks change among the dates. The histories reach past AS_OF, so every date has a future that it must not see.
+"""
+
+from datetime import date, timedelta
+from decimal import Decimal
+
+import polars as pl
+import pytest
+import reference
+from feature_lakes import OWN_FEATURE, ZONE, Built, Shop, append, build, random_shop, remove, settings_of, stored
+from histories import ALL_TYPES, AS_OF, BERLIN, WINDOWS
+from item_reference import item_features, popular_items
+from polars.testing import assert_frame_equal
+from pyspark.sql import SparkSession
+from reference import assert_same_values
+
+from profiling_spark.config import Settings
+from profiling_spark.contracts.features import ITEM_FEATURES
+from profiling_spark.contracts.silver import EVENTS
+from profiling_spark.features.items import item_sides
+from profiling_spark.features.job import fit_rfm_cuts, user_feature_frame
+from profiling_spark.storage import Tables
+
+pytestmark = pytest.mark.slow
+DATES = [AS_OF - timedelta(days=n) for n in range(9, -1, -1)]
+EXAMPLES = 100
+
+
+@pytest.fixture(scope="module")
+def shop() -> Shop:
+    """About 300 customers with 2,000 events."""
+    return random_shop(EXAMPLES)
+
+
+@pytest.fixture(scope="module")
+def fresh(spark: SparkSession, shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Built]:
+    """The shop in 8 buckets, written and built at once."""
+    settings = settings_of(str(tmp_path_factory.mktemp("fresh")), buckets=8)
+    append(spark, settings, shop)
+    return settings, build(spark, settings, DATES[0], DATES[-1])
+
+
+def assert_same(found: Built, expected: Built) -> None:
+    assert expected["user_features"].height > 100
+    for name, table in expected.items():
+        assert_frame_equal(found[name], table, check_exact=True)
+
+
+def test_ten_dates_at_once_are_ten_builds(spark: SparkSession, fresh: tuple[Settings, Built]) -> None:
+    settings, at_once = fresh
+    apart = [build(spark, settings, day, day) for day in DATES]
+    for name, table in at_once.items():
+        assert_frame_equal(pl.concat([built[name] for built in apart]), table, check_exact=True)
+
+
+def test_late_corrected_and_erased_events_leave_no_trace_in_any_number_of_buckets(
+    spark: SparkSession, shop: Shop, fresh: tuple[Settings, Built], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    settings = settings_of(str(tmp_path_factory.mktemp("late")), buckets=3)
+    late, wrong = shop.events[::3], shop.events[1::3]
+    told_wrong = [e | {"event_type": "purchase", "amount": Decimal(7), "item_id": "i1"} for e in wrong]
+    erased = [e | {"event_id": f"{e['event_id']} erased", "user_id": "erased"} for e in shop.events]
+    append(spark, settings, Shop(erased + told_wrong + shop.events[2::3], shop.users, shop.items, shop.reviews))
+    before = build(spark, settings, DATES[0], DATES[-1])
+    assert "erased" in before["user_features"]["user_id"]
+
+    corrected = ", ".join(f"'{e['event_id']}'" for e in wrong)
+    remove(spark, settings, f"user_id = 'erased' OR event_id IN ({corrected})")
+    append(spark, settings, Shop(wrong + late[::-1], [], [], []))
+    assert_same(build(spark, settings, DATES[0], DATES[-1]), fresh[1])
+
+    # the same lake through Spark's own reader
+    tables = Tables(spark, settings.storage.root, run_id="test")
+    sides = item_sides(tables.read(ITEM_FEATURES), tables.read(EVENTS), dates=DATES, windows=WINDOWS)
+    cuts = fit_rfm_cuts(tables, settings, DATES)
+    fed = user_feature_frame(tables, settings, DATES, sides=sides, cuts=cuts, feed="spark")
+    found = pl.DataFrame(fed.toArrow()).sort("as_of", "user_id")
+    assert_frame_equal(found, fresh[1]["user_features"], check_exact=True)
+
+
+def test_nothing_on_or_after_as_of_moves_a_feature(
+    spark: SparkSession, shop: Shop, fresh: tuple[Settings, Built], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    as_of = DATES[5]
+    settings = settings_of(str(tmp_path_factory.mktemp("past")), buckets=1)
+    append(spark, settings, shop.before(as_of))
+    assert_same(build(spark, settings, as_of, as_of), stored(fresh[0], as_of, as_of))
+
+
+@pytest.mark.parametrize("as_of", [DATES[0], AS_OF])
+def test_features_equal_the_reference(shop: Shop, fresh: tuple[Settings, Built], as_of: date) -> None:
+    items = item_features(shop.events, shop.items, shop.reviews, as_of=as_of, zone=ZONE)
+    found = {row["item_id"]: row for row in at(fresh[1]["item_features"], as_of).drop("as_of").to_dicts()}
+    assert found == {item: {"item_id": item, **values} for item, values in items.items()}
+
+    expected = reference.features(
+        shop.events,
+        as_of=as_of,
+        windows=WINDOWS,
+        timezone=BERLIN,
+        supplied=ALL_TYPES,
+        users=shop.users,
+        reviews=shop.reviews,
+        percentiles={i: v["price_percentile"] for i, v in items.items() if v["price_percentile"] is not None},
+        popular={w: popular_items(shop.events, as_of=as_of, window=w) for w in WINDOWS},
+    )
+    built_in = at(fresh[1]["user_features"], as_of).select(pl.exclude(f"^{OWN_FEATURE['name']}.*$"))
+    assert built_in.height > 100
+    preferences = {user: values.pop("price_preference") for user, values in expected.items()}
+    assert_same_values(built_in.drop("price_preference"), expected)
+    # percentiles are added up in steps of 1e-9
+    assert dict(built_in.select("user_id", "price_preference").iter_rows()) == pytest.approx(preferences, abs=1e-9)
+
+
+def at(table: pl.DataFrame, as_of: date) -> pl.DataFrame:
+    return table.filter(pl.col("as_of") == as_of)
