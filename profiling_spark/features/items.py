@@ -1,21 +1,26 @@
-"""Features of items: totals over all customers, so plain Spark. Customers' kernels take prices and popular items."""
+"""Features of items: what the buckets' events say of them, added up by Spark, beside the catalogue and the reviews.
+
+Customers' kernels take the prices and the popular items.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 import polars as pl
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from profiling_spark.attributes import believed
+from profiling_spark.buckets import Feed, map_buckets
+from profiling_spark.features.item_parts import COLUMNS, FIRST, ORDERS, SCHEMA, TOTALS, VIEWS, ItemParts
 from profiling_spark.features.preference import LONE_PRICE_PERCENTILE
+from profiling_spark.storage import Tables
 
 POPULAR_ITEMS = 10
 _KEY = ("as_of", "item_id")
-_FIRST = "_first"  # the first of the dates that sees a row
 
 
 @dataclass(frozen=True)
@@ -26,8 +31,16 @@ class ItemSides:
     popular: dict[int, list[str]]
 
 
+def item_parts(
+    tables: Tables, *, dates: Sequence[date], windows: Sequence[int], buckets: int, feed: Feed | None = None
+) -> DataFrame:
+    """What the events before the dates say of the items (see `ItemParts`); each bucket is read once for all dates."""
+    kernel = ItemParts(tuple(dates), tuple(windows))
+    return map_buckets(tables, kernel, schema=SCHEMA, columns=COLUMNS, buckets=buckets, before=max(dates), feed=feed)
+
+
 def item_features(
-    events: DataFrame,
+    parts: DataFrame,
     items: DataFrame,
     reviews: DataFrame,
     *,
@@ -38,12 +51,9 @@ def item_features(
 ) -> DataFrame:
     """One row per date and product with an event or a catalogue row before it (columns: contracts ITEM_FEATURES).
 
-    Events are read no more often for many `dates` than for one: they are added up by the first date that sees them,
-    and each date takes the sums of those up to it. `precedence`: sources of the catalogue, the one that is believed
-    first first.
+    `parts`: see `item_parts`; each date takes the sums of those that dates up to it saw first. `precedence`: sources of
+    the catalogue, the one that is believed first first.
     """
-    past = events.where((F.col("event_date") < F.lit(max(dates))) & F.col("item_id").isNotNull())
-    past = past.withColumn(_FIRST, _first_after(F.col("event_date"), dates))
     versions = _at_each_date(items, _local_day("valid_from", timezone), dates)
     known = believed(
         versions,
@@ -54,8 +64,8 @@ def item_features(
         precedence=precedence,
     )
     joined = (
-        _totals(past, dates)
-        .join(_orders(past, dates), [*_KEY], how="left")
+        _totals(parts, dates)
+        .join(_orders(parts, dates), [*_KEY], how="left")
         .join(known, [*_KEY], how="full")
         .join(_ratings(reviews, dates, timezone), [*_KEY], how="left")
     )
@@ -73,12 +83,12 @@ def item_features(
 
 
 def item_sides(
-    features: DataFrame, events: DataFrame, *, dates: Sequence[date], windows: Sequence[int]
+    features: DataFrame, parts: DataFrame, *, dates: Sequence[date], windows: Sequence[int]
 ) -> dict[date, ItemSides]:
     """For each date, price percentiles and, for each window, the most viewed items (ties by the smaller id)."""
     priced = features.where(F.col("as_of").isin(*dates) & F.col("price_percentile").isNotNull())
     prices = pl.DataFrame(priced.select(*_KEY, "price_percentile").toArrow())
-    popular = pl.DataFrame(_most_viewed(events, dates, windows).toArrow()).sort("place")
+    popular = pl.DataFrame(_most_viewed(parts, dates, windows).toArrow()).sort("place")
 
     def sides(day: date) -> ItemSides:
         at_day = popular.filter(pl.col("as_of") == day)
@@ -107,17 +117,16 @@ def _at_each_date(rows: DataFrame, day: Column, dates: Sequence[date]) -> DataFr
 
 def _so_far(partial: DataFrame, dates: Sequence[date]) -> DataFrame:
     """Rows by the first date that saw them, once for each date that has seen them."""
-    return _at_each_date(partial, F.date_sub(_FIRST, 1), dates)
+    return _at_each_date(partial, F.date_sub(FIRST, 1), dates)
 
 
-def _totals(past: DataFrame, dates: Sequence[date]) -> DataFrame:
+def _totals(parts: DataFrame, dates: Sequence[date]) -> DataFrame:
     """views, carts, last known category and brand, and usual price of every item with an event."""
-    # all that is kept of a group is a number, so Spark adds up in place: a text in it would make it sort the events
-    new = past.groupBy("item_id", _FIRST, "category", "brand", "unit_price").agg(
-        F.count_if(F.col("event_type") == "view").alias("views"),
-        F.count_if(F.col("event_type") == "cart").alias("carts"),
-        F.max("event_time").alias("_last"),
-        F.count(F.lit(1)).alias("_rows"),
+    # all that is kept of a group is a number, so Spark adds up in place: a text in it would make it sort the rows
+    new = (
+        parts.where(F.col("_part") == TOTALS)
+        .groupBy("item_id", FIRST, "category", "brand", "unit_price")
+        .agg(*(F.sum(c).alias(c) for c in ("views", "carts", "_rows")), F.max("_last").alias("_last"))
     )
     price = F.when(F.col("unit_price").isNotNull(), F.struct("unit_price", "_rows"))
     totals = (
@@ -158,49 +167,32 @@ def _zero_if_supplied(column: str, event_type: str, supplied: Collection[str]) -
     return count.cast("bigint").alias(column)
 
 
-def _orders(past: DataFrame, dates: Sequence[date]) -> DataFrame:
-    """purchases, buyers and repeaters of each item. An order has one customer, so customers' counts add up."""
-    bought = past.where(F.col("event_type") == "purchase")
-    orders = bought.groupBy("item_id", "user_id", F.coalesce("order_id", "event_id")).agg(F.min(_FIRST).alias(_FIRST))
-    # a customer is a buyer from the first order on and a repeater from the second; orders of one date are alike
-    number = F.row_number().over(Window.partitionBy("item_id", "user_id").orderBy(_FIRST))
-    numbered = orders.select("item_id", _FIRST, number.alias("_number"))
-    new = numbered.groupBy("item_id", _FIRST).agg(
-        F.count(F.lit(1)).alias("purchases"),
-        F.count_if(F.col("_number") == 1).alias("buyers"),
-        F.count_if(F.col("_number") == 2).alias("_repeaters"),
-    )
+def _orders(parts: DataFrame, dates: Sequence[date]) -> DataFrame:
+    """purchases, buyers and repeaters of each item."""
     counts = ("purchases", "buyers", "_repeaters")
-    return _so_far(new, dates).groupBy(*_KEY).agg(*(F.sum(c).alias(c) for c in counts))
+    return (
+        _so_far(parts.where(F.col("_part") == ORDERS), dates).groupBy(*_KEY).agg(*(F.sum(c).alias(c) for c in counts))
+    )
 
 
 def _ratings(reviews: DataFrame, dates: Sequence[date], timezone: str) -> DataFrame:
     """Mean of the known ratings; added up as decimals, so that the order of rows does not matter."""
     stars = F.col("rating").try_cast("decimal(18,4)")
-    dated = reviews.withColumn(_FIRST, _first_after(_local_day("review_time", timezone), dates))
-    new = dated.groupBy("item_id", _FIRST).agg(F.sum(stars).alias("_stars"), F.count(stars).alias("_rated"))
+    dated = reviews.withColumn(FIRST, _first_after(_local_day("review_time", timezone), dates))
+    new = dated.groupBy("item_id", FIRST).agg(F.sum(stars).alias("_stars"), F.count(stars).alias("_rated"))
     total, rated = F.sum("_stars").cast("double"), F.sum("_rated")
     return _so_far(new, dates).groupBy(*_KEY).agg(F.when(rated > 0, total / rated).alias("rating"))
 
 
-def _most_viewed(events: DataFrame, dates: Sequence[date], windows: Sequence[int]) -> DataFrame:
+def _most_viewed(parts: DataFrame, dates: Sequence[date], windows: Sequence[int]) -> DataFrame:
     """The POPULAR_ITEMS most viewed items of each date and window: as_of, days (the window), place, item_id."""
-    begins = {d - timedelta(days=w) for d in dates for w in windows}
-    day, until = F.col("event_date"), F.col("_until")
-    recent = events.where(
-        (F.col("event_type") == "view")
-        & F.col("item_id").isNotNull()
-        & (day >= F.lit(min(begins)))
-        & (day < F.lit(max(dates)))
-    )
-    # between two neighbours of these days no window begins or ends, so the views between them are counted once
-    counted = recent.groupBy("item_id", _first_after(day, begins.union(dates)).alias("_until")).count()
+    until, counted = F.col(FIRST), parts.where(F.col("_part") == VIEWS)
     spans = F.array(*(F.struct(F.lit(d).alias("as_of"), F.lit(w).alias("days")) for d in dates for w in windows))
     inside = F.filter(spans, lambda s: (until <= s["as_of"]) & (F.date_diff(s["as_of"], until) < s["days"]))
     viewed = (
-        counted.select("item_id", "count", F.explode(inside).alias("_span"))
+        counted.select("item_id", "views", F.explode(inside).alias("_span"))
         .groupBy("_span.as_of", "_span.days", "item_id")
-        .agg(F.sum("count").alias("_views"))
+        .agg(F.sum("views").alias("_views"))
     )
     place = F.row_number().over(Window.partitionBy("as_of", "days").orderBy(F.desc("_views"), "item_id"))
     return viewed.select("as_of", "days", place.alias("place"), "item_id").where(F.col("place") <= POPULAR_ITEMS)

@@ -15,7 +15,7 @@ from pyspark.sql import types as T
 from profiling_spark.buckets import Feed, Kernel, map_buckets
 from profiling_spark.config import Settings
 from profiling_spark.contracts.features import ITEM_FEATURES, RFM_CUTS, user_features_table
-from profiling_spark.contracts.silver import EVENTS, ITEMS, REVIEWS, USERS
+from profiling_spark.contracts.silver import ITEMS, REVIEWS, USERS
 from profiling_spark.features import (
     REVIEW_COLUMNS,
     RFM_EVENT_COLUMNS,
@@ -26,7 +26,7 @@ from profiling_spark.features import (
     many_dates,
     rfm_measures,
 )
-from profiling_spark.features.items import ItemSides, item_features, item_sides
+from profiling_spark.features.items import ItemSides, item_features, item_parts, item_sides
 from profiling_spark.runner import Context, Outcome
 from profiling_spark.storage import Tables, literal
 
@@ -46,9 +46,13 @@ def build_features(ctx: Context) -> Outcome:
     """Compute user_features and item_features as of the run's date and as of the date that labels look from."""
     dates = feature_dates(ctx)
     listed = ", ".join(literal(d) for d in dates)
-    ctx.tables.replace_where(ITEM_FEATURES, _items(ctx, dates), f"as_of IN ({listed})")
     read, windows = ctx.tables.read, ctx.settings.windows_days
-    sides = item_sides(read(ITEM_FEATURES), read(EVENTS), dates=dates, windows=windows)
+    parts = item_parts(ctx.tables, dates=dates, windows=windows, buckets=ctx.settings.buckets).persist()
+    try:
+        ctx.tables.replace_where(ITEM_FEATURES, _items(ctx, parts, dates), f"as_of IN ({listed})")
+        sides = item_sides(read(ITEM_FEATURES), parts, dates=dates, windows=windows)
+    finally:
+        parts.unpersist()
     cuts = fit_rfm_cuts(ctx.tables, ctx.settings, dates)
     ctx.tables.replace_where(RFM_CUTS, _cut_rows(ctx, cuts), f"as_of IN ({listed})")
     table = user_features_table(windows, ctx.settings.custom_features)
@@ -197,10 +201,10 @@ def _cut_rows(ctx: Context, cuts: Mapping[date, RfmCuts]) -> DataFrame:
     return ctx.spark.createDataFrame(ordered, schema).coalesce(1)
 
 
-def _items(ctx: Context, dates: Sequence[date]) -> DataFrame:
+def _items(ctx: Context, parts: DataFrame, dates: Sequence[date]) -> DataFrame:
     read = ctx.tables.read
     return item_features(
-        read(EVENTS),
+        parts,
         read(ITEMS),
         read(REVIEWS),
         dates=dates,

@@ -18,8 +18,7 @@ from reference import assert_same_values
 
 from profiling_spark.config import Settings
 from profiling_spark.contracts.features import ITEM_FEATURES
-from profiling_spark.contracts.silver import EVENTS
-from profiling_spark.features.items import item_sides
+from profiling_spark.features.items import item_parts, item_sides
 from profiling_spark.features.job import fit_rfm_cuts, user_feature_frame
 from profiling_spark.storage import Tables
 
@@ -73,7 +72,8 @@ def test_late_corrected_and_erased_events_leave_no_trace_in_any_number_of_bucket
 
     # the same lake through Spark's own reader
     tables = Tables(spark, settings.storage.root, run_id="test")
-    sides = item_sides(tables.read(ITEM_FEATURES), tables.read(EVENTS), dates=DATES, windows=WINDOWS)
+    parts = item_parts(tables, dates=DATES, windows=WINDOWS, buckets=settings.buckets, feed="spark")
+    sides = item_sides(tables.read(ITEM_FEATURES), parts, dates=DATES, windows=WINDOWS)
     cuts = fit_rfm_cuts(tables, settings, DATES)
     fed = user_feature_frame(tables, settings, DATES, sides=sides, cuts=cuts, feed="spark")
     found = pl.DataFrame(fed.toArrow()).sort("as_of", "user_id")
