@@ -10,9 +10,17 @@ from profiling_spark.config.settings import GraphFilter, GraphFilterBand
 from profiling_spark.recommend import blocks as blocks_module
 from profiling_spark.recommend import graph_fit
 from profiling_spark.recommend.blocks import customer_blocks, unpack
-from profiling_spark.recommend.fit import GRAPH_FILTER, Fitted, Totals
+from profiling_spark.recommend.choose import Fitted
+from profiling_spark.recommend.fit import GRAPH_FILTER, Totals
 from profiling_spark.recommend.graph_filter import graph_filter_side
-from profiling_spark.recommend.graph_fit import bands_for, fit_graph_filter, item_sums, range_edges, summed_image
+from profiling_spark.recommend.graph_fit import (
+    bands_for,
+    fit_graph_filter,
+    item_sums,
+    neighbours_for,
+    range_edges,
+    summed_image,
+)
 from profiling_spark.recommend.item_graph import (
     gram_rows,
     image,
@@ -32,6 +40,7 @@ SETTINGS = GraphFilter(
     bands=(GraphFilterBand(vectors=3, exponent=0.5, ratio=0.9), GraphFilterBand(vectors=4, exponent=0.2, ratio=0.7)),
     passes=4,
     weight_users=USERS,
+    neighbours_share=1 / 16,
 )
 
 
@@ -131,7 +140,10 @@ def test_the_same_customers_in_other_partitions_give_the_same_bits(pairs, streng
 
 def test_a_small_catalogue_has_fewer_neighbours_and_vectors():
     assert [band.count for band in bands_for(GraphFilter(), 40_000)] == [192, 576]
-    assert [band.count for band in bands_for(GraphFilter(), 800)] == [25, 75]
+    assert [band.count for band in bands_for(GraphFilter(), 10_000)] == [50, 150]
+    assert [band.count for band in bands_for(GraphFilter(), 800)] == [16, 48]
+    assert [band.count for band in bands_for(GraphFilter(), 80)] == [3, 7]
+    assert [neighbours_for(GraphFilter(), items) for items in (40_000, 800, 3)] == [500, 25, 1]
     assert [band.count for band in bands_for(GraphFilter(), 3)] == [1, 0]
 
 
