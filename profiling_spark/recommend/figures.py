@@ -28,26 +28,12 @@ def figure_rows(found: Comparison) -> list[Figure]:
     rows = []
     for protocol, group in sorted(keys):
         half, members = (group, EVERYONE) if group in (VALIDATION, TEST) else (TEST, group)
-        names: tuple[str, ...] = tuple(metrics.RANKING) + (metrics.SHAPE if members == EVERYONE else ())
+        split = _SPLIT[protocol].format(half)
+        shape = metrics.SHAPE if members == EVERYONE else ()
+        names = ["share_served", *(f"{name}@{k}" for name in (*metrics.RANKING, *shape) for k in CUTS)]
         for engine in engines:
-            of = found.get((protocol, engine, group), Figures(0))
-            rows.append(
-                Figure(
-                    engine,
-                    _SPLIT[protocol].format(half),
-                    "share_served",
-                    of.values.get("share_served"),
-                    of.users,
-                    members,
-                )
-            )
-            rows += [
-                Figure(
-                    engine, _SPLIT[protocol].format(half), f"{m}_at_{k}", of.values.get(f"{m}@{k}"), of.users, members
-                )
-                for m in names
-                for k in CUTS
-            ]
+            f = found.get((protocol, engine, group), Figures(0))
+            rows += [Figure(engine, split, n.replace("@", "_at_"), f.values.get(n), f.users, members) for n in names]
     return rows
 
 
@@ -60,7 +46,7 @@ def figure_facts(found: Comparison) -> dict[str, float | None]:
 
 def figure_line(found: Comparison, serving: str) -> str:
     """One line for the terminal. `serving` LIVE: the model that serves now stays."""
-    told = [f"{engine} {f.recall:.3f} / {f.ndcg:.3f}" for engine, f in _tested(found).items() if f.recall is not None]
+    told = [f"{engine} {f.recall:.3f} / {f.ndcg:.3f}" for engine, f in _tested(found).items() if f.lists]
     if not told:
         return f"{serving} serves; too little history to compare engines on a split by time"
     what = "the live model ranked better and stays" if serving == LIVE else f"{serving} serves"

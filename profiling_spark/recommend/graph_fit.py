@@ -29,6 +29,7 @@ _PART_BYTES = 2**22  # of a range of an image: as many of them as blocks are add
 _PRODUCTS = 2**24  # of the item-item part in memory at a time: 200 MB
 _RANGES_A_BLOCK = 4
 _LEAST_ITEMS = 8  # for each vector
+_LEAST_NEIGHBOURS = 8  # one of them is the item itself, which says nothing of new ones
 _SENT = "part int, block int, piece int, lengths binary, places binary, strengths binary"
 _ROWS = "first int, lengths binary, places binary, strengths binary"
 _SHARES = "part int, block int, share binary"
@@ -86,7 +87,7 @@ def fit_graph_filter(
 
 def neighbours_for(settings: GraphFilter, items: int) -> int:
     """Neighbours that an item keeps: in a small catalogue a share of it, else they would be nearly all items."""
-    return min(settings.neighbours, max(1, int(items * settings.neighbours_share)))
+    return min(settings.neighbours, max(_LEAST_NEIGHBOURS, int(items * settings.neighbours_share)))
 
 
 def bands_for(settings: GraphFilter, items: int) -> tuple[Band, ...]:

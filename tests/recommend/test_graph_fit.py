@@ -40,7 +40,6 @@ SETTINGS = GraphFilter(
     bands=(GraphFilterBand(vectors=3, exponent=0.5, ratio=0.9), GraphFilterBand(vectors=4, exponent=0.2, ratio=0.7)),
     passes=4,
     weight_users=USERS,
-    neighbours_share=1 / 16,
 )
 
 
@@ -143,7 +142,7 @@ def test_a_small_catalogue_has_fewer_neighbours_and_vectors():
     assert [band.count for band in bands_for(GraphFilter(), 10_000)] == [50, 150]
     assert [band.count for band in bands_for(GraphFilter(), 800)] == [16, 48]
     assert [band.count for band in bands_for(GraphFilter(), 80)] == [3, 7]
-    assert [neighbours_for(GraphFilter(), items) for items in (40_000, 800, 3)] == [500, 25, 1]
+    assert [neighbours_for(GraphFilter(), items) for items in (40_000, 800, 40)] == [500, 25, 8]
     assert [band.count for band in bands_for(GraphFilter(), 3)] == [1, 0]
 
 
