@@ -24,7 +24,7 @@ from pyspark.ml.util import JavaMLWritable
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from profiling_spark.contracts.operations import LIVE_MODELS, MODEL_RUNS
+from profiling_spark.contracts.operations import EVERYONE, LIVE_MODELS, MODEL_RUNS
 from profiling_spark.errors import ModelError
 from profiling_spark.runner import Context
 from profiling_spark.storage import Tables, local_path
@@ -65,13 +65,14 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured figure, a row of model_runs. `value` None: not defined on this data."""
+    """One measured figure, a row of model_runs. `value` None: not defined on this data; `customers`: of which group."""
 
     model: str
     split: str
     metric: str
     value: float | None
     rows: int
+    customers: str = EVERYONE
 
 
 def relative_path(task: str, version: str) -> str:
@@ -181,8 +182,8 @@ def write_figures(ctx: Context, wanted: Wanted, stored: Stored, figures: Sequenc
     params = canonical(dict(wanted.params))
     rows = [
         (
-            ctx.as_of, wanted.job, wanted.task, f.model, f.split, f.metric, f.value, params, stored.train_as_of,
-            f.rows, f.model == serves, stored.version if f.model == serves else None,
+            ctx.as_of, wanted.job, wanted.task, f.model, f.split, f.metric, f.customers, f.value, params,
+            stored.train_as_of, f.rows, f.model == serves, stored.version if f.model == serves else None,
         )
         for f in figures
     ]  # fmt: skip

@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from profiling_spark.recommend.evaluate import ndcg, recall
 from profiling_spark.recommend.graph_filter import Band, GraphFilterSide, graph_filter_side
 from profiling_spark.recommend.item_graph import (
     gram_rows,
@@ -32,6 +31,7 @@ from profiling_spark.recommend.item_graph import (
     strongest,
 )
 from profiling_spark.recommend.item_side import BLOCK_BYTES, Floats, Scores, padded_blocks
+from profiling_spark.recommend.metrics import ndcg, recall
 from profiling_spark.recommend.top_n import NONE, parts_of, select_top
 
 K = 20

@@ -71,10 +71,13 @@ class GraphFilter(Model):
     user_exponent: Annotated[float, Field(ge=0, le=2)] = 0.3
     item_exponent: Annotated[float, Field(ge=0, le=2)] = 0.4
     neighbours: Annotated[int, Field(ge=1, le=5000)] = 500
+    neighbours_share: Annotated[float, Field(gt=0, le=1)] = 0.03125
     bands: Annotated[tuple[GraphFilterBand, ...], Field(min_length=1)] = (
         GraphFilterBand(vectors=192, exponent=0.5, ratio=1.07),
         GraphFilterBand(vectors=576, exponent=0.2, ratio=0.76),
     )
+    vectors_share: Annotated[float, Field(gt=0, le=1)] = 0.02
+    least_vectors: Positive = 64
     passes: Annotated[int, Field(ge=2, le=30)] = 5
     weight_users: Positive = 1000
 

@@ -3,6 +3,8 @@
 from profiling_spark.contracts.gold import AS_OF
 from profiling_spark.contracts.table import Column, Table
 
+EVERYONE = "all"  # model_runs.customers where a figure is of no group
+
 MODEL_RUNS = Table(
     name="model_runs",
     layer="operations",
@@ -11,9 +13,25 @@ MODEL_RUNS = Table(
         AS_OF,
         Column("job", "string", "job that measured it"),
         Column("task", "string", "churn, segments, recommendations"),
-        Column("model", "string", "random_forest, majority, recency, als, graph_filter, item_cf, popular, kmeans"),
-        Column("split", "string", "holdout, validation, test, sample"),
+        Column(
+            "model",
+            "string",
+            "random_forest, majority, recency, kmeans, als, graph_filter, item_cf, popular, own_history; live: the "
+            "model that served until now, where its settings were others",
+        ),
+        Column(
+            "split",
+            "string",
+            "holdout, sample, train; recommendations: validation (the customers on whom the engine is chosen) and test "
+            "(the others), lists of new items; with _all_items repeat purchases count",
+        ),
         Column("metric", "string", "auc, f1, recall_at_20, silhouette, ..."),
+        Column(
+            "customers",
+            "string",
+            f"{EVERYONE}; recommendations, split test: new (at most 3 items before the split), light and heavy (parted "
+            "by the median of the others), male, female, age 26-35, ...",
+        ),
         Column("value", "double", "the figure", "not defined on this data"),
         Column("params", "string", "JSON of the parameters"),
         Column("train_as_of", "date", "features of the training rows are as of this day"),
@@ -21,7 +39,7 @@ MODEL_RUNS = Table(
         Column("promoted", "boolean", "this model serves"),
         Column("model_version", "string", "name of the stored model", "a baseline: nothing is stored"),
     ),
-    key=("as_of", "job", "task", "model", "split", "metric"),
+    key=("as_of", "job", "task", "model", "split", "metric", "customers"),
     slice=("as_of", "job", "task"),
 )
 

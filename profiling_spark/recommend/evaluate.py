@@ -6,7 +6,7 @@ truth. All items: nothing is left out, so that repeat purchases count.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +15,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from profiling_spark.contracts.operations import EVERYONE
 from profiling_spark.recommend import metrics
 from profiling_spark.recommend.interactions import UNITS
 from profiling_spark.recommend.item_side import Bools, Ints, ItemSide, block_rows, padded_blocks
@@ -24,16 +25,17 @@ CUTS = (5, 10, 20)
 K = CUTS[-1]
 # figures of customers are added up in whole numbers of 2^-40: exact, so no mean depends on the order or layout of rows
 _STEPS = 2**40
-_RESULT = "engine string, users bigint, lists bigint, sums array<bigint>, items array<int>, " + ", ".join(
-    f"offered_{k} array<bigint>" for k in CUTS
+_RESULT = (
+    "engine string, members string, users bigint, lists bigint, sums array<bigint>, items array<int>, "
+    + ", ".join(f"offered_{k} array<bigint>" for k in CUTS)
 )
 
 
 @dataclass(frozen=True)
 class Figures:
-    """`values` by name, such as "ndcg@20": means over the `users` evaluated; without any there are no values.
+    """`values` by name, such as "ndcg@20": means over the `users` judged; without any there are no values.
 
-    `lists`: customers among them whose list is not empty.
+    `lists`: customers among them whose list is not empty; "share_served" is their share.
     """
 
     users: int
@@ -71,42 +73,47 @@ class Protocol:
 
 
 NEW_ITEMS = Protocol("new_items", "is_truth", masks_seen=True)
+ALL_ITEMS = Protocol("all_items", "is_test", masks_seen=False)
 
 
 def evaluated_users(pairs: DataFrame, *, truth: str, most: int, salt: int) -> DataFrame:
-    """Customers with a usable history before the split and a truth after it; at most `most`, chosen by hash."""
+    """(user_id) with a usable history before the split and a truth after it; at most `most`, chosen by hash."""
     both = pairs.groupBy("user_id").agg(F.max("is_train").alias("_past"), F.max(truth).alias("_truth"))
     able = both.where("_past AND _truth").select("user_id")
     return able.orderBy(F.xxhash64(F.lit(salt), "user_id"), "user_id").limit(most)
 
 
 def evaluate(
-    pairs: DataFrame, sides: Sequence[ItemSide], training: Training, *, protocol: Protocol = NEW_ITEMS,
-    most: int | None, salt: int,
-) -> dict[str, Figures]:  # fmt: skip
-    """Figures of each engine, all on the same customers.
+    pairs: DataFrame, sides: Mapping[str, ItemSide], training: Training, *, protocol: Protocol = NEW_ITEMS,
+    customers: DataFrame | None = None,
+) -> dict[tuple[str, str], Figures]:  # fmt: skip
+    """Figures by (name of the side, group of customers), all sides on the same customers.
 
-    `pairs` as of `split_interactions`, a customer's rows in one partition; at most `most` customers, None for all.
-    What comes to the driver is as long as the catalogue, times the partitions.
+    `pairs` as of `split_interactions`, a customer's rows in one partition. `customers`: (user_id, groups array<string>)
+    of those to be judged, with the groups that each belongs to; without it all, in the group EVERYONE. What comes to
+    the driver is as long as the catalogue, times partitions and groups.
     """
     rows = pairs.select("user_id", "item_id", "train_units", "is_train", F.col(protocol.truth).alias("is_truth"))
-    if most is not None:
-        chosen = evaluated_users(pairs, truth=protocol.truth, most=most, salt=salt)
-        rows = rows.join(F.broadcast(chosen), on="user_id", how="left_semi")
-    task = _Evaluate(tuple(sides), training, protocol.masks_seen)
+    if customers is None:
+        rows = rows.withColumn("groups", F.array(F.lit(EVERYONE)))
+    else:
+        rows = rows.join(F.broadcast(customers), on="user_id", how="inner")
+    task = _Evaluate(dict(sides), training, protocol.masks_seen)
     found = pl.DataFrame(rows.mapInArrow(task, _RESULT).toArrow())
-    return {side.engine: _figures(found.filter(pl.col("engine") == side.engine), training) for side in sides}
+    return {
+        (str(engine), str(members)): _figures(part, training)
+        for (engine, members), part in found.group_by("engine", "members", maintain_order=True)
+    }
 
 
 def _figures(found: pl.DataFrame, training: Training) -> Figures:
-    """Add up the partitions of one engine."""
+    """Add up the partitions of one engine and group."""
     users = int(found["users"].sum())
-    if users == 0:
-        return Figures(0)
     lists = int(found["lists"].sum())
     sums = np.array(found["sums"].to_list(), dtype=object).sum(axis=0)
     names = [f"{name}@{k}" for k in CUTS for name in metrics.RANKING]
     values = {name: int(total) / _STEPS / users for name, total in zip(names, sums, strict=True)}
+    values["share_served"] = lists / users
     items = found["items"].explode().drop_nulls().to_numpy()
     for k in CUTS:
         offered = np.zeros(len(training.items), dtype=np.int64)
@@ -128,9 +135,9 @@ def _shape(offered: Ints, lists: int, training: Training, k: int) -> dict[str, f
 
 
 class _Evaluate:
-    """What a worker runs on a partition of pairs: the sums of each engine over its customers, one row an engine."""
+    """What a worker runs on a partition of pairs: the sums over its customers, one row an engine and group."""
 
-    def __init__(self, sides: tuple[ItemSide, ...], training: Training, masks_seen: bool) -> None:
+    def __init__(self, sides: Mapping[str, ItemSide], training: Training, masks_seen: bool) -> None:
         self.sides, self.training, self.masks_seen = sides, training, masks_seen
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -140,19 +147,20 @@ class _Evaluate:
         frame = pl.from_arrow(pa.Table.from_batches(rows))
         assert isinstance(frame, pl.DataFrame)  # for mypy: a table never becomes a series
         is_able = (pl.col("is_train").any() & pl.col("is_truth").any()).over("user_id")
-        numbered = self._numbered(frame.filter(is_able))
-        for side in self.sides:
-            yield self._judge(side, numbered)
+        able = frame.filter(is_able)
+        users = able.group_by("user_id").agg(pl.col("groups").first()).sort("user_id").with_row_index("user")
+        members = _members(users)
+        numbered = self._numbered(able, users)
+        for name, side in self.sides.items():
+            yield from (total.row(name, group) for group, total in self._judge(side, numbered, members).items())
 
-    def _numbered(self, pairs: pl.DataFrame) -> pl.DataFrame:
-        users = pairs.select(pl.col("user_id").unique().sort()).with_row_index("user")
+    def _numbered(self, pairs: pl.DataFrame, users: pl.DataFrame) -> pl.DataFrame:
         items = pl.DataFrame({"item_id": self.training.items}).with_row_index("item")
-        joined = pairs.join(users, on="user_id", how="inner").join(items, on="item_id", how="inner")
+        joined = pairs.drop("groups").join(users, on="user_id", how="inner").join(items, on="item_id", how="inner")
         return joined.cast({"user": pl.Int64, "item": pl.Int64}).sort("user", "item")
 
-    def _judge(self, side: ItemSide, pairs: pl.DataFrame) -> pa.RecordBatch:
-        users, lists, sums = 0, 0, np.zeros(len(CUTS) * len(metrics.RANKING), dtype=np.int64)
-        offered = np.zeros((len(CUTS), side.items), dtype=np.int64)
+    def _judge(self, side: ItemSide, pairs: pl.DataFrame, members: Mapping[str, Bools]) -> dict[str, _Sums]:
+        sums = {name: _Sums(side.items) for name in members}
         count = int(pairs["user"].max() or 0) + 1  # type: ignore[arg-type]  # a column of whole numbers
         past, truth = pairs.filter("is_train"), pairs.filter("is_truth")
         seen = pairs.filter(pl.col("train_units").is_not_null())
@@ -166,12 +174,55 @@ class _Evaluate:
             found, _ = select_top(scores, K, scored.exact)
             is_truth = _marks(truth, block, count, side.items)
             hits = np.take_along_axis(is_truth, np.maximum(found, 0), axis=1) & (found != NONE)
-            users, lists = users + len(block), lists + int((found[:, 0] != NONE).sum())
-            sums += ranking_sums(hits, is_truth.sum(axis=1))
-            for row, k in enumerate(CUTS):
-                listed = found[:, :k]
-                offered[row] += np.bincount(listed[listed != NONE], minlength=side.items)
-        return _result(side.engine, users, lists, sums, offered)
+            truths = is_truth.sum(axis=1)
+            for name, is_member in members.items():
+                mine = is_member[block]
+                sums[name].add(found[mine], hits[mine], truths[mine])
+        return sums
+
+
+def _members(users: pl.DataFrame) -> dict[str, Bools]:
+    """Of each group who belongs to it, by the number of the user."""
+    long = users.select("user", "groups").explode("groups")
+    found: dict[str, Bools] = {}
+    for (name,), part in long.group_by("groups", maintain_order=True):
+        found[str(name)] = np.zeros(len(users), dtype=bool)
+        found[str(name)][part["user"].to_numpy()] = True
+    return found
+
+
+class _Sums:
+    """What is added up over the customers of a group; `offered` (cuts, items): how often each item stands in a list."""
+
+    def __init__(self, items: int) -> None:
+        self.users, self.lists = 0, 0
+        self.ranking = np.zeros(len(CUTS) * len(metrics.RANKING), dtype=np.int64)
+        self.offered = np.zeros((len(CUTS), items), dtype=np.int64)
+
+    def add(self, found: Ints, hits: Bools, truths: Ints) -> None:
+        """A block of lists (customers, K), which of their items are in the truth, and the sizes of the truths."""
+        self.users += len(found)
+        self.lists += int((found[:, 0] != NONE).sum())
+        self.ranking += ranking_sums(hits, truths)
+        for row, k in enumerate(CUTS):
+            listed = found[:, :k]
+            self.offered[row] += np.bincount(listed[listed != NONE], minlength=self.offered.shape[1])
+
+    def row(self, engine: str, members: str) -> pa.RecordBatch:
+        """As a batch of one row; items that stand in no list are left out."""
+        items = np.flatnonzero(self.offered[-1])
+        columns: dict[str, pa.Array] = {
+            "engine": pa.array([engine], pa.large_string()),
+            "members": pa.array([members], pa.large_string()),
+            "users": pa.array([self.users], pa.int64()),
+            "lists": pa.array([self.lists], pa.int64()),
+            "sums": pa.array([self.ranking], pa.list_(pa.int64())),
+            "items": pa.array([items.astype(np.int32)], pa.list_(pa.int32())),
+        }
+        columns |= {
+            f"offered_{k}": pa.array([self.offered[row, items]], pa.list_(pa.int64())) for row, k in enumerate(CUTS)
+        }
+        return pa.RecordBatch.from_pydict(columns)
 
 
 def ranking_sums(hits: Bools, truths: Ints) -> Ints:
@@ -187,17 +238,3 @@ def _marks(pairs: pl.DataFrame, users: Ints, count: int, items: int) -> Bools:
     marks = np.zeros((len(users), items), dtype=bool)
     marks[row[row != NONE], pairs["item"].to_numpy()[row != NONE]] = True
     return marks
-
-
-def _result(engine: str, users: int, lists: int, sums: Ints, offered: Ints) -> pa.RecordBatch:
-    """`offered` (cuts, items) by the items that stand in any list."""
-    items = np.flatnonzero(offered[-1])
-    columns: dict[str, pa.Array] = {
-        "engine": pa.array([engine], pa.large_string()),
-        "users": pa.array([users], pa.int64()),
-        "lists": pa.array([lists], pa.int64()),
-        "sums": pa.array([sums], pa.list_(pa.int64())),
-        "items": pa.array([items.astype(np.int32)], pa.list_(pa.int32())),
-    }
-    columns |= {f"offered_{k}": pa.array([offered[row, items]], pa.list_(pa.int64())) for row, k in enumerate(CUTS)}
-    return pa.RecordBatch.from_pydict(columns)

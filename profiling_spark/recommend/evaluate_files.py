@@ -15,54 +15,40 @@ from typing import Any
 
 import yaml
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
 from profiling_spark.command import Command, bare_parser, to_command
 from profiling_spark.config import Settings, load_settings
 from profiling_spark.doctor import examine, require
 from profiling_spark.errors import ConfigError, InputError
-from profiling_spark.recommend import metrics
-from profiling_spark.recommend.evaluate import CUTS, NEW_ITEMS, Figures, K, Protocol, evaluate
-from profiling_spark.recommend.fit import (
-    ALS,
-    ENGINES,
-    GRAPH_FILTER,
-    ITEM_CF,
-    Totals,
-    engine_side,
-    item_totals,
-    training_of,
+from profiling_spark.recommend.blend import BLEND, blend_side
+from profiling_spark.recommend.evaluate import ALL_ITEMS, NEW_ITEMS, Figures, K
+from profiling_spark.recommend.evaluate_table import rating_table, table
+from profiling_spark.recommend.file_engines import (
+    ALONE,
+    COMPANY,
+    USER_CF,
+    Part,
+    blend_weights,
+    figures_of,
+    side_of,
+    split_part,
 )
-from profiling_spark.recommend.given_split import held_out, read_interactions, split_pairs
+from profiling_spark.recommend.fit import ALS, GRAPH_FILTER, ITEM_CF
+from profiling_spark.recommend.given_split import held_out, read_interactions
 from profiling_spark.recommend.item_side import ItemSide
-from profiling_spark.recommend.own_history import OwnHistorySide
-from profiling_spark.recommend.popular import POPULAR, PopularSide
+from profiling_spark.recommend.ratings import EXPLICIT_MF, rating_errors
 from profiling_spark.runner import failure
 from profiling_spark.session import build_session, local_jars, submitted
 
-OWN_HISTORY = OwnHistorySide.engine
-ALL_ITEMS = Protocol("all_items", "is_test", masks_seen=False)
-_SHAPES = ("coverage", "diversity", "novelty", "popularity_bias")
 Trials = Mapping[str, Sequence[Any]]
 # what --tune without a key goes through, one setting after the other, each time keeping the best value
 TRIALS: Mapping[str, Trials] = {
     ALS: {"regularisation": (0.01, 0.05, 0.2), "alpha": (1, 4, 16), "rank": (32, 64), "iterations": (3, 5)},
     GRAPH_FILTER: {"graph_filter.user_exponent": (0.1, 0.3, 0.5), "graph_filter.item_exponent": (0.3, 0.4, 0.5)},
     ITEM_CF: {"neighbours": (20, 50, 100, 200)},
+    USER_CF: {"neighbours": (20, 50, 100, 200)},
 }
-
-
-@dataclass(frozen=True)
-class Part:
-    """One split: its pairs (kept in memory), their totals, how many customers it trains on and how many have something
-    to be found, and how many test pairs are repeats.
-    """
-
-    pairs: DataFrame
-    totals: Totals
-    customers: int
-    wanting: int
-    repeats: int
+_BLENDED = (GRAPH_FILTER, ITEM_CF)
 
 
 @dataclass
@@ -91,10 +77,12 @@ def evaluate_recommender(arguments: Sequence[str]) -> int:
         with clock.step("session"):
             spark = build_session(settings, name="evaluate_recommender", verbose=command.verbose)
         try:
-            told = _evaluated(spark, command, options, trials, clock)
+            is_rated = options.engine == EXPLICIT_MF
+            told = (_rated if is_rated else _evaluated)(spark, command, options, trials, clock)
         finally:
             spark.stop()
-        sys.stdout.write((json.dumps(told) if command.json else table(told)) + "\n")
+        text = json.dumps(told) if command.json else (rating_table if is_rated else table)(told)
+        sys.stdout.write(text + "\n")
         return 0
     except Exception as err:
         return failure(err, command)
@@ -102,7 +90,7 @@ def evaluate_recommender(arguments: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     made = bare_parser("evaluate_recommender", evaluate_recommender.__doc__ or "")
-    engines = (*ENGINES, POPULAR, OWN_HISTORY)
+    engines = (*ALONE, BLEND, EXPLICIT_MF)
     made.add_argument("--engine", required=True, choices=engines, help="what is evaluated")
     made.add_argument("--train", required=True, metavar="FILE", help="lines `user item item ...`, or .csv or .parquet")
     made.add_argument("--test", required=True, metavar="FILE", help="what is to be found; never looked at for tuning")
@@ -113,8 +101,21 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--validation", type=float, default=0.2, metavar="SHARE", help="held out of each customer's pairs"
     )
+    made.add_argument(
+        "--blend", type=_engines, default=_BLENDED, metavar="ENGINE,ENGINE,...",
+        help=f"what --engine {BLEND} is made of (default {','.join(_BLENDED)})",
+    )  # fmt: skip
+    made.add_argument("--alone", action="store_true", help=f"without {', '.join(COMPANY)} beside it")
     made.add_argument("--save", type=Path, metavar="FILE", help="write the chosen settings, for --config")
     return made
+
+
+def _engines(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    wrong = [name for name in names if name not in ALONE]
+    if wrong or len(set(names)) != len(names) or len(names) < 2:
+        raise argparse.ArgumentTypeError(f"expected at least two of {', '.join(ALONE)}, found {text}")
+    return names
 
 
 def _trials(options: argparse.Namespace) -> dict[str, Sequence[Any]]:
@@ -123,6 +124,8 @@ def _trials(options: argparse.Namespace) -> dict[str, Sequence[Any]]:
         raise ConfigError(f"--validation {options.validation}: expected a share between 0 and 1")
     if options.save is not None and options.tune is None:
         raise ConfigError("--save: expected --tune beside it")
+    if options.tune is not None and options.engine in (BLEND, EXPLICIT_MF):
+        raise ConfigError(f"--tune: expected an engine of {', '.join(ALONE)}; tune those of a blend one by one")
     trials: dict[str, Sequence[Any]] = {}
     for text in options.tune or ():
         key, sign, values = text.partition("=")
@@ -136,13 +139,9 @@ def _trials(options: argparse.Namespace) -> dict[str, Sequence[Any]]:
 
 
 def _evaluated(
-    spark: SparkSession,
-    command: Command,
-    options: argparse.Namespace,
-    trials: Mapping[str, Sequence[Any]],
-    clock: Clock,
+    spark: SparkSession, command: Command, options: argparse.Namespace, trials: Trials, clock: Clock
 ) -> dict[str, Any]:
-    """Everything that is told, by name; the figures of new items at the top level."""
+    """Everything that is told, by name; the engine's figures for new items at the top level, the others `beside`."""
     with clock.step("read"):
         train = read_interactions(spark, options.train)
         part = split_part(train, read_interactions(spark, options.test), command.settings())
@@ -153,33 +152,65 @@ def _evaluated(
         if options.save is not None:
             options.save.write_text(yaml.safe_dump(_nested(chosen), sort_keys=False), encoding="utf-8")
     settings = load_settings(command.config, (*command.overrides, *chosen))
+    weights: dict[str, float] = {}
+    if options.engine == BLEND:
+        with clock.step("tune"):
+            weights = _weights(train, options, command, settings)
     with clock.step("fit"):
-        side = _side(options.engine, part, settings)
+        side = _blend(weights, part, settings) if weights else side_of(options.engine, part, settings)
     with clock.step("rank"):
-        found = {NEW_ITEMS.name: _figures(side, part, settings, NEW_ITEMS)}
-        if part.repeats:
-            found[ALL_ITEMS.name] = _figures(side, part, settings, ALL_ITEMS)
-    part.pairs.unpersist()
-    new = found.pop(NEW_ITEMS.name)
-    if not new.users:
+        told = _told({options.engine: side}, part)
+    if told[options.engine]["customers"] == 0:
         raise InputError(f"{options.test}: expected new items of customers of {options.train}, found none")
-    rest = {name: {"customers": f.users, **_rounded(f)} for name, f in found.items()}
-    told = {"engine": options.engine, "customers": new.users, "share_served": round(new.lists / part.wanting, 5)}
-    return {**told, **_rounded(new), **rest, "chosen": chosen, "seconds": clock.seconds}
+    beside: dict[str, dict[str, Any]] = {}
+    if not options.alone:
+        with clock.step("beside"):
+            names = [name for name in COMPANY if name != options.engine]
+            beside = _told({name: side_of(name, part, settings) for name in names}, part)
+    part.pairs.unpersist()
+    more = {"beside": beside, "chosen": chosen, "seconds": clock.seconds} | ({"weights": weights} if weights else {})
+    return {"engine": options.engine, **told[options.engine], **more}
 
 
-def split_part(train: DataFrame, test: DataFrame, settings: Settings) -> Part:
-    """The pairs of one split, computed and kept."""
-    pairs = split_pairs(train, test, partitions=settings.spark.shuffle_partitions).persist()
-    totals = item_totals(pairs)
-    of_each = pairs.groupBy("user_id").agg(
-        F.max("is_train").alias("trains"),
-        F.max("is_truth").alias("wants"),
-        F.count_if(F.col("is_test") & ~F.col("is_truth")).alias("repeats"),
-    )
-    counts = of_each.agg(F.count_if("trains"), F.count_if("wants"), F.coalesce(F.sum("repeats"), F.lit(0))).first()
-    assert counts is not None  # for mypy: an aggregate without groups has one row
-    return Part(pairs, totals, *counts)
+def _told(sides: Mapping[str, ItemSide], part: Part) -> dict[str, dict[str, Any]]:
+    """By engine: customers, the share of those with a truth who are served, and the figures; those of the protocol
+    where repeat purchases count in `all_items`, if there are any.
+    """
+    new = figures_of(sides, part, NEW_ITEMS)
+    told: dict[str, dict[str, Any]] = {
+        name: {"customers": f.users, **_rounded(f), "share_served": round(f.lists / max(part.wanting, 1), 5)}
+        for name, f in new.items()
+    }
+    if part.repeats:
+        for name, f in figures_of(sides, part, ALL_ITEMS).items():
+            told[name][ALL_ITEMS.name] = {"customers": f.users, **_rounded(f)}
+    return told
+
+
+def _weights(train: DataFrame, options: argparse.Namespace, command: Command, settings: Settings) -> dict[str, float]:
+    """Of each engine of the blend, fitted on held-out training pairs."""
+    part = split_part(*held_out(train, share=options.validation, salt=settings.seed), settings)
+    found, ndcg = blend_weights(options.blend, part, settings)
+    part.pairs.unpersist()
+    if not command.quiet:
+        sys.stderr.write(f"weights {found} of {options.blend}: NDCG@{K} {ndcg:.5f} on held-out training pairs\n")
+    return dict(zip(options.blend, found, strict=True))
+
+
+def _blend(weights: Mapping[str, float], part: Part, settings: Settings) -> ItemSide:
+    used = {engine: weight for engine, weight in weights.items() if weight > 0}
+    return blend_side([side_of(engine, part, settings) for engine in used], tuple(used.values()))
+
+
+def _rated(
+    spark: SparkSession, command: Command, options: argparse.Namespace, _: Trials, clock: Clock
+) -> dict[str, Any]:
+    """How far off the engines for ratings are."""
+    with clock.step("fit and predict"):
+        train, test = read_interactions(spark, options.train), read_interactions(spark, options.test)
+        ratings, errors = rating_errors(train, test, command.settings())
+    rounded = {name: {m: round(value, 5) for m, value in off.items()} for name, off in errors.items()}
+    return {"engine": options.engine, "ratings": ratings, "errors": rounded, "seconds": clock.seconds}
 
 
 def tuned(train: DataFrame, options: argparse.Namespace, command: Command, trials: Trials) -> list[str]:
@@ -194,26 +225,14 @@ def tuned(train: DataFrame, options: argparse.Namespace, command: Command, trial
         for value in values:
             pair = f"recommend.{key}={json.dumps(value)}"
             settings = load_settings(command.config, (*command.overrides, *chosen, pair))
-            figures = _figures(_side(options.engine, part, settings), part, settings, NEW_ITEMS)
+            side = side_of(options.engine, part, settings)
+            figures = figures_of({options.engine: side}, part, NEW_ITEMS)[options.engine]
             if not command.quiet:
                 sys.stderr.write(f"{pair}: NDCG@{K} {figures.ndcg or 0:.5f} on held-out training pairs\n")
             found.append((figures.ndcg or 0.0, pair))
         chosen.append(max(found, key=lambda one: one[0])[1])
     part.pairs.unpersist()
     return chosen
-
-
-def _side(engine: str, part: Part, settings: Settings) -> ItemSide:
-    if engine == POPULAR:
-        return PopularSide(part.totals.train_weights)
-    if engine == OWN_HISTORY:
-        return OwnHistorySide(len(part.totals.items))
-    return engine_side(engine, part.pairs, part.totals.items, settings, units="train_units", is_used="is_train")
-
-
-def _figures(side: ItemSide, part: Part, settings: Settings, protocol: Protocol) -> Figures:
-    training = training_of(part.totals, part.customers)
-    return evaluate(part.pairs, [side], training, protocol=protocol, most=None, salt=settings.seed)[side.engine]
 
 
 def _rounded(figures: Figures) -> dict[str, float]:
@@ -231,23 +250,3 @@ def _nested(pairs: Sequence[str]) -> dict[str, Any]:
             here = here.setdefault(key, {})
         here[last] = json.loads(text)
     return tree
-
-
-def table(told: Mapping[str, Any]) -> str:
-    """The figures for the terminal: a row a metric, a column a length of the list."""
-    lines = [
-        f"{told['engine']}: {told['customers']:,} customers, {told['share_served']:.1%} of those with a truth served"
-    ]
-    titles = {"": "new items: what a customer had taken is neither offered nor looked for", "all_items": "all items"}
-    for key, title in titles.items():
-        values = told.get(key) if key else told
-        if values is None:
-            continue
-        lines += ["", title, " " * 16 + "".join(f"{f'@{k}':>9}" for k in CUTS)]
-        for name in (*metrics.RANKING, *_SHAPES):
-            cells = [values.get(f"{name}@{k}") for k in CUTS]
-            lines.append(f"{name:<16}" + "".join(f"{'-' if c is None else format(c, '.4f'):>9}" for c in cells))
-    if told["chosen"]:
-        lines += ["", "chosen on held-out training pairs: " + ", ".join(told["chosen"])]
-    lines += ["", "seconds: " + ", ".join(f"{name} {value}" for name, value in told["seconds"].items())]
-    return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Fit the engines, compare them on a split by time, and name the one that serves."""
+"""What the engines are fitted on, and the fit of each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 import polars as pl
-import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
@@ -18,13 +17,12 @@ from profiling_spark.config import Settings
 from profiling_spark.config.settings import Recommend
 from profiling_spark.errors import ConfigError
 from profiling_spark.recommend.als import FactorSide, fit_als
-from profiling_spark.recommend.evaluate import Figures, Training, evaluate
+from profiling_spark.recommend.evaluate import Training
 from profiling_spark.recommend.graph_filter import GraphFilterSide
 from profiling_spark.recommend.graph_fit import fit_graph_filter
 from profiling_spark.recommend.interactions import SPLIT_COLUMNS, UNITS, HistoryParams, split_interactions
 from profiling_spark.recommend.item_cf import NeighbourSide, cosine_neighbours, neighbour_side
 from profiling_spark.recommend.item_side import Floats, Ints, ItemSide
-from profiling_spark.recommend.popular import POPULAR, PopularSide
 from profiling_spark.storage import Tables
 
 ALS, GRAPH_FILTER, ITEM_CF = FactorSide.engine, GraphFilterSide.engine, NeighbourSide.engine
@@ -39,6 +37,7 @@ _PAIR = T.StructType(
         T.StructField("train_units", T.LongType()),
         T.StructField("is_train", T.BooleanType()),
         T.StructField("is_truth", T.BooleanType()),
+        T.StructField("is_test", T.BooleanType()),
     ]
 )
 
@@ -105,54 +104,6 @@ def item_totals(pairs: DataFrame) -> Totals:
         int(table.column("pairs").to_numpy().sum()),
         hashlib.sha256(hashes.encode()).hexdigest(),
     )
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """The engine that serves (`side` None: popular) and the figures that say why; no figures: nothing to compare on."""
-
-    engine: str
-    side: ItemSide | None
-    figures: Mapping[str, Figures]
-
-
-def serving_engine(figures: Mapping[str, Figures]) -> str:
-    """The best of ENGINES by NDCG, the first of equal ones; popular where all lose to it.
-
-    Without figures als serves: there are enough pairs to fit it, and nothing speaks against it.
-    """
-    value = {engine: f.ndcg for engine, f in figures.items() if f.ndcg is not None}
-    if not value:
-        return ALS
-    best = max(ENGINES, key=lambda engine: (value[engine], -ENGINES.index(engine)))
-    return best if value[best] > value[POPULAR] else POPULAR
-
-
-def fit(pairs: DataFrame, totals: Totals, neighbours: pa.Table, settings: Settings) -> Fitted:
-    """Compare the engines, each fitted on the part before the cutoff; then fit the one that serves on everything.
-
-    `neighbours`: item neighbours of everything, which are item_cf's item side.
-    """
-    figures = _compare(pairs, totals, settings) if (totals.train_weights > 0).sum() >= 2 else {}
-    engine = serving_engine(figures)
-    if engine == POPULAR:
-        return Fitted(engine, None, figures)
-    if engine == ITEM_CF:
-        return Fitted(engine, neighbour_side(neighbours, len(totals.items)), figures)
-    return Fitted(
-        engine, engine_side(engine, pairs, totals.items, settings, units="units", is_used="is_history"), figures
-    )
-
-
-def _compare(pairs: DataFrame, totals: Totals, settings: Settings) -> dict[str, Figures]:
-    fitted = [
-        engine_side(engine, pairs, totals.items, settings, units="train_units", is_used="is_train")
-        for engine in ENGINES
-    ]
-    sides = [*fitted, PopularSide(totals.train_weights)]
-    customers = pairs.where("is_train").select("user_id").distinct().count()
-    training = training_of(totals, customers)
-    return evaluate(pairs, sides, training, most=settings.recommend.evaluation_users, salt=settings.seed)
 
 
 def training_of(totals: Totals, customers: int) -> Training:

@@ -9,14 +9,20 @@ from pyspark.sql import functions as F
 from profiling_spark.errors import InputError
 from profiling_spark.recommend.interactions import UNITS
 
-_NAMES = {"user_id": ("user", "user_id"), "item_id": ("item", "item_id"), "weight": ("weight",), "time": ("time",)}
+_NAMES = {
+    "user_id": ("user", "user_id"),
+    "item_id": ("item", "item_id"),
+    "weight": ("weight",),
+    "rating": ("rating",),
+    "time": ("time",),
+}
 
 
 def read_interactions(spark: SparkSession, path: str) -> DataFrame:
-    """(user_id, item_id, weight, time) as listed; weight and time are null where the file has none.
+    """(user_id, item_id, weight, rating, time) as listed; the last three are null where the file has none.
 
     `.csv` (with a header) and `.parquet` have the columns user and item, and may have weight (summed over a pair's
-    rows) and time (timestamp, ISO text or Unix seconds). Any other file has lines `user item item ...`. Raises
+    rows), rating and time (timestamp, ISO text or Unix seconds). Any other file has lines `user item item ...`. Raises
     InputError.
     """
     try:
@@ -33,7 +39,8 @@ def _lines(spark: SparkSession, path: str) -> DataFrame:
     parts = F.split(F.trim("value"), r"\s+")
     rows = spark.read.text(path).where(F.size(parts) > 1)
     listed = rows.select(parts[0].alias("user_id"), F.explode(F.slice(parts, 2, F.size(parts))).alias("item_id"))
-    return listed.select("*", F.lit(None).cast("double").alias("weight"), F.lit(None).cast("timestamp").alias("time"))
+    absent = {"weight": "double", "rating": "double", "time": "timestamp"}
+    return listed.select("*", *(F.lit(None).cast(kind).alias(name) for name, kind in absent.items()))
 
 
 def _table(spark: SparkSession, path: str, *, is_csv: bool) -> DataFrame:
@@ -43,7 +50,7 @@ def _table(spark: SparkSession, path: str, *, is_csv: bool) -> DataFrame:
 
 
 def _named(rows: DataFrame, path: str) -> DataFrame:
-    """The columns by their names here; text that is no weight or time ends the run when it is read."""
+    """The columns by their names here; text that is no number or time ends the run when it is read."""
     found = {name: next((c for c in rows.columns if c.lower() in given), None) for name, given in _NAMES.items()}
     if found["user_id"] is None or found["item_id"] is None:
         raise InputError(f"{path}: expected columns user and item, found {', '.join(rows.columns)}")
@@ -53,6 +60,7 @@ def _named(rows: DataFrame, path: str) -> DataFrame:
         given["user_id"].cast("string").alias("user_id"),
         given["item_id"].cast("string").alias("item_id"),
         given["weight"].cast("double").alias("weight"),
+        given["rating"].cast("double").alias("rating"),
         _time(given["time"], kinds.get(found["time"] or "", "timestamp")).alias("time"),
     ).where("user_id IS NOT NULL AND item_id IS NOT NULL")
 

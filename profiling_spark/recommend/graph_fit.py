@@ -28,8 +28,8 @@ _BASIS_BYTES = 2**28  # of the directions that travel to the tasks at a time
 _PART_BYTES = 2**22  # of a range of an image: as many of them as blocks are added up in one task
 _PRODUCTS = 2**24  # of the item-item part in memory at a time: 200 MB
 _RANGES_A_BLOCK = 4
-# of a small catalogue: more vectors would be the noise of single customers, more neighbours nearly all items
-_NEIGHBOURS_SHARE, _VECTORS_SHARE = 16, 8
+_LEAST_ITEMS = 8  # for each vector
+_LEAST_NEIGHBOURS = 8  # one of them is the item itself, which says nothing of new ones
 _SENT = "part int, block int, piece int, lengths binary, places binary, strengths binary"
 _ROWS = "first int, lengths binary, places binary, strengths binary"
 _SHARES = "part int, block int, share binary"
@@ -69,7 +69,7 @@ def fit_graph_filter(
     normalisation = Normalisation(degree, settings.user_exponent, settings.item_exponent)
     rows = customer_blocks(pairs, items, units=units, is_used=is_used, blocks=blocks).persist()
     try:
-        most = min(settings.neighbours, max(1, known // _NEIGHBOURS_SHARE))
+        most = neighbours_for(settings, known)
         near = nearest(rows, normalisation, counts, most=most, ranges=blocks * _RANGES_A_BLOCK)
         bands = bands_for(settings, known)
         vectors, _ = singular_vectors(
@@ -85,10 +85,18 @@ def fit_graph_filter(
     return graph_filter_side(near, vectors, degree, bands=bands, sample=sample)
 
 
+def neighbours_for(settings: GraphFilter, items: int) -> int:
+    """Neighbours that an item keeps: in a small catalogue a share of it, else they would be nearly all items."""
+    return min(settings.neighbours, max(_LEAST_NEIGHBOURS, int(items * settings.neighbours_share)))
+
+
 def bands_for(settings: GraphFilter, items: int) -> tuple[Band, ...]:
-    """The bands of the settings, all shortened alike where they are more vectors than an eighth of the items."""
+    """The bands of the settings, all shortened alike where a catalogue of so many items is too small for their vectors:
+    more than a share of the items, but for `least_vectors`, would be the noise of single customers.
+    """
     wanted = np.cumsum([band.vectors for band in settings.bands])
-    ends = np.ceil(wanted * min(1.0, max(1, items // _VECTORS_SHARE) / wanted[-1])).astype(np.int64)
+    most = max(1, min(items // _LEAST_ITEMS, max(settings.least_vectors, int(items * settings.vectors_share))))
+    ends = np.ceil(wanted * min(1.0, most / wanted[-1])).astype(np.int64)
     counts = np.diff(np.r_[0, ends]).tolist()
     return tuple(Band(n, band.exponent, band.ratio) for n, band in zip(counts, settings.bands, strict=True))
 

@@ -84,20 +84,25 @@ def split_interactions(
     """`interactions`, with what was known at `cutoff` (UTC) and what came from then on.
 
     `train_units`, `is_train`: units and is_history of the events before the cutoff, aged from the cutoff's day; null
-    and false for an item that was not seen by then. `is_truth`: first seen at or after the cutoff and with an event
-    that speaks for it. Without a cutoff nothing is split.
+    and false for an item that was not seen by then. `is_test`: with an event at or after the cutoff that speaks for the
+    item; `is_truth`: the same, and first seen then. Without a cutoff nothing is split.
     """
     every = interactions(events, params)
     if cutoff is None:
-        return every.with_columns(train_units=pl.lit(None, pl.Int64), is_train=pl.lit(False), is_truth=pl.lit(False))
+        nothing = dict.fromkeys(("is_train", "is_truth", "is_test"), pl.lit(value=False))
+        return every.with_columns(train_units=pl.lit(None, pl.Int64), **nothing)
+    test = interactions(events.filter(pl.col("event_time") >= cutoff), params).select(
+        "user_id", "item_id", (pl.col("kind") >= 0).alias("is_test")
+    )
     then = replace(params, as_of=train_as_of(cutoff, timezone))
     train = interactions(events.filter(pl.col("event_time") < cutoff), then).select(
         "user_id", "item_id", pl.col("units").alias("train_units"), pl.col("is_history").alias("is_train")
     )
     return (
         every.join(train, on=["user_id", "item_id"], how="left", maintain_order="left")
-        .with_columns(is_truth=pl.col("train_units").is_null() & (pl.col("kind") >= 0))
-        .with_columns(pl.col("is_train").fill_null(False))
+        .join(test, on=["user_id", "item_id"], how="left", maintain_order="left")
+        .with_columns(pl.col("is_train", "is_test").fill_null(False))
+        .with_columns(is_truth=pl.col("is_test") & pl.col("train_units").is_null())
     )
 
 

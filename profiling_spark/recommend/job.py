@@ -17,15 +17,15 @@ from profiling_spark.buckets import map_buckets
 from profiling_spark.contracts.features import user_features_table
 from profiling_spark.contracts.gold import ITEM_NEIGHBOURS, USER_RECOMMENDATIONS
 from profiling_spark.contracts.silver import EVENTS
-from profiling_spark.errors import InputError
+from profiling_spark.errors import InputError, ModelError
 from profiling_spark.models import Stored
 from profiling_spark.recommend.catalogue import catalogue_of, served_users
-from profiling_spark.recommend.evaluate import Figures
+from profiling_spark.recommend.choose import LIVE, Comparison, fit
 from profiling_spark.recommend.figures import figure_facts, figure_line, figure_rows
-from profiling_spark.recommend.fit import ENGINES, Totals, fit, item_totals, pairs_of
+from profiling_spark.recommend.fit import ENGINES, Totals, item_totals, pairs_of
 from profiling_spark.recommend.interactions import HISTORY_COLUMNS, HistoryParams
 from profiling_spark.recommend.item_cf import cosine_neighbours
-from profiling_spark.recommend.model import JOB, TASK, Model, for_tasks, load, store, wanted
+from profiling_spark.recommend.model import JOB, TASK, Model, for_tasks, live_of, load, store, wanted
 from profiling_spark.recommend.policy import RULES
 from profiling_spark.recommend.popular import POPULAR, POPULAR_IN_CATEGORY
 from profiling_spark.recommend.serve import Catalogue, Serve
@@ -38,11 +38,14 @@ _STEPS = (*ENGINES, POPULAR_IN_CATEGORY, POPULAR)
 
 @dataclass(frozen=True)
 class _Choice:
-    """What serves this run. `model` None: too little data to fit one. `is_new`: fitted by this run."""
+    """What serves this run. `model` None: too little data to fit one. `is_new`: fitted by this run; `stays`: this run
+    compared it and keeps it.
+    """
 
     model: Model | None = None
     is_new: bool = False
-    figures: Mapping[str, Figures] = field(default_factory=dict)
+    stays: bool = False
+    figures: Comparison = field(default_factory=dict)
 
     @property
     def engine(self) -> str:
@@ -88,12 +91,30 @@ def _choice(ctx: Context, stored: Stored | None, pairs: DataFrame, totals: Total
     if not totals.has_enough(ctx.settings.recommend):
         models.no_figures(ctx, JOB, TASK)
         return _Choice(is_new=True)
-    fitted = fit(pairs, totals, neighbours, ctx.settings)
+    features = ctx.tables.read(user_features_table(ctx.settings.windows_days), as_of=ctx.as_of)
+    attributes = features.select("user_id", "gender_code", "age_band")
+    now = _serving_now(ctx)
+    live = live_of(now) if now else None
+    fitted = fit(pairs, totals, neighbours, ctx.settings, attributes=attributes, live=live)
     asked = wanted(ctx.settings)
-    made = store(ctx.tables, fitted, totals, asked=asked, as_of=ctx.as_of)
+    stays = now is not None and fitted.engine == LIVE
+    made = now if now is not None and stays else store(ctx.tables, fitted, totals, asked=asked, as_of=ctx.as_of)
     models.write_figures(ctx, asked, made, figure_rows(fitted.figures), serves=fitted.engine)
     # read back, so that this run serves from the same files as the next
-    return _Choice(load(ctx.tables, made), True, fitted.figures)
+    return _Choice(load(ctx.tables, made), is_new=not stays, stays=stays, figures=fitted.figures)
+
+
+def _serving_now(ctx: Context) -> Stored | None:
+    """The live model if it was fitted with other settings than those in force: it must be beaten on the same split."""
+    row = models.live(ctx.tables, TASK)
+    if row is None or row["since"] > ctx.as_of:
+        return None
+    try:
+        stored = models.load_live(ctx.tables, row)
+    except ModelError:
+        return None  # damaged: this run replaces it
+    is_same = models.canonical(stored.declaration["params"]) == models.canonical(dict(wanted(ctx.settings).params))
+    return None if is_same else stored
 
 
 def _nothing(ctx: Context) -> Outcome:
@@ -186,8 +207,8 @@ def _outcome(choice: _Choice, written: int, counted: Mapping[str, int]) -> Outco
         stored = choice.model.stored
         facts["model_version"] = stored.version
         told = (
-            figure_line(choice.figures, choice.engine)
-            if choice.is_new
+            figure_line(choice.figures, LIVE if choice.stays else choice.engine)
+            if choice.figures or choice.is_new
             else f"{stored.version} ({choice.engine}) serves"
         )
     lists = f"{users:,} customers have a list; first item by: " + ", ".join(f"{s} {v:.1%}" for s, v in shares.items())

@@ -48,6 +48,7 @@ def hit_rate(hits: Bools, truths: Ints) -> Floats:
 
 
 RANKING = {"recall": recall, "ndcg": ndcg, "map": average_precision, "mrr": reciprocal_rank, "hit_rate": hit_rate}
+SHAPE = ("coverage", "diversity", "novelty", "popularity_bias")
 
 
 def coverage(offered: Ints, catalogue: int) -> float:

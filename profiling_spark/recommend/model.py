@@ -9,14 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from pydantic import ValidationError
 from scipy import sparse
 
 from profiling_spark import models
 from profiling_spark.config import Settings
+from profiling_spark.config.settings import Recommend
 from profiling_spark.errors import ModelError
 from profiling_spark.models import Stored, Wanted
 from profiling_spark.recommend.als import FactorSide
-from profiling_spark.recommend.fit import Fitted, Totals
+from profiling_spark.recommend.choose import Fitted, Live
+from profiling_spark.recommend.fit import Totals
 from profiling_spark.recommend.graph_filter import GraphFilterSide
 from profiling_spark.recommend.item_cf import NeighbourSide
 from profiling_spark.recommend.item_side import ItemSide, Scores
@@ -43,6 +46,17 @@ def wanted(settings: Settings) -> Wanted:
     recommend = settings.recommend.model_dump(exclude={"max_age_days", "top_n", "policy"})
     params = {**recommend, "seed": settings.seed, "fit_partitions": settings.spark.fit_partitions}
     return Wanted(JOB, TASK, params, settings.recommend.max_age_days)
+
+
+def live_of(stored: Stored) -> Live | None:
+    """What a stored model's engine was fitted with; None where a version of this package made it that had other
+    settings.
+    """
+    known = {name: value for name, value in stored.declaration["params"].items() if name in Recommend.model_fields}
+    try:
+        return Live(stored.declaration["engine"], Recommend.model_validate(known))
+    except ValidationError:
+        return None
 
 
 def store(tables: Tables, fitted: Fitted, totals: Totals, *, asked: Wanted, as_of: date) -> Stored:

@@ -8,7 +8,7 @@ from pyspark.sql import Row
 from pyspark.sql import functions as F
 
 from profiling_spark.contracts.gold import SEGMENTS, TOP_RECOMMENDATIONS, USER_PROFILE
-from profiling_spark.contracts.operations import MODEL_RUNS
+from profiling_spark.contracts.operations import EVERYONE, MODEL_RUNS
 from profiling_spark.contracts.silver import ITEMS
 from profiling_spark.runner import Context
 
@@ -59,7 +59,8 @@ def _segments(ctx: Context) -> list[str]:
 
 
 def _models(ctx: Context) -> list[str]:
-    rows = ctx.tables.read(MODEL_RUNS).where(F.col("as_of") == F.lit(ctx.as_of)).collect()
+    is_told = (F.col("customers") == EVERYONE) & F.col("split").isin("holdout", "test", "sample")
+    rows = ctx.tables.read(MODEL_RUNS, as_of=ctx.as_of).where(is_told).collect()
     stages = {"churn": "score_users", "recommendations": "recommend_items", "segments": "segment_users"}
     lines = [_title("Models, on customers and events they did not see")]
     for task, metrics in _FIGURES:

@@ -109,6 +109,11 @@ def test_the_configs_of_the_project_load(name):
     assert load_settings([CONF / f"{name}.yaml"]).sources
 
 
+def test_recorded_parameters_load():
+    recommend = load_settings([CONF / "gowalla_als.yaml"]).recommend
+    assert (recommend.rank, recommend.iterations, recommend.regularisation, recommend.alpha) == (64, 3, 4, 40)
+
+
 def test_base_yaml_states_every_default():
     stated = yaml.safe_load((CONF / "base.yaml").read_text(encoding="utf-8"))
     defaults = Settings().model_dump(mode="json", exclude={"sources"})

@@ -6,8 +6,8 @@ from recommend_shop import as_histories
 from scipy import sparse
 
 from profiling_spark.recommend.als import FactorSide
+from profiling_spark.recommend.choose import serving_engine
 from profiling_spark.recommend.evaluate import Figures
-from profiling_spark.recommend.fit import serving_engine
 from profiling_spark.recommend.item_cf import NeighbourSide
 from profiling_spark.recommend.item_side import padded_blocks
 from profiling_spark.recommend.own_history import OwnHistorySide
@@ -66,9 +66,13 @@ def test_own_history_offers_what_was_taken_by_weight():
         ({"als": 0.2, "graph_filter": 0.3, "item_cf": 0.1, "popular": 0.1}, "graph_filter"),
         ({"als": 0.2, "graph_filter": 0.2, "item_cf": 0.2, "popular": 0.1}, "als"),
         ({"als": 0.1, "graph_filter": 0.2, "item_cf": 0.1, "popular": 0.2}, "popular"),
+        ({"als": 0.1, "graph_filter": 0.2, "item_cf": 0.3, "popular": 0.1}, "item_cf"),
+        ({"als": 0.1, "graph_filter": 0.3, "item_cf": 0.1, "popular": 0.1, "live": 0.4}, "live"),
+        ({"als": 0.1, "graph_filter": 0.3, "item_cf": 0.1, "popular": 0.1, "live": 0.3}, "graph_filter"),
+        ({"als": 0.1, "graph_filter": 0.1, "item_cf": 0.1, "popular": 0.3, "live": 0.2}, "popular"),
         ({}, "als"),
     ],
 )
-def test_the_best_engine_serves_unless_popular_is_as_good(ndcg, expected):
+def test_the_best_engine_serves_unless_popular_is_as_good_or_the_live_one_better(ndcg, expected):
     figures = {engine: Figures(9, 9, {"ndcg@20": value}) for engine, value in ndcg.items()}
     assert serving_engine(figures) == expected

@@ -10,7 +10,8 @@ import yaml
 
 from profiling_spark.errors import InputError
 from profiling_spark.recommend import evaluate_files
-from profiling_spark.recommend.evaluate_files import ALL_ITEMS, evaluate_recommender
+from profiling_spark.recommend.evaluate import ALL_ITEMS
+from profiling_spark.recommend.evaluate_files import evaluate_recommender
 from profiling_spark.recommend.given_split import held_out, read_interactions, split_pairs, units_where
 from profiling_spark.recommend.interactions import UNITS
 
@@ -113,20 +114,53 @@ def test_pairs_say_what_is_new_and_what_comes_again(spark):
     assert said == {"a": (True, False, True), "b": (False, False, True), "c": (False, True, True)}
 
 
+def told(capsys, *arguments):
+    code, said = run(capsys, *arguments, "--json", "--quiet")
+    assert code == 0
+    return json.loads(said.out)
+
+
 def test_engines_find_planted_tastes_and_popular_does_not(session, shop, capsys):
-    found = {}
-    for engine in ("graph_filter", "item_cf", "popular"):
-        files = ("--train", shop["train"], "--test", shop["test"])
-        code, said = run(capsys, "--engine", engine, *files, "--json", "--quiet")
-        assert code == 0
-        found[engine] = json.loads(said.out)
+    files = ("--train", shop["train"], "--test", shop["test"])
+    found = told(capsys, "--engine", "graph_filter", *files)
     # two of the four items of the group that are left: the best five can hold them all
-    assert found["graph_filter"]["recall@5"] > 0.75
-    assert found["item_cf"]["recall@5"] > 0.95
-    assert found["popular"]["recall@5"] < 0.6
-    told = found["graph_filter"]
-    assert (told["customers"], told["share_served"]) == (60, round(60 / 61, 5))
-    assert set(told["seconds"]) == {"session", "read", "fit", "rank"}
+    assert found["recall@5"] > 0.75
+    assert found["beside"]["item_cf"]["recall@5"] > 0.95
+    assert found["beside"]["popular"]["recall@5"] < 0.6
+    assert found["beside"]["own_history"]["share_served"] == 0
+    assert (found["customers"], found["share_served"]) == (60, round(60 / 61, 5))
+    assert set(found["seconds"]) == {"session", "read", "fit", "rank", "beside"}
+    neighbours = told(capsys, "--engine", "user_cf", *files, "--alone")
+    assert neighbours["recall@5"] > 0.95
+    assert neighbours["beside"] == {}
+
+
+def test_a_blend_is_as_good_as_its_best_engine_where_its_weights_are_chosen(session, shop, capsys):
+    files = ("--train", shop["train"], "--test", shop["test"], "--validation", "0.34")
+    found = told(capsys, "--engine", "blend", "--blend", "popular,item_cf", *files)
+    assert found["weights"]["item_cf"] > found["weights"]["popular"]
+    assert sum(found["weights"].values()) == 1
+    assert found["recall@5"] > 0.95
+
+
+def test_ratings_are_predicted(session, tmp_path, capsys):
+    rows = [(f"u{u}", f"i{i}", 1 + (u + i) % 5) for u in range(12) for i in range(12)]
+    parts = {"train": rows[::2], "test": rows[1::2]}
+    head = "user,item,rating\n"
+    files = [
+        text
+        for name, part in parts.items()
+        for text in (f"--{name}", write(tmp_path / f"{name}.csv", head + "".join(f"{u},{i},{r}\n" for u, i, r in part)))
+    ]
+    found = told(capsys, "--engine", "explicit_mf", *files)
+    mean = np.mean([r for *_, r in parts["train"]])
+    off = [r - mean for *_, r in parts["test"]]
+    assert found["ratings"] == 72
+    assert found["errors"]["mean"] == {
+        "rmse": pytest.approx(np.sqrt(np.mean(np.square(off))), abs=1e-5),
+        "mae": pytest.approx(np.mean(np.abs(off)), abs=1e-5),
+    }
+    assert set(found["errors"]) == {"mean", "biases", "item_cf", "explicit_mf"}
 
 
 def test_repeat_purchases_count_in_a_protocol_of_their_own(session, shop, tmp_path, capsys):
@@ -135,10 +169,11 @@ def test_repeat_purchases_count_in_a_protocol_of_their_own(session, shop, tmp_pa
     assert code == 4  # nothing new for anybody
     mixed = write(tmp_path / "mixed.txt", "0 1 2\n1 11 13\n")
     code, said = run(capsys, "--engine", "own_history", "--train", again, "--test", mixed, "--json")
-    told = json.loads(said.out)
+    found = json.loads(said.out)
     assert code == 0
-    assert (told["recall@20"], told["share_served"]) == (0, 0)
-    assert told["all_items"]["recall@20"] == 0.5
+    assert (found["recall@20"], found["share_served"]) == (0, 0)
+    assert found["all_items"]["recall@20"] == 0.5
+    assert found["beside"]["popular"]["all_items"]["recall@20"] == 0.75  # nobody took 13 before
 
 
 def test_tuning_looks_at_training_pairs_only_and_can_be_saved(session, shop, tmp_path, capsys):
@@ -158,12 +193,25 @@ def test_tuning_looks_at_training_pairs_only_and_can_be_saved(session, shop, tmp
 def test_the_table_has_every_figure(session, shop, capsys):
     code, said = run(capsys, "--engine", "item_cf", "--train", shop["train"], "--test", shop["test"])
     assert code == 0
+    lines = [line.split() for line in said.out.splitlines()]
+    assert ["item_cf", "popular", "own_history"] in lines
     for name in ("recall", "ndcg", "map", "mrr", "hit_rate", "coverage", "diversity", "novelty", "popularity_bias"):
-        (line,) = (line for line in said.out.splitlines() if line.startswith(f"{name} "))
-        assert len(line.split()) == 4
+        for k in (5, 10, 20):
+            (cells,) = (cells for cells in lines if cells[:1] == [f"{name}@{k}"])
+            assert len(cells) == 4
 
 
-@pytest.mark.parametrize("wrong", [["--tune", "alpha"], ["--validation", "2"], ["--save", "x.yaml"], ["--engine", "x"]])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--tune", "alpha"],
+        ["--validation", "2"],
+        ["--save", "x.yaml"],
+        ["--engine", "x"],
+        ["--blend", "als,als"],
+        ["--engine", "blend", "--tune"],
+    ],
+)
 def test_a_wrong_command_line_starts_nothing(wrong, capsys):
     code, _ = run(capsys, "--engine", "als", "--train", "a", "--test", "b", *wrong)
     assert code == 2

@@ -10,9 +10,17 @@ from profiling_spark.config.settings import GraphFilter, GraphFilterBand
 from profiling_spark.recommend import blocks as blocks_module
 from profiling_spark.recommend import graph_fit
 from profiling_spark.recommend.blocks import customer_blocks, unpack
-from profiling_spark.recommend.fit import GRAPH_FILTER, Fitted, Totals
+from profiling_spark.recommend.choose import Fitted
+from profiling_spark.recommend.fit import GRAPH_FILTER, Totals
 from profiling_spark.recommend.graph_filter import graph_filter_side
-from profiling_spark.recommend.graph_fit import bands_for, fit_graph_filter, item_sums, range_edges, summed_image
+from profiling_spark.recommend.graph_fit import (
+    bands_for,
+    fit_graph_filter,
+    item_sums,
+    neighbours_for,
+    range_edges,
+    summed_image,
+)
 from profiling_spark.recommend.item_graph import (
     gram_rows,
     image,
@@ -131,7 +139,10 @@ def test_the_same_customers_in_other_partitions_give_the_same_bits(pairs, streng
 
 def test_a_small_catalogue_has_fewer_neighbours_and_vectors():
     assert [band.count for band in bands_for(GraphFilter(), 40_000)] == [192, 576]
-    assert [band.count for band in bands_for(GraphFilter(), 800)] == [25, 75]
+    assert [band.count for band in bands_for(GraphFilter(), 10_000)] == [50, 150]
+    assert [band.count for band in bands_for(GraphFilter(), 800)] == [16, 48]
+    assert [band.count for band in bands_for(GraphFilter(), 80)] == [3, 7]
+    assert [neighbours_for(GraphFilter(), items) for items in (40_000, 800, 40)] == [500, 25, 8]
     assert [band.count for band in bands_for(GraphFilter(), 3)] == [1, 0]
 
 

@@ -63,6 +63,7 @@ def test_the_split_learns_before_the_cutoff_and_tests_on_what_was_not_seen_by_th
     found = split_interactions(events(rows), PARAMS, cutoff=noon(10), timezone="UTC")
     assert found.filter("is_train")["item_id"].to_list() == ["both", "past"]
     assert found.filter("is_truth")["item_id"].to_list() == ["new"]
+    assert found.filter("is_test")["item_id"].to_list() == ["both", "new"]
     # aged from the day after the last moment before the cutoff, which is 9 days before as_of
     past = found.row(by_predicate=pl.col("item_id") == "past", named=True)
     assert past["train_units"] / UNITS == pytest.approx(0.5 ** (11 / 10), abs=1e-6)

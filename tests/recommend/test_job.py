@@ -14,6 +14,7 @@ from recommend_shop import AS_OF, events, group_of, tasteful
 
 from profiling_spark.buckets import bucket_of
 from profiling_spark.config import Settings
+from profiling_spark.config.settings import Recommend
 from profiling_spark.contracts.features import user_features_table
 from profiling_spark.contracts.gold import ITEM_NEIGHBOURS, USER_RECOMMENDATIONS
 from profiling_spark.contracts.operations import LIVE_MODELS, MODEL_RUNS
@@ -83,6 +84,7 @@ def test_planted_tastes_are_found_and_a_second_run_changes_nothing(tables, setti
     done = recommend_items(make_context(settings=settings, as_of=AS_OF))
     assert done.facts["recall_at_20_als"] > 1.5 * done.facts["recall_at_20_popular"]
     assert done.facts["engine"] in ENGINES
+    figures_are_of_halves_and_groups(tables)
     found, first = lists(tables), values(tables)
     assert {len(mine) for mine in found.values()} == {5}
     offers = [(f"g{int(u[1:]) % 6}", group_of(r["item_id"])) for u, mine in found.items() if u[0] == "u" for r in mine]
@@ -104,6 +106,39 @@ def test_planted_tastes_are_found_and_a_second_run_changes_nothing(tables, setti
     assert [group_of(r["item_id"]) for r in zoe] == ["g1"] * 5
     assert {r["reason"] for r in zoe} <= {f"because you viewed Title {n}" for n in range(3)}
     assert lists(tables) == found
+
+
+def figures_are_of_halves_and_groups(tables):
+    rows = newest(tables).read(MODEL_RUNS, as_of=AS_OF).where("metric = 'recall_at_20'").collect()
+    users = {(r["model"], r["split"], r["customers"]): r["rows"] for r in rows}
+    assert {model for model, *_ in users} == {*ENGINES, "popular", "own_history"}
+    halves = {model: (users[model, "validation", "all"], users[model, "test", "all"]) for model, *_ in users}
+    assert len(set(halves.values())) == 1
+    assert min(halves["als"]) > 30
+    for model, (_, judged) in halves.items():
+        assert users[model, "test", "light"] + users[model, "test", "heavy"] == judged  # nobody here is new
+    value = {(r["model"], r["split"], r["customers"]): r["value"] for r in rows}
+    assert value["own_history", "test", "all"] == 0
+    assert value["own_history", "test_all_items", "all"] > 0
+
+
+def test_an_engine_that_loses_to_the_live_one_is_not_promoted(tables, settings, make_context):
+    write_shop(tables, settings, tasteful(120, 6, 20, seed=1))
+    recommend_items(make_context(settings=settings, as_of=AS_OF))
+    before = newest(tables).read(LIVE_MODELS).collect()
+    band = {"vectors": 1, "exponent": 0.5, "ratio": 1.0}
+    poor = {"rank": 2, "iterations": 1, "alpha": 0.001, "regularisation": 50.0, "neighbours": 1,
+            "graph_filter": {"neighbours": 1, "bands": [band]}}  # fmt: skip
+    worse = settings.model_copy(update={"recommend": Recommend.model_validate({**RECOMMEND, **poor})})
+    done = recommend_items(make_context(settings=worse, as_of=AS_OF))
+    assert done.facts["recall_at_20_live"] > done.facts["recall_at_20_als"]
+    assert "the live model ranked better" in done.lines[0]
+    assert newest(tables).read(LIVE_MODELS).collect() == before
+    promoted = (
+        newest(tables).read(MODEL_RUNS, as_of=AS_OF).where("promoted").select("model", "model_version").distinct()
+    )
+    assert [tuple(r) for r in promoted.collect()] == [("live", before[0]["model_version"])]
+    assert done.facts["model_version"] == before[0]["model_version"]
 
 
 def test_few_customers_get_popular_items(tables, settings, make_context):

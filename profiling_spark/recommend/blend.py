@@ -1,0 +1,93 @@
+"""Several engines as one: the weighted sum of their scores, each engine's as a share of the customer's best.
+
+A sum of scores that are scaled within a customer is again a sum over the customer's past items, so a blend is an item
+side like any other, and its reasons add up over the engines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from profiling_spark.recommend.item_side import Floats, Histories, Ints, ItemSide, Scored, Scores
+from profiling_spark.recommend.top_n import select_top
+
+BLEND = "blend"
+
+
+@dataclass(frozen=True)
+class _Blended:
+    parts: tuple[Scored, ...]
+    scales: tuple[Floats, ...]  # (customers,) of each part: its weight / its best score
+    scores: Scores
+
+    def block(self) -> Scores:
+        return self.scores
+
+    def exact(self, chosen: Ints) -> Floats:
+        values: Floats = np.zeros(chosen.shape)
+        for part, scale in zip(self.parts, self.scales, strict=True):
+            values += part.exact(chosen) * scale[:, None]
+        return values
+
+    def contributions(self, chosen: Ints) -> Floats:
+        first, *rest = (
+            part.contributions(chosen) * scale[:, None, None]
+            for part, scale in zip(self.parts, self.scales, strict=True)
+        )
+        return sum(rest, start=first)
+
+
+@dataclass(frozen=True)
+class BlendSide:
+    """`weights` of the `sides`, above 0. Where an engine has nothing to say of an item it adds 0; an item of which none
+    has anything to say is not offered.
+    """
+
+    sides: tuple[ItemSide, ...]
+    weights: tuple[float, ...]
+    engine: str = BLEND
+
+    @property
+    def items(self) -> int:
+        return self.sides[0].items
+
+    def score(self, histories: Histories) -> _Blended:
+        """Score by every engine, and scale."""
+        parts = tuple(side.score(histories) for side in self.sides)
+        total = np.full((len(histories), self.items), -np.inf, dtype=np.float32)
+        scales = []
+        for part, weight in zip(parts, self.weights, strict=True):
+            scores = part.block()
+            # by its exact score, so that the last bits of float32 do not depend on who else is in the block
+            best = select_top(scores, 1, part.exact)[1][:, 0]
+            is_said = np.nan_to_num(best) > 0
+            scale = np.where(is_said, weight / np.where(is_said, best, 1.0), 0.0)
+            is_open = np.isfinite(scores) & is_said[:, None]
+            np.multiply(scores, scale[:, None].astype(np.float32), out=scores, where=is_open)
+            np.add(np.where(np.isfinite(total), total, 0.0), scores, out=total, where=is_open)
+            scales.append(scale)
+        return _Blended(parts, tuple(scales), total)
+
+
+def blend_side(sides: Sequence[ItemSide], weights: Sequence[float]) -> BlendSide:
+    """The blend of the engines whose weight is above 0."""
+    used = [(side, weight) for side, weight in zip(sides, weights, strict=True) if weight > 0]
+    return BlendSide(tuple(side for side, _ in used), tuple(weight for _, weight in used))
+
+
+def weight_grid(engines: int, steps: int) -> Iterator[tuple[float, ...]]:
+    """All weights in whole `steps` that add up to 1. Each engine alone is among them, so where the weights are chosen a
+    blend is never worse than its best engine.
+    """
+
+    def shares(count: int, left: int) -> Iterator[tuple[int, ...]]:
+        if count == 1:
+            yield (left,)
+            return
+        for first in range(left, -1, -1):
+            yield from ((first, *others) for others in shares(count - 1, left - first))
+
+    yield from (tuple(n / steps for n in whole) for whole in shares(engines, steps))

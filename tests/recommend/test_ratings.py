@@ -1,0 +1,91 @@
+"""Ratings against plain Python, NumPy's correlation and planted tastes."""
+
+import math
+from statistics import mean
+
+import numpy as np
+import pytest
+
+from profiling_spark.config import Settings
+from profiling_spark.errors import InputError
+from profiling_spark.recommend.ratings import biases_of, pearson_neighbours, rating_errors, with_bias
+
+RATED = [
+    *(("u", item, rating) for item, rating in {"a": 5.0, "b": 3.0}.items()),
+    *(("v", item, rating) for item, rating in {"a": 4.0, "b": 0.0, "c": 4.0}.items()),
+    *(("w", item, rating) for item, rating in {"a": 1.0, "b": 2.0, "c": 1.0}.items()),
+    *(("x", item, rating) for item, rating in {"a": 4.0, "c": 5.0}.items()),
+]
+
+
+def frame_of(spark, rows):
+    return spark.createDataFrame(rows, "user_id string, item_id string, rating double")
+
+
+def plain_biases(rows):
+    mu = mean(r for _, _, r in rows)
+    items, users = {}, {}
+    for item in {i for _, i, _ in rows}:
+        above = [r - mu for _, i, r in rows if i == item]
+        items[item] = sum(above) / (25 + len(above))
+    for user in {u for u, _, _ in rows}:
+        left = [r - mu - items[i] for u, i, r in rows if u == user]
+        users[user] = sum(left) / (10 + len(left))
+    return lambda user, item: mu + items.get(item, 0.0) + users.get(user, 0.0)
+
+
+def test_biases_are_damped_means(spark):
+    known = frame_of(spark, RATED)
+    asked = [("u", "c", 0.0), ("nobody", "a", 0.0), ("v", "nothing", 0.0)]
+    found = with_bias(frame_of(spark, asked), *biases_of(known)).collect()
+    expected = plain_biases(RATED)
+    assert {(r["user_id"], r["item_id"]): r["bias"] for r in found} == {
+        (u, i): pytest.approx(expected(u, i)) for u, i, _ in asked
+    }
+
+
+def test_similar_items_correlate_over_those_who_rated_both(spark):
+    found = pearson_neighbours(frame_of(spark, RATED).repartition(3), ("a", "b", "c"), neighbours=5).collect()
+    by_item = {item: {u: r for u, i, r in RATED if i == item} for item in "abc"}
+    expected = {}
+    for one in "abc":
+        for other in "abc":
+            both = sorted(by_item[one].keys() & by_item[other].keys())
+            left, right = [by_item[one][u] for u in both], [by_item[other][u] for u in both]
+            correlation = np.corrcoef(left, right)[0, 1]
+            if one != other and correlation > 0:
+                expected[one, other] = pytest.approx(correlation * len(both) / (len(both) + 100))
+    assert {(r["item_id"], r["other_id"]): r["similarity"] for r in found} == expected
+    assert ("a", "c") in expected
+    assert ("b", "c") not in expected  # over v and w the one falls where the other rises
+
+
+def test_factors_find_what_biases_cannot_say(spark):
+    """Two tastes that like opposite halves of the items: every mean is the same."""
+    rng = np.random.default_rng(4)
+    rows = [
+        (f"u{u:02d}", f"i{i:02d}", 4.0 if (u + i) % 2 else 2.0)
+        for u in range(40)
+        for i in rng.choice(20, 12, replace=False)
+    ]
+    is_test = rng.random(len(rows)) < 0.2
+    train = frame_of(spark, [row for row, out in zip(rows, is_test, strict=True) if not out])
+    test_rows = [row for row, out in zip(rows, is_test, strict=True) if out]
+    settings = Settings.model_validate({"recommend": {"rank": 4, "iterations": 10, "regularisation": 0.01}})
+    count, found = rating_errors(train, frame_of(spark, test_rows), settings)
+    predicted = plain_biases([row for row, out in zip(rows, is_test, strict=True) if not out])
+    off = [r - predicted(u, i) for u, i, r in test_rows]
+    assert count == len(test_rows)
+    assert found["biases"] == {
+        "rmse": pytest.approx(math.sqrt(mean(e * e for e in off))),
+        "mae": pytest.approx(mean(abs(e) for e in off)),
+    }
+    assert 0.9 < found["mean"]["mae"] < 1.1
+    assert found["explicit_mf"]["rmse"] < 0.3
+    assert found["item_cf"]["rmse"] < 0.5
+
+
+def test_a_file_without_ratings_is_refused(spark):
+    rated, bare = frame_of(spark, RATED), frame_of(spark, [("u", "a", None)])
+    with pytest.raises(InputError, match="expected a column rating in the test file"):
+        rating_errors(rated, bare, Settings())
