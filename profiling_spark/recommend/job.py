@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import polars as pl
@@ -23,17 +24,19 @@ from profiling_spark.recommend.catalogue import catalogue_of, served_users
 from profiling_spark.recommend.evaluate import Figures
 from profiling_spark.recommend.figures import figure_facts, figure_line, figure_rows
 from profiling_spark.recommend.fit import ENGINES, Totals, fit, item_totals, pairs_of
-from profiling_spark.recommend.interactions import HISTORY_COLUMNS, HistoryParams
+from profiling_spark.recommend.groups import GROUP_STEPS, group_steps, group_sums, with_groups
+from profiling_spark.recommend.interactions import VISIT_COLUMNS, HistoryParams
 from profiling_spark.recommend.item_cf import cosine_neighbours
 from profiling_spark.recommend.model import JOB, TASK, Model, for_tasks, load, store, wanted
 from profiling_spark.recommend.policy import RULES
 from profiling_spark.recommend.popular import POPULAR, POPULAR_IN_CATEGORY
-from profiling_spark.recommend.serve import Catalogue, Serve
+from profiling_spark.recommend.serve import Goods, Offer, Serve
+from profiling_spark.recommend.sessions import LAST_SESSION
 from profiling_spark.recommend.split import time_cutoff
 from profiling_spark.runner import Context, Outcome
 
 _LIST = T.StructType([f for f in USER_RECOMMENDATIONS.schema if f.name != "as_of"])
-_STEPS = (*ENGINES, POPULAR_IN_CATEGORY, POPULAR)
+_STEPS = (*ENGINES, LAST_SESSION, POPULAR_IN_CATEGORY, *GROUP_STEPS.values(), POPULAR)
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,8 @@ def _users(ctx: Context) -> DataFrame:
     if not ctx.tables.exists(table):
         raise InputError(f"{ctx.tables.path(table)}: expected features of {ctx.as_of}, found none; run build_features")
     features = ctx.tables.read(table, as_of=ctx.as_of)
-    return served_users(features, ctx.tables, as_of=ctx.as_of, timezone=ctx.settings.business_timezone)
+    users = served_users(features, ctx.tables, as_of=ctx.as_of, timezone=ctx.settings.business_timezone)
+    return with_groups(users, features, ctx.tables, as_of=ctx.as_of)
 
 
 def _choice(ctx: Context, stored: Stored | None, pairs: DataFrame, totals: Totals, neighbours: pa.Table) -> _Choice:
@@ -115,18 +119,15 @@ def _publish(
     """Write the tables; the model goes live last, so that a run that dies before its end is completed by the next."""
     ctx.tables.replace_slice(ITEM_NEIGHBOURS, _neighbour_rows(ctx, totals, neighbours), as_of=ctx.as_of)
     model_items = choice.model.items if choice.model else totals.items
+    sums = group_sums(ctx.tables, users, ctx.settings, params)
     catalogue = catalogue_of(
-        totals,
-        model_items,
-        ctx.tables,
-        as_of=ctx.as_of,
-        timezone=ctx.settings.business_timezone,
-        precedence=ctx.settings.precedence,
+        totals, model_items, ctx.tables, ctx.settings, first_dates=sums.first_dates, as_of=ctx.as_of
     )
+    goods = Goods(catalogue, catalogue.content(), group_steps(sums.top, catalogue.item_ids))
     counted = Observation()
     written = ctx.tables.replace_slice(
         USER_RECOMMENDATIONS,
-        _lists(ctx, choice, users, catalogue, params).observe(counted, *_counts()).where("rank > 0"),
+        _lists(ctx, choice, users, goods, params).observe(counted, *_counts()).where("rank > 0"),
         as_of=ctx.as_of,
     )
     if choice.model is not None:
@@ -136,17 +137,14 @@ def _publish(
     return _outcome(choice, written, counted.get)
 
 
-def _lists(ctx: Context, choice: _Choice, users: DataFrame, catalogue: Catalogue, params: HistoryParams) -> DataFrame:
-    kernel = Serve(
-        catalogue,
-        for_tasks(ctx.tables, choice.model) if choice.model else None,
-        params,
-        ctx.settings.recommend.top_n,
-        ctx.settings.language,
-        ctx.settings.recommend.policy,
-    )
+def _lists(ctx: Context, choice: _Choice, users: DataFrame, goods: Goods, params: HistoryParams) -> DataFrame:
+    recommend = ctx.settings.recommend
+    popular_is_best = choice.model is not None and choice.model.side is None
+    gap = None if popular_is_best else timedelta(minutes=recommend.session_gap_minutes)
+    offer = Offer(recommend.top_n, recommend.new_items_share, gap, ctx.settings.language, recommend.policy)
+    kernel = Serve(goods, for_tasks(ctx.tables, choice.model) if choice.model else None, params, offer)
     lists = map_buckets(
-        ctx.tables, kernel, schema=_LIST, columns=HISTORY_COLUMNS, buckets=ctx.settings.buckets, before=ctx.as_of,
+        ctx.tables, kernel, schema=_LIST, columns=VISIT_COLUMNS, buckets=ctx.settings.buckets, before=ctx.as_of,
         since=params.since, sides={"users": users},
     )  # fmt: skip
     return lists.withColumn("as_of", F.lit(ctx.as_of))
