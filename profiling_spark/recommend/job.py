@@ -16,10 +16,13 @@ from pyspark.sql import types as T
 from profiling_spark import models
 from profiling_spark.buckets import map_buckets
 from profiling_spark.contracts.features import user_features_table
-from profiling_spark.contracts.gold import ITEM_NEIGHBOURS, USER_RECOMMENDATIONS
+from profiling_spark.contracts.gold import BUNDLES, ITEM_AUDIENCE, ITEM_NEIGHBOURS, USER_RECOMMENDATIONS
 from profiling_spark.contracts.silver import EVENTS
+from profiling_spark.contracts.table import Table
 from profiling_spark.errors import InputError
 from profiling_spark.models import Stored
+from profiling_spark.recommend.audience import AudienceKernel, audiences, wanted_items
+from profiling_spark.recommend.bundles import bundles, order_items
 from profiling_spark.recommend.catalogue import catalogue_of, served_users
 from profiling_spark.recommend.evaluate import Figures
 from profiling_spark.recommend.figures import figure_facts, figure_line, figure_rows
@@ -33,7 +36,9 @@ from profiling_spark.recommend.popular import POPULAR, POPULAR_IN_CATEGORY
 from profiling_spark.recommend.serve import Goods, Offer, Serve
 from profiling_spark.recommend.sessions import LAST_SESSION
 from profiling_spark.recommend.split import time_cutoff
+from profiling_spark.recommend.stored import StoredSide
 from profiling_spark.runner import Context, Outcome
+from profiling_spark.storage import literal
 
 _LIST = T.StructType([f for f in USER_RECOMMENDATIONS.schema if f.name != "as_of"])
 _STEPS = (*ENGINES, LAST_SESSION, POPULAR_IN_CATEGORY, *GROUP_STEPS.values(), POPULAR)
@@ -50,6 +55,16 @@ class _Choice:
     @property
     def engine(self) -> str:
         return self.model.engine if self.model else POPULAR
+
+
+@dataclass(frozen=True)
+class _Serving:
+    """What a pass over the customers needs: `side` None: popular items serve."""
+
+    users: DataFrame
+    goods: Goods
+    side: StoredSide | None
+    params: HistoryParams
 
 
 def recommend_items(ctx: Context) -> Outcome:
@@ -104,6 +119,8 @@ def _nothing(ctx: Context) -> Outcome:
     """Nobody took anything: the day's lists are empty, whatever an earlier run wrote."""
     for table in (USER_RECOMMENDATIONS, ITEM_NEIGHBOURS):
         ctx.tables.replace_slice(table, ctx.spark.createDataFrame([], table.schema), as_of=ctx.as_of)
+    for table in (BUNDLES, ITEM_AUDIENCE):
+        _clear(ctx, table)
     days = ctx.settings.recommend.history_days
     return Outcome(rows_out=0, skipped=f"no customer took an item in the {days} days before {ctx.as_of}")
 
@@ -124,30 +141,63 @@ def _publish(
         totals, model_items, ctx.tables, ctx.settings, first_dates=sums.first_dates, as_of=ctx.as_of
     )
     goods = Goods(catalogue, catalogue.content(), group_steps(sums.top, catalogue.item_ids))
+    serving = _Serving(users, goods, for_tasks(ctx.tables, choice.model) if choice.model else None, params)
+    next_uses = {"bundles": _write_bundles(ctx, params), "item_audience": _write_audience(ctx, choice, serving)}
     counted = Observation()
     written = ctx.tables.replace_slice(
         USER_RECOMMENDATIONS,
-        _lists(ctx, choice, users, goods, params).observe(counted, *_counts()).where("rank > 0"),
+        _lists(ctx, choice, serving).observe(counted, *_counts()).where("rank > 0"),
         as_of=ctx.as_of,
     )
     if choice.model is not None:
         row = models.live(ctx.tables, TASK)
         if row is None or row["model_version"] != choice.model.stored.version:
             models.promote_unless_older(ctx, choice.model.stored)
-    return _outcome(choice, written, counted.get)
+    return _outcome(choice, written, counted.get, next_uses)
 
 
-def _lists(ctx: Context, choice: _Choice, users: DataFrame, goods: Goods, params: HistoryParams) -> DataFrame:
+def _lists(ctx: Context, choice: _Choice, serving: _Serving) -> DataFrame:
     recommend = ctx.settings.recommend
     popular_is_best = choice.model is not None and choice.model.side is None
     gap = None if popular_is_best else timedelta(minutes=recommend.session_gap_minutes)
     offer = Offer(recommend.top_n, recommend.new_items_share, gap, ctx.settings.language, recommend.policy)
-    kernel = Serve(goods, for_tasks(ctx.tables, choice.model) if choice.model else None, params, offer)
+    kernel = Serve(serving.goods, serving.side, serving.params, offer)
     lists = map_buckets(
         ctx.tables, kernel, schema=_LIST, columns=VISIT_COLUMNS, buckets=ctx.settings.buckets, before=ctx.as_of,
-        since=params.since, sides={"users": users},
+        since=serving.params.since, sides={"users": serving.users},
     )  # fmt: skip
     return lists.withColumn("as_of", F.lit(ctx.as_of))
+
+
+def _clear(ctx: Context, table: Table) -> int:
+    """Nothing to write into a table that not everyone uses: an earlier run's rows of the date go, none are created."""
+    ctx.tables.delete(table, f"as_of = {literal(ctx.as_of)}")
+    return 0
+
+
+def _write_bundles(ctx: Context, params: HistoryParams) -> int:
+    settings = ctx.settings.recommend.bundles
+    if settings.most == 0:
+        return _clear(ctx, BUNDLES)
+    lines = order_items(ctx.tables.read(EVENTS), since=params.since, before=ctx.as_of)
+    found = bundles(lines, settings, as_of=ctx.as_of)
+    if not len(found):
+        return _clear(ctx, BUNDLES)
+    rows = ctx.spark.createDataFrame(found.to_arrow()).coalesce(1)
+    return ctx.tables.replace_slice(BUNDLES, rows, as_of=ctx.as_of)
+
+
+def _write_audience(ctx: Context, choice: _Choice, serving: _Serving) -> int:
+    known = len(choice.model.items) if choice.model else 0
+    wanted = wanted_items(serving.goods.catalogue, ctx.settings.recommend, known)
+    if serving.side is None or not len(wanted):
+        return _clear(ctx, ITEM_AUDIENCE)
+    kernel = AudienceKernel(
+        serving.goods.catalogue.item_ids[:known], wanted, serving.side, serving.params,
+        ctx.settings.recommend.audience.customers,
+    )  # fmt: skip
+    found = audiences(ctx.tables, serving.users, kernel, buckets=ctx.settings.buckets)
+    return ctx.tables.replace_slice(ITEM_AUDIENCE, found, as_of=ctx.as_of)
 
 
 def _neighbour_rows(ctx: Context, totals: Totals, neighbours: pa.Table) -> DataFrame:
@@ -172,12 +222,12 @@ def _counts() -> list[Any]:
     return [F.count_if(F.col("rank") == 1).alias("users"), *first, *removed]
 
 
-def _outcome(choice: _Choice, written: int, counted: Mapping[str, int]) -> Outcome:
+def _outcome(choice: _Choice, written: int, counted: Mapping[str, int], next_uses: Mapping[str, int]) -> Outcome:
     users = counted["users"]
     shares = {s: round(counted[f"users_{s}"] / users, 4) for s in _STEPS if users and counted[f"users_{s}"]}
     facts: dict[str, Any] = {"engine": choice.engine, "users_served": users, "share_by_engine": shares}
     removed = {rule: int(counted[rule]) for rule in RULES if counted[rule]}
-    facts |= {"removed_by_policy": removed}
+    facts |= {"removed_by_policy": removed, **next_uses}
     facts |= {"fitted": choice.is_new, **figure_facts(choice.figures)}
     told = f"{POPULAR} serves: too few customers took items to learn from"
     if choice.model is not None:
