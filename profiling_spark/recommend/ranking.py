@@ -52,10 +52,10 @@ class Lists:
     own: Ints
     new: Ints
 
-    @property
-    def room(self) -> Ints:
-        """(customers,): places that are open."""
-        found: Ints = self.own.shape[1] - (self.own != NONE).sum(axis=1) - (self.new != NONE).sum(axis=1)
+    def room(self, users: Ints | slice) -> Ints:
+        """(users,): places that are open."""
+        taken = (self.own[users] != NONE).sum(axis=1) + (self.new[users] != NONE).sum(axis=1)
+        found: Ints = self.own.shape[1] - taken
         return found
 
     def listed(self, users: Ints) -> Ints:
@@ -80,7 +80,7 @@ def ranked(
         n = open_lists.shape[1]
         chosen, scores = shelf.best(scored, users, numbers, n, listed=lists.listed(users), counts=not new)
         if not new:
-            chosen[np.arange(n) >= lists.room[users][:, None]] = NONE
+            chosen[np.arange(n) >= lists.room(users)[:, None]] = NONE
         open_lists[users] = named(chosen, numbers)
         row, place = np.nonzero(chosen != NONE)
         strongest = reasons.strongest(parts_of(scored, chosen), histories.weights)

@@ -182,12 +182,12 @@ class Serve:
         )
 
     def _popular(self, shelf: Shelf, lists: Lists, codes: Ints) -> list[pl.DataFrame]:
-        short = np.flatnonzero(lists.room > 0)
+        short = np.flatnonzero(lists.room(slice(None)) > 0)
         rows = min(block_rows(len(self.goods.catalogue.item_ids)), 4096)
         found = []
         for at in range(0, len(short), rows):
             users = short[at : at + rows]
-            fill = shelf.fill(users, lists.listed(users), codes[users], lists.room[users])
+            fill = shelf.fill(users, lists.listed(users), codes[users], lists.room(users))
             row, place = np.nonzero(fill.items != NONE)
             begun = (lists.own[users] != NONE).sum(axis=1)
             steps = fill.steps[row, place]
