@@ -89,7 +89,11 @@ def recommend_items(ctx: Context) -> Outcome:
         choice = _choice(ctx, stored, pairs, totals, neighbours)
     finally:
         pairs.unpersist()
-    return _publish(ctx, choice, users, totals, neighbours, params)
+    users = users.persist()  # each pass over the customers asks for them
+    try:
+        return _publish(ctx, choice, users, totals, neighbours, params)
+    finally:
+        users.unpersist()
 
 
 def _users(ctx: Context) -> DataFrame:

@@ -31,7 +31,7 @@ def test_groups_take_what_counting_finds(tables):
     ids = sorted({user for user, *_ in rows})
     # the last of them are too few; one of each is not known
     described = [
-        (u, [0, 1, None][n % 3], [None, "26-35"][n % 2], ["Hunan", "Hebei", None][n % 3] if n < 25 else "Jilin")
+        (u, 0 if n % 3 else None, "26-35" if n % 4 else None, ["Hunan", "Hebei", None][n % 3] if n < 25 else "Jilin")
         for n, u in enumerate(ids)
     ]
     features = tables.spark.createDataFrame(described, FEATURES)

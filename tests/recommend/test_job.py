@@ -39,14 +39,10 @@ def settings(tables) -> Settings:
 def write_shop(
     tables, settings, rows, *, extra_users=(), opted_out=(), titles=None, stocks=None, provinces=None, as_of=AS_OF
 ):
-    """Events, users, items and the features' user ids of one as_of. What a customer bought on one day is an order."""
+    """Events, users, items and the features' user ids of one as_of. All that a customer bought is one order."""
     spark = tables.spark
     frame = (
-        events(rows)
-        .with_row_index("n")
-        .with_columns(
-            event_id=pl.col("n").cast(pl.String), order_id=pl.concat_str("user_id", pl.col("age").cast(pl.String))
-        )
+        events(rows).with_row_index("n").with_columns(event_id=pl.col("n").cast(pl.String), order_id=pl.col("user_id"))
     )
     bought = spark.createDataFrame(frame.drop("n", "age").to_arrow())
     tables.replace_all(EVENTS, contract_rows(EVENTS, bought, user_bucket=bucket_of("user_id", settings.buckets)))
