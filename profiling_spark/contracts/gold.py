@@ -101,7 +101,7 @@ USER_RECOMMENDATIONS = Table(
         Column(
             "engine",
             "string",
-            "engine (als, graph_filter, item_cf), content (a new item), or step of the ladder: last_session, "
+            "the engine that serves, content (a new item), or the step of the ladder: last_session, "
             "popular_in_category, popular_in_segment, popular_in_group (gender and age), popular_in_region, popular",
         ),
         Column("reason", "string", "why this item", personal=True),

@@ -184,10 +184,9 @@ def _write_bundles(ctx: Context, params: HistoryParams) -> int:
     if settings.most == 0:
         return _clear(ctx, BUNDLES)
     lines = order_items(ctx.tables.read(EVENTS), since=params.since, before=ctx.as_of)
-    found = bundles(lines, settings, as_of=ctx.as_of)
-    if not len(found):
+    if lines.isEmpty():
         return _clear(ctx, BUNDLES)
-    rows = ctx.spark.createDataFrame(found.to_arrow()).coalesce(1)
+    rows = ctx.spark.createDataFrame(bundles(lines, settings, as_of=ctx.as_of).to_arrow()).coalesce(1)
     return ctx.tables.replace_slice(BUNDLES, rows, as_of=ctx.as_of)
 
 
