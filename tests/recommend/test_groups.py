@@ -39,8 +39,7 @@ def test_groups_take_what_counting_finds(tables):
     segments.append(("u00", 9, AS_OF + timedelta(days=1)))
     assigned = tables.spark.createDataFrame(segments, "user_id string, segment_id int, as_of date")
     assigned = contract_rows(USER_SEGMENTS, assigned, method=F.lit("kmeans"))
-    for day in {day for _, _, day in segments}:
-        tables.replace_slice(USER_SEGMENTS, assigned.where(F.col("as_of") == F.lit(day)), as_of=day, method="kmeans")
+    tables.append(USER_SEGMENTS, assigned)
 
     users = tables.spark.createDataFrame([(u, False) for u in ids], "user_id string, is_opted_out boolean")
     grouped = with_groups(users, features, tables, as_of=AS_OF)
