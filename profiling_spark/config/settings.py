@@ -100,6 +100,18 @@ class RecommendPolicy(Model):
         return self
 
 
+class Bundles(Model):
+    min_orders: Annotated[int, Field(ge=2)] = 5
+    max_items: Annotated[int, Field(ge=2, le=100)] = 30
+    most: Annotated[int, Field(ge=0, le=1_000_000)] = 10_000
+
+
+class Audience(Model):
+    items: Annotated[int, Field(ge=0, le=1000)] = 0
+    item_ids: Annotated[tuple[str, ...], Field(max_length=1000)] = ()
+    customers: Annotated[int, Field(ge=1, le=100_000)] = 100
+
+
 class Recommend(Model):
     weights: dict[str, float] = {
         "view": 1.0,
@@ -119,6 +131,12 @@ class Recommend(Model):
     alpha: Annotated[float, Field(gt=0)] = 1.0
     graph_filter: GraphFilter = GraphFilter()
     policy: RecommendPolicy = RecommendPolicy()
+    new_items_share: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    new_item_days: Days = 30
+    session_gap_minutes: Positive = 30
+    min_group_customers: Annotated[int, Field(ge=2)] = 20
+    audience: Audience = Audience()
+    bundles: Bundles = Bundles()
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     evaluation_users: Positive = 5000
     min_pairs: Positive = 100

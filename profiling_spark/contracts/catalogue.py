@@ -6,6 +6,8 @@ import sys
 
 from profiling_spark.contracts.features import ITEM_FEATURES, RFM_CUTS, user_features_table
 from profiling_spark.contracts.gold import (
+    BUNDLES,
+    ITEM_AUDIENCE,
     ITEM_NEIGHBOURS,
     SEGMENT_FEATURES,
     SEGMENTS,
@@ -55,6 +57,8 @@ def all_tables(windows: tuple[int, ...] = DEFAULT_WINDOWS) -> tuple[Table, ...]:
         USER_SCORES,
         ITEM_NEIGHBOURS,
         USER_RECOMMENDATIONS,
+        BUNDLES,
+        ITEM_AUDIENCE,
         USER_TAGS,
         USER_PROFILE,
         MODEL_RUNS,

@@ -98,7 +98,12 @@ USER_RECOMMENDATIONS = Table(
         Column("rank", "int", "1 is the best"),
         Column("item_id", "string", "product", personal=True),
         Column("score", "double", "the engine's own scale; comparable within one customer and engine"),
-        Column("engine", "string", "engine or fallback step that gave it"),
+        Column(
+            "engine",
+            "string",
+            "the engine that serves, content (a new item), or the step of the ladder: last_session, "
+            "popular_in_category, popular_in_segment, popular_in_group (gender and age), popular_in_region, popular",
+        ),
         Column("reason", "string", "why this item", personal=True),
     ),
     key=("as_of", "user_id", "rank"),
@@ -116,6 +121,43 @@ ITEM_NEIGHBOURS = Table(
         Column("rank", "int", "1 is the most similar"),
         Column("neighbour_item_id", "string", "product often taken by the same customers"),
         Column("similarity", "double", "cosine over customers, 0 to 1"),
+    ),
+    key=("as_of", "item_id", "rank"),
+    slice=("as_of",),
+    partition_by=("as_of",),
+)
+
+BUNDLES = Table(
+    name="bundles",
+    layer="gold",
+    row="pair or triple of items often bought in the same order",
+    columns=(
+        AS_OF,
+        Column("rank", "int", "1 is in the most orders"),
+        Column("item_1_id", "string", "product; the ids of a bundle are in their order"),
+        Column("item_2_id", "string", "product"),
+        Column("item_3_id", "string", "product", "a pair"),
+        Column("orders", "bigint", "orders that have all of them"),
+        Column("support", "double", "the same as a share of the orders, 0 to 1"),
+        Column("lift", "double", "support / the product of the items' own shares of the orders; 1 is chance"),
+        Column("confidence", "double", "of the orders with the others, the share that has added_item_id too, 0 to 1"),
+        Column("added_item_id", "string", "the item of the bundle for which confidence is largest"),
+    ),
+    key=("as_of", "rank"),
+    slice=("as_of",),
+    partition_by=("as_of",),
+)
+
+ITEM_AUDIENCE = Table(
+    name="item_audience",
+    layer="gold",
+    row="item and customer who is likely to want it",
+    columns=(
+        AS_OF,
+        Column("item_id", "string", "product"),
+        Column("rank", "int", "1 is the best customer"),
+        USER,
+        Column("score", "double", "the serving engine's own scale; comparable within one item", personal=True),
     ),
     key=("as_of", "item_id", "rank"),
     slice=("as_of",),

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
+from dataclasses import dataclass
+from datetime import date, timedelta
 
+import numpy as np
 import polars as pl
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from profiling_spark.attributes import believed, last_of_each_source
+from profiling_spark.config import Settings
+from profiling_spark.config.settings import RecommendPolicy
 from profiling_spark.contracts.silver import ITEMS, USERS
+from profiling_spark.recommend.content import ContentSpace, content_space
 from profiling_spark.recommend.fit import Totals
-from profiling_spark.recommend.serve import Catalogue
+from profiling_spark.recommend.item_side import Bools
+from profiling_spark.recommend.policy import Policy, policy_of
+from profiling_spark.recommend.popular import GroupPopularity, Popularity
+from profiling_spark.recommend.top_n import NONE
 from profiling_spark.storage import Tables
 
 _DESCRIBED = pl.Schema(
@@ -20,11 +28,59 @@ _DESCRIBED = pl.Schema(
         "item_id": pl.String,
         "title": pl.String,
         "category": pl.String,
+        "subcategory": pl.String,
         "brand": pl.String,
         "list_price": pl.Float64,
         "stock": pl.Int64,
     }
 )
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Items by number: those of the model first, in its order, then newer ones. Titles fall back to the id. `weights`:
+    0 where nobody takes the item now; `are_new`: may be offered all the same.
+    """
+
+    item_ids: tuple[str, ...]
+    titles: tuple[str, ...]
+    categories: tuple[str | None, ...]
+    weights: tuple[float, ...]
+    subcategories: tuple[str | None, ...]
+    brands: tuple[str | None, ...]
+    prices: tuple[float | None, ...]
+    stocks: tuple[int | None, ...]
+    are_new: tuple[bool, ...]
+
+    def popularity(self, groups: tuple[GroupPopularity, ...]) -> tuple[Popularity, dict[str, int]]:
+        """The popularity with its steps, and the number of each category."""
+        names = sorted({c for c in self.categories if c is not None})
+        number = {name: n for n, name in enumerate(names)}
+        codes = [NONE if c is None else number[c] for c in self.categories]
+        return Popularity(np.array(self.weights), np.array(codes, dtype=np.int64), groups), number
+
+    def policy(self, settings: RecommendPolicy) -> Policy:
+        """The shop's rules over these items."""
+        return policy_of(
+            settings, categories=self.categories, brands=self.brands, prices=self.prices, stocks=self.stocks
+        )
+
+    @property
+    def is_offered(self) -> Bools:
+        """(items,): somebody takes it now, or it is new."""
+        found: Bools = (np.array(self.weights) > 0) | np.array(self.are_new, dtype=bool)
+        return found
+
+    def content(self) -> ContentSpace:
+        """What the items are like."""
+        told = {
+            "title": self.titles,
+            "category": self.categories,
+            "subcategory": self.subcategories,
+            "brand": self.brands,
+        }
+        texts = [pl.Series(name, values, dtype=pl.String) for name, values in told.items()]
+        return content_space(pl.DataFrame([*texts, pl.Series("price", self.prices, dtype=pl.Float64)]))
 
 
 def served_users(features: DataFrame, tables: Tables, *, as_of: date, timezone: str) -> DataFrame:
@@ -43,27 +99,20 @@ def catalogue_of(
     totals: Totals,
     model_items: Sequence[str],
     tables: Tables,
+    settings: Settings,
     *,
+    first_dates: pl.DataFrame,
     as_of: date,
-    timezone: str,
-    precedence: Sequence[str] = (),
 ) -> Catalogue:
-    """The items of the model in its order, then those that came since, in the order of ids.
+    """The items of the model in its order, then those that came since, taken or not, in the order of ids.
 
     An item that nobody takes any more keeps its number and has weight 0. Category and title are the catalogue's, else
-    the category of its events and the item id.
+    the category of its events and the item id. `first_dates`: (item_id, first_date) of the events in the window.
     """
+    described = _described(tables, settings, as_of)
+    new = new_items(described, first_dates, as_of=as_of, days=settings.recommend.new_item_days)
     known = set(model_items)
-    item_ids = (*model_items, *(i for i in totals.items if i not in known))
-    versions = believed(
-        tables.read(ITEMS),
-        key=("item_id",),
-        values=_DESCRIBED.names()[1:],
-        as_of=as_of,
-        timezone=timezone,
-        precedence=precedence,
-    )
-    described = pl.DataFrame(versions.toArrow()).cast(_DESCRIBED)
+    item_ids = (*model_items, *sorted((set(totals.items) | new) - known))
     taken = pl.DataFrame(
         {"item_id": totals.items, "event_category": totals.categories, "weight": totals.weights},
         schema={"item_id": pl.String, "event_category": pl.String, "weight": pl.Float64},
@@ -77,9 +126,36 @@ def catalogue_of(
             pl.coalesce("title", "item_id").alias("title"),
             pl.coalesce("category", "event_category").alias("category"),
             pl.col("weight").fill_null(0.0),
+            "subcategory",
             "brand",
             "list_price",
             "stock",
+            pl.col("item_id").is_in(sorted(new)).alias("is_new"),
         )
     )
     return Catalogue(*(tuple(column) for column in rows))
+
+
+def _described(tables: Tables, settings: Settings, as_of: date) -> pl.DataFrame:
+    """_DESCRIBED and `listed`, the day of an item's first version; null where a source without times tells of it."""
+    items = tables.read(ITEMS)
+    versions = believed(
+        items, key=("item_id",), values=_DESCRIBED.names()[1:], as_of=as_of, timezone=settings.business_timezone,
+        precedence=settings.precedence,
+    )  # fmt: skip
+    is_timed = F.col("valid_from") > F.lit("1970-01-01T00:00:00Z").cast("timestamp")
+    day = F.to_date(F.from_utc_timestamp("valid_from", settings.business_timezone))
+    listed = items.groupBy("item_id").agg(F.when(F.bool_and(is_timed), F.min(day)).alias("listed"))
+    frame = pl.DataFrame(versions.join(listed, on="item_id", how="left").toArrow())
+    return frame.cast({**_DESCRIBED, "listed": pl.Date})  # type: ignore[dict-item]
+
+
+def new_items(described: pl.DataFrame, first_dates: pl.DataFrame, *, as_of: date, days: int) -> set[str]:
+    """Ids of the items that came in the `days` before as_of: the earlier of first event and first version.
+
+    Where the events (the catalogue) themselves begin in these days, they cannot tell what is new.
+    """
+    since = as_of - timedelta(days=days)
+    both = described.select("item_id", "listed").join(first_dates, on="item_id", how="full", coalesce=True)
+    told = [pl.when(pl.col(c).min() < since).then(c) for c in ("listed", "first_date")]
+    return set(both.filter(pl.min_horizontal(told) >= since)["item_id"])

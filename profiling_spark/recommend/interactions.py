@@ -15,10 +15,11 @@ from profiling_spark.features.windows import age_days
 # Weights are whole numbers of 2^-20: their sums are exact, so no total depends on the order or layout of the rows.
 UNITS = 2**20
 # an impression is the shop's act, not the customer's
-_NOT_ACTS = ("ad_view",)
+NOT_ACTS = ("ad_view",)
 
 HISTORY_COLUMNS = ("user_id", "item_id", "category", "event_type", "event_date")
 SPLIT_COLUMNS = (*HISTORY_COLUMNS, "event_time")
+VISIT_COLUMNS = (*SPLIT_COLUMNS, "search_text")
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def interactions(events: pl.DataFrame, params: HistoryParams) -> pl.DataFrame:
     `kind`: position in `params.kinds` of the strongest event, -1 without one. `is_history`: units above 0 and among the
     customer's `params.items` strongest. A row that is no history (refunded, or cut) still says "has seen it".
     """
-    acted = pl.col("item_id").is_not_null() & ~pl.col("event_type").is_in(_NOT_ACTS)
+    acted = pl.col("item_id").is_not_null() & ~pl.col("event_type").is_in(NOT_ACTS)
     in_window = (pl.col("event_date") >= params.since) & (pl.col("event_date") < params.as_of)
     weight = _lookup({t: float(w) for t, w in params.weights.items()}, 0.0, pl.Float64)
     decay = pl.lit(0.5).pow(age_days(params.as_of) / params.half_life_days)
@@ -116,7 +117,7 @@ def favourite_category(events: pl.DataFrame, params: HistoryParams) -> pl.DataFr
     """(user_id, category): the category of a customer's most events in the window, ties by the smaller name."""
     in_window = (pl.col("event_date") >= params.since) & (pl.col("event_date") < params.as_of)
     counted = (
-        events.filter(in_window & pl.col("category").is_not_null() & ~pl.col("event_type").is_in(_NOT_ACTS))
+        events.filter(in_window & pl.col("category").is_not_null() & ~pl.col("event_type").is_in(NOT_ACTS))
         .group_by("user_id", "category")
         .len()
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import polars as pl
@@ -15,25 +16,32 @@ from pyspark.sql import types as T
 from profiling_spark import models
 from profiling_spark.buckets import map_buckets
 from profiling_spark.contracts.features import user_features_table
-from profiling_spark.contracts.gold import ITEM_NEIGHBOURS, USER_RECOMMENDATIONS
+from profiling_spark.contracts.gold import BUNDLES, ITEM_AUDIENCE, ITEM_NEIGHBOURS, USER_RECOMMENDATIONS
 from profiling_spark.contracts.silver import EVENTS
+from profiling_spark.contracts.table import Table
 from profiling_spark.errors import InputError, ModelError
 from profiling_spark.models import Stored
+from profiling_spark.recommend.audience import AudienceKernel, audiences, wanted_items
+from profiling_spark.recommend.bundles import bundles, order_items
 from profiling_spark.recommend.catalogue import catalogue_of, served_users
 from profiling_spark.recommend.choose import LIVE, Comparison, fit
 from profiling_spark.recommend.figures import figure_facts, figure_line, figure_rows
 from profiling_spark.recommend.fit import ENGINES, Totals, item_totals, pairs_of
-from profiling_spark.recommend.interactions import HISTORY_COLUMNS, HistoryParams
+from profiling_spark.recommend.groups import GROUP_STEPS, group_steps, group_sums, with_groups
+from profiling_spark.recommend.interactions import VISIT_COLUMNS, HistoryParams
 from profiling_spark.recommend.item_cf import cosine_neighbours
 from profiling_spark.recommend.model import JOB, TASK, Model, for_tasks, live_of, load, store, wanted
 from profiling_spark.recommend.policy import RULES
 from profiling_spark.recommend.popular import POPULAR, POPULAR_IN_CATEGORY
-from profiling_spark.recommend.serve import Catalogue, Serve
+from profiling_spark.recommend.serve import Goods, Offer, Serve
+from profiling_spark.recommend.sessions import LAST_SESSION
 from profiling_spark.recommend.split import time_cutoff
+from profiling_spark.recommend.stored import StoredSide
 from profiling_spark.runner import Context, Outcome
+from profiling_spark.storage import literal
 
 _LIST = T.StructType([f for f in USER_RECOMMENDATIONS.schema if f.name != "as_of"])
-_STEPS = (*ENGINES, POPULAR_IN_CATEGORY, POPULAR)
+_STEPS = (*ENGINES, LAST_SESSION, POPULAR_IN_CATEGORY, *GROUP_STEPS.values(), POPULAR)
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,16 @@ class _Choice:
     @property
     def engine(self) -> str:
         return self.model.engine if self.model else POPULAR
+
+
+@dataclass(frozen=True)
+class _Serving:
+    """What a pass over the customers needs: `side` None: popular items serve."""
+
+    users: DataFrame
+    goods: Goods
+    side: StoredSide | None
+    params: HistoryParams
 
 
 def recommend_items(ctx: Context) -> Outcome:
@@ -74,7 +92,11 @@ def recommend_items(ctx: Context) -> Outcome:
         choice = _choice(ctx, stored, pairs, totals, neighbours)
     finally:
         pairs.unpersist()
-    return _publish(ctx, choice, users, totals, neighbours, params)
+    users = users.persist()  # each pass over the customers asks for them
+    try:
+        return _publish(ctx, choice, users, totals, neighbours, params)
+    finally:
+        users.unpersist()
 
 
 def _users(ctx: Context) -> DataFrame:
@@ -82,7 +104,8 @@ def _users(ctx: Context) -> DataFrame:
     if not ctx.tables.exists(table):
         raise InputError(f"{ctx.tables.path(table)}: expected features of {ctx.as_of}, found none; run build_features")
     features = ctx.tables.read(table, as_of=ctx.as_of)
-    return served_users(features, ctx.tables, as_of=ctx.as_of, timezone=ctx.settings.business_timezone)
+    users = served_users(features, ctx.tables, as_of=ctx.as_of, timezone=ctx.settings.business_timezone)
+    return with_groups(users, features, ctx.tables, as_of=ctx.as_of)
 
 
 def _choice(ctx: Context, stored: Stored | None, pairs: DataFrame, totals: Totals, neighbours: pa.Table) -> _Choice:
@@ -121,6 +144,8 @@ def _nothing(ctx: Context) -> Outcome:
     """Nobody took anything: the day's lists are empty, whatever an earlier run wrote."""
     for table in (USER_RECOMMENDATIONS, ITEM_NEIGHBOURS):
         ctx.tables.replace_slice(table, ctx.spark.createDataFrame([], table.schema), as_of=ctx.as_of)
+    for table in (BUNDLES, ITEM_AUDIENCE):
+        _clear(ctx, table)
     days = ctx.settings.recommend.history_days
     return Outcome(rows_out=0, skipped=f"no customer took an item in the {days} days before {ctx.as_of}")
 
@@ -136,41 +161,67 @@ def _publish(
     """Write the tables; the model goes live last, so that a run that dies before its end is completed by the next."""
     ctx.tables.replace_slice(ITEM_NEIGHBOURS, _neighbour_rows(ctx, totals, neighbours), as_of=ctx.as_of)
     model_items = choice.model.items if choice.model else totals.items
+    sums = group_sums(ctx.tables, users, ctx.settings, params)
     catalogue = catalogue_of(
-        totals,
-        model_items,
-        ctx.tables,
-        as_of=ctx.as_of,
-        timezone=ctx.settings.business_timezone,
-        precedence=ctx.settings.precedence,
+        totals, model_items, ctx.tables, ctx.settings, first_dates=sums.first_dates, as_of=ctx.as_of
     )
+    goods = Goods(catalogue, catalogue.content(), group_steps(sums.top, catalogue.item_ids))
+    serving = _Serving(users, goods, for_tasks(ctx.tables, choice.model) if choice.model else None, params)
+    next_uses = {"bundles": _write_bundles(ctx, params), "item_audience": _write_audience(ctx, choice, serving)}
     counted = Observation()
     written = ctx.tables.replace_slice(
         USER_RECOMMENDATIONS,
-        _lists(ctx, choice, users, catalogue, params).observe(counted, *_counts()).where("rank > 0"),
+        _lists(ctx, choice, serving).observe(counted, *_counts()).where("rank > 0"),
         as_of=ctx.as_of,
     )
     if choice.model is not None:
         row = models.live(ctx.tables, TASK)
         if row is None or row["model_version"] != choice.model.stored.version:
             models.promote_unless_older(ctx, choice.model.stored)
-    return _outcome(choice, written, counted.get)
+    return _outcome(choice, written, counted.get, next_uses)
 
 
-def _lists(ctx: Context, choice: _Choice, users: DataFrame, catalogue: Catalogue, params: HistoryParams) -> DataFrame:
-    kernel = Serve(
-        catalogue,
-        for_tasks(ctx.tables, choice.model) if choice.model else None,
-        params,
-        ctx.settings.recommend.top_n,
-        ctx.settings.language,
-        ctx.settings.recommend.policy,
-    )
+def _lists(ctx: Context, choice: _Choice, serving: _Serving) -> DataFrame:
+    recommend = ctx.settings.recommend
+    popular_is_best = choice.model is not None and choice.model.side is None
+    gap = None if popular_is_best else timedelta(minutes=recommend.session_gap_minutes)
+    offer = Offer(recommend.top_n, recommend.new_items_share, gap, ctx.settings.language, recommend.policy)
+    kernel = Serve(serving.goods, serving.side, serving.params, offer)
     lists = map_buckets(
-        ctx.tables, kernel, schema=_LIST, columns=HISTORY_COLUMNS, buckets=ctx.settings.buckets, before=ctx.as_of,
-        since=params.since, sides={"users": users},
+        ctx.tables, kernel, schema=_LIST, columns=VISIT_COLUMNS, buckets=ctx.settings.buckets, before=ctx.as_of,
+        since=serving.params.since, sides={"users": serving.users},
     )  # fmt: skip
     return lists.withColumn("as_of", F.lit(ctx.as_of))
+
+
+def _clear(ctx: Context, table: Table) -> int:
+    """Nothing to write into a table that not everyone uses: an earlier run's rows of the date go, none are created."""
+    ctx.tables.delete(table, f"as_of = {literal(ctx.as_of)}")
+    return 0
+
+
+def _write_bundles(ctx: Context, params: HistoryParams) -> int:
+    settings = ctx.settings.recommend.bundles
+    if settings.most == 0:
+        return _clear(ctx, BUNDLES)
+    lines = order_items(ctx.tables.read(EVENTS), since=params.since, before=ctx.as_of)
+    if lines.isEmpty():
+        return _clear(ctx, BUNDLES)
+    rows = ctx.spark.createDataFrame(bundles(lines, settings, as_of=ctx.as_of).to_arrow()).coalesce(1)
+    return ctx.tables.replace_slice(BUNDLES, rows, as_of=ctx.as_of)
+
+
+def _write_audience(ctx: Context, choice: _Choice, serving: _Serving) -> int:
+    known = len(choice.model.items) if choice.model else 0
+    wanted = wanted_items(serving.goods.catalogue, ctx.settings.recommend, known)
+    if serving.side is None or not len(wanted):
+        return _clear(ctx, ITEM_AUDIENCE)
+    kernel = AudienceKernel(
+        serving.goods.catalogue.item_ids[:known], wanted, serving.side, serving.params,
+        ctx.settings.recommend.audience.customers,
+    )  # fmt: skip
+    found = audiences(ctx.tables, serving.users, kernel, buckets=ctx.settings.buckets)
+    return ctx.tables.replace_slice(ITEM_AUDIENCE, found, as_of=ctx.as_of)
 
 
 def _neighbour_rows(ctx: Context, totals: Totals, neighbours: pa.Table) -> DataFrame:
@@ -195,12 +246,12 @@ def _counts() -> list[Any]:
     return [F.count_if(F.col("rank") == 1).alias("users"), *first, *removed]
 
 
-def _outcome(choice: _Choice, written: int, counted: Mapping[str, int]) -> Outcome:
+def _outcome(choice: _Choice, written: int, counted: Mapping[str, int], next_uses: Mapping[str, int]) -> Outcome:
     users = counted["users"]
     shares = {s: round(counted[f"users_{s}"] / users, 4) for s in _STEPS if users and counted[f"users_{s}"]}
     facts: dict[str, Any] = {"engine": choice.engine, "users_served": users, "share_by_engine": shares}
     removed = {rule: int(counted[rule]) for rule in RULES if counted[rule]}
-    facts |= {"removed_by_policy": removed}
+    facts |= {"removed_by_policy": removed, **next_uses}
     facts |= {"fitted": choice.is_new, **figure_facts(choice.figures)}
     told = f"{POPULAR} serves: too few customers took items to learn from"
     if choice.model is not None:

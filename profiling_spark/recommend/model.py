@@ -28,6 +28,11 @@ from profiling_spark.recommend.stored import StoredSide, save_side
 from profiling_spark.storage import Tables, local_path
 
 JOB, TASK = "recommend_items", "recommendations"
+# settings that no fit depends on
+_SERVING = {
+    "max_age_days", "top_n", "policy", "new_items_share", "new_item_days", "session_gap_minutes", "min_group_customers",
+    "audience", "bundles",
+}  # fmt: skip
 _BANDS = ("ends", "exponents", "weights")
 
 
@@ -43,7 +48,7 @@ class Model:
 
 def wanted(settings: Settings) -> Wanted:
     """The model that fits the settings in force."""
-    recommend = settings.recommend.model_dump(exclude={"max_age_days", "top_n", "policy"})
+    recommend = settings.recommend.model_dump(exclude=_SERVING)
     params = {**recommend, "seed": settings.seed, "fit_partitions": settings.spark.fit_partitions}
     return Wanted(JOB, TASK, params, settings.recommend.max_age_days)
 

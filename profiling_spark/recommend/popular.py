@@ -13,14 +13,48 @@ from profiling_spark.recommend.top_n import NONE
 
 POPULAR = "popular"
 POPULAR_IN_CATEGORY = "popular_in_category"
+POPULAR_IN_SEGMENT = "popular_in_segment"
+POPULAR_IN_GROUP = "popular_in_group"
+POPULAR_IN_REGION = "popular_in_region"
+
+
+@dataclass(frozen=True)
+class GroupPopularity:
+    """What is popular in each group of one kind, such as regions: a step of the ladder, written as `engine`.
+
+    Group g, named `names[g]`, has `items[ends[g]:ends[g + 1]]`, most popular first, with the group's own `weights`.
+    """
+
+    engine: str
+    names: tuple[str, ...]
+    ends: Ints
+    items: Ints
+    weights: Floats
+
+
+@dataclass(frozen=True)
+class Fill:
+    """Items for (customers, places), NONE where the catalogue ends; the step that gave each and its weight there."""
+
+    items: Ints
+    steps: Ints
+    weights: Floats
 
 
 @dataclass(frozen=True)
 class Popularity:
-    """`weights` by item number (0: nobody takes it now, so it is not offered); `categories` numbered, -1 unknown."""
+    """`weights` by item number (0: nobody takes it now, so it is not offered); `categories` numbered, -1 unknown;
+    `groups`: the steps between the favourite category and everyone, the nearest to the customer first.
+    """
 
     weights: Floats
     categories: Ints
+    groups: tuple[GroupPopularity, ...] = ()
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """Names of the steps, the first one fills first."""
+        return (POPULAR_IN_CATEGORY, *(g.engine for g in self.groups), POPULAR)
 
     @property
     def barred(self) -> Bools:
@@ -36,29 +70,49 @@ class Popularity:
         places[order] = np.arange(len(order))
         return places
 
-    def fill(
-        self, masked: Bools, category: Ints, n: int, *, caps: Sequence[Cap] = (), listed: Ints | None = None
-    ) -> Ints:
-        """For each row its n most popular items that are not masked; those of the row's category first.
+    def fill(self, masked: Bools, codes: Ints, n: int, *, caps: Sequence[Cap] = (), listed: Ints | None = None) -> Fill:
+        """For each row its n best items that are not masked, by the first step that knows them.
 
-        `category` -1: no favourite, the overall order. NONE where the catalogue ends. `caps` as the policy says, with
-        the items that are `listed` already.
+        `codes` (rows, steps - 1): the row's favourite category and its group of each kind, -1 where it has none.
+        `caps` as the policy says, with the items that are `listed` already.
         """
-        count = len(self.weights)
-        own = (category[:, None] >= 0) & (self.categories == category[:, None])
-        # whole numbers, exact in float32 below 16.7 million items: no two are equal
-        scores = (np.where(own, 2 * count, count) - self.places).astype(np.float32)
+        scores = self._scores(codes)
         scores[masked | self.barred] = -np.inf
         values = scores.astype(np.float64) if caps else scores
-        chosen, _ = select_capped(
+        chosen, found = select_capped(
             scores, n, lambda c: np.take_along_axis(values, c, axis=1).astype(np.float64), caps, listed=listed
         )
-        return chosen
+        return self._told(chosen, found, codes)
 
-    def is_own(self, chosen: Ints, category: Ints) -> Bools:
-        """True where the chosen item comes from the row's favourite category."""
-        own: Bools = (chosen != NONE) & (category[:, None] >= 0) & (self.categories[chosen] == category[:, None])
-        return own
+    def _scores(self, codes: Ints) -> Scores:
+        """Whole numbers, no two of a row equal: a step's are larger than those of all steps after it. Exact in float32
+        while steps * items stay below 16.7 million.
+        """
+        count, places = len(self.weights), self.places
+        scores = np.tile((count - places).astype(np.float32), (len(codes), 1))
+        for number in reversed(range(len(self.groups))):
+            group, tier = self.groups[number], len(self.groups) + 1 - number
+            for code in np.unique(codes[codes[:, number + 1] != NONE, number + 1]):
+                mine = group.items[group.ends[code] : group.ends[code + 1]]
+                rows = np.flatnonzero(codes[:, number + 1] == code)
+                scores[np.ix_(rows, mine)] = tier * count - np.arange(len(mine))
+        own = (codes[:, :1] != NONE) & (self.categories == codes[:, :1])
+        ahead = ((len(self.groups) + 2) * count - places).astype(np.float32)
+        filled: Scores = np.where(own, ahead, scores)
+        return filled
+
+    def _told(self, chosen: Ints, values: Floats, codes: Ints) -> Fill:
+        """Read step and place back from the scores."""
+        count = len(self.weights)
+        whole = np.where(chosen != NONE, values, 1.0).astype(np.int64)
+        tiers = -(-whole // count)
+        weights = np.where(chosen != NONE, self.weights[chosen], 0.0)
+        for number, group in enumerate(self.groups):
+            tier = len(self.groups) + 1 - number
+            row, place = np.nonzero((tiers == tier) & (chosen != NONE))
+            within = tier * count - whole[row, place]
+            weights[row, place] = group.weights[group.ends[codes[row, number + 1]] + within]
+        return Fill(chosen, len(self.groups) + 2 - tiers, weights)
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,24 @@
-"""Why an item is offered, in the customer's language: the past item that added most to its score, or popularity."""
+"""Why an item is offered, in the customer's language: the past item or search that added most to its score, or where it
+is popular. A group of customers is named by nothing but the customer's own attributes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 import polars as pl
 
 from profiling_spark.recommend.item_side import Floats, Ints
-from profiling_spark.recommend.popular import POPULAR, POPULAR_IN_CATEGORY
+from profiling_spark.recommend.popular import (
+    POPULAR,
+    POPULAR_IN_CATEGORY,
+    POPULAR_IN_GROUP,
+    POPULAR_IN_REGION,
+    POPULAR_IN_SEGMENT,
+)
+from profiling_spark.recommend.sessions import CATEGORY, SEARCH
 
 Language = Literal["en", "zh"]
 
@@ -19,19 +28,51 @@ _DID: Mapping[Language, Mapping[str, str]] = {
         "cart": "because you put {} in the cart",
         "favorite": "because you saved {}",
         "view": "because you viewed {}",
+        SEARCH: "because you searched for “{}”",
+        CATEGORY: "because you looked at {}",
     },
     "zh": {
         "purchase": "因为您购买过{}",
         "cart": "因为您把{}加入过购物车",
         "favorite": "因为您收藏过{}",
         "view": "因为您浏览过{}",
+        SEARCH: "因为您搜索过“{}”",
+        CATEGORY: "因为您浏览过{}类商品",
     },
 }
 _OTHER: Mapping[Language, str] = {"en": "because you were interested in {}", "zh": "因为您关注过{}"}
 _POPULAR: Mapping[Language, Mapping[str, str]] = {
-    "en": {POPULAR: "popular with all customers", POPULAR_IN_CATEGORY: "popular in {}"},
-    "zh": {POPULAR: "深受全体顾客欢迎", POPULAR_IN_CATEGORY: "{}中的热门商品"},
+    "en": {
+        POPULAR: "popular with all customers",
+        POPULAR_IN_CATEGORY: "popular in {}",
+        POPULAR_IN_SEGMENT: "popular with customers like you",
+        POPULAR_IN_GROUP: "popular with {}",
+        POPULAR_IN_REGION: "popular in {}",
+    },
+    "zh": {
+        POPULAR: "深受全体顾客欢迎",
+        POPULAR_IN_CATEGORY: "{}中的热门商品",
+        POPULAR_IN_SEGMENT: "深受与您相似的顾客欢迎",
+        POPULAR_IN_GROUP: "深受{}欢迎",
+        POPULAR_IN_REGION: "在{}很受欢迎",
+    },
 }
+_SHARED: Mapping[Language, Mapping[str, str]] = {
+    "en": {
+        "category": "same category",
+        "subcategory": "same category",
+        "brand": "same brand",
+        "price": "similar price",
+    },
+    "zh": {"category": "同类", "subcategory": "同类", "brand": "同品牌", "price": "价位相近"},
+}
+_WORD: Mapping[Language, str] = {"en": "both “{}”", "zh": "都是“{}”"}
+_NEW: Mapping[Language, str] = {"en": "new, ", "zh": "新品，"}
+_PEOPLE: Mapping[Language, Mapping[str, str]] = {
+    "en": {"female": "women", "male": "men", "": "customers"},
+    "zh": {"female": "女性顾客", "male": "男性顾客", "": "顾客"},
+}
+_BANDS_ZH = {"under 18": "18岁以下", "over 65": "65岁以上"}
 
 
 def strongest(contributions: Floats, weights: Floats) -> Ints:
@@ -55,10 +96,28 @@ def because(language: Language, kinds: tuple[str, ...]) -> pl.Expr:
 
 
 def popularity(language: Language) -> pl.Expr:
-    """Text from the columns `engine` and `category`."""
+    """Text from the columns `engine` and `subject`: the category, the region or the group of customers."""
     words = _POPULAR[language]
     template = pl.col("engine").replace_strict(list(words), list(words.values()), return_dtype=pl.String)
-    return _filled(template, "category")
+    return _filled(template, "subject")
+
+
+def people(language: Language, attributes: str) -> str:
+    """Customers of a gender and an age band, from a name such as "female/26-35"; either may be empty."""
+    gender, _, band = attributes.partition("/")
+    who = _PEOPLE[language][gender]
+    if language == "en":
+        return f"{who} {band}".rstrip()
+    years = _BANDS_ZH.get(band, f"{band}岁" if band[-1:].isdigit() else band)
+    return f"{years}的{who}" if band else who
+
+
+def shared(language: Language, kinds: Sequence[str], *, is_new: bool) -> list[str]:
+    """What an item has in common with the past item, as an addition to the reason, from kinds of content terms."""
+    known, word = _SHARED[language], _WORD[language]
+    start = _NEW[language] if is_new else ""
+    opening, closing = (" (", ")") if language == "en" else ("（", "）")
+    return [f"{opening}{start}{known.get(k) or word.format(k)}{closing}" for k in kinds]
 
 
 def _filled(template: pl.Expr, name: str) -> pl.Expr:

@@ -4,163 +4,230 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
 import polars as pl
 
 from profiling_spark.config.settings import RecommendPolicy
 from profiling_spark.recommend import reasons
+from profiling_spark.recommend.catalogue import Catalogue
+from profiling_spark.recommend.content import CONTENT, ContentSide, ContentSpace, shared_kinds
 from profiling_spark.recommend.interactions import UNITS, HistoryParams, favourite_category, interactions
-from profiling_spark.recommend.item_side import Bools, Ints, ItemSide, block_rows, padded_blocks
-from profiling_spark.recommend.policy import Policy, policy_of
-from profiling_spark.recommend.popular import POPULAR, POPULAR_IN_CATEGORY, Popularity
+from profiling_spark.recommend.item_side import Ints, block_rows
+from profiling_spark.recommend.popular import POPULAR_IN_GROUP, GroupPopularity, Popularity
+from profiling_spark.recommend.ranking import Documents, Lists, ranked, visit_documents
+from profiling_spark.recommend.sessions import CATEGORY, LAST_SESSION, SEARCH, last_session
 from profiling_spark.recommend.shelf import LIST, Shelf
 from profiling_spark.recommend.stored import StoredSide
-from profiling_spark.recommend.top_n import NONE, parts_of
+from profiling_spark.recommend.top_n import NONE
 
-_CHOSEN = pl.Schema({"user": pl.Int64, "item": pl.Int64, "score": pl.Float64, "engine": pl.String, "reason": pl.String})
+# `order`: place in the list before ranks are given, see `_new_order`
+_CHOSEN = pl.Schema(
+    {
+        "user": pl.Int64,
+        "order": pl.Float64,
+        "item": pl.Int64,
+        "score": pl.Float64,
+        "engine": pl.String,
+        "reason": pl.String,
+    }
+)
 
 
 @dataclass(frozen=True)
-class Catalogue:
-    """Items by number: those of the model first, in its order, then newer ones. Titles fall back to the id."""
+class Goods:
+    """What can be offered: the catalogue, what its items are like, and what is popular with groups of customers, by the
+    column of sides["users"] that names the customer's group."""
 
-    item_ids: tuple[str, ...]
-    titles: tuple[str, ...]
-    categories: tuple[str | None, ...]
-    weights: tuple[float, ...]
-    brands: tuple[str | None, ...]
-    prices: tuple[float | None, ...]
-    stocks: tuple[int | None, ...]
+    catalogue: Catalogue
+    content: ContentSpace
+    groups: Mapping[str, GroupPopularity]
 
-    def popularity(self) -> tuple[Popularity, dict[str, int]]:
-        """The popularity, and the number of each category."""
-        names = sorted({c for c in self.categories if c is not None})
-        number = {name: n for n, name in enumerate(names)}
-        codes = [NONE if c is None else number[c] for c in self.categories]
-        return Popularity(np.array(self.weights), np.array(codes, dtype=np.int64)), number
 
-    def policy(self, settings: RecommendPolicy) -> Policy:
-        """The shop's rules over these items."""
-        return policy_of(
-            settings, categories=self.categories, brands=self.brands, prices=self.prices, stocks=self.stocks
-        )
+@dataclass(frozen=True)
+class Offer:
+    """How lists are made. `session_gap`: the pause that ends a visit; None: the step of the last visit is left out,
+    because popular items rank better than the engines."""
+
+    top_n: int
+    new_items_share: float
+    session_gap: timedelta | None
+    language: reasons.Language
+    rules: RecommendPolicy
 
 
 @dataclass(frozen=True)
 class Serve:
-    """Kernel over (events, sides["users"]: user_id, is_opted_out): a list for each of these users.
+    """Kernel over (events, sides["users"]: user_id, is_opted_out, a column per group): a list for each of these users.
 
-    First the engine, from the customer's own history; a list that it cannot fill is filled up with popular items, those
-    of the customer's favourite category first. Seen items are left out but in categories of repeat purchases, and the
-    policy holds throughout. Customers who opted out of personalisation get the overall popular list, the same for all,
-    in which nothing of theirs is left out either.
+    First the engine, from the customer's own history; where it has nothing, what is like the items, searches and
+    categories of the last visit. A list that is not full is filled up with popular items: of the customer's favourite
+    category, of each of the customer's groups, of everyone. Some places are kept for new items that are like the
+    history. Seen items are left out but in categories of repeat purchases, and the policy holds throughout. Customers
+    who opted out of personalisation get the overall popular list, the same for all, in which nothing of theirs is left
+    out either.
 
     Rows of rank 0 are no recommendations: each counts in `score` what the rule named in `engine` took out.
     """
 
-    catalogue: Catalogue
+    goods: Goods
     side: StoredSide | None
     params: HistoryParams
-    top_n: int
-    language: reasons.Language
-    rules: RecommendPolicy
+    offer: Offer
 
     def __call__(self, events: pl.DataFrame, sides: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         users = sides["users"].sort("user_id").with_row_index("user").with_columns(pl.col("user").cast(pl.Int64))
-        popularity, category_numbers = self.catalogue.popularity()
-        if not len(users) or popularity.barred.all():
+        popularity, category_numbers = self.goods.catalogue.popularity(tuple(self.goods.groups.values()))
+        if not len(users) or not self.goods.catalogue.is_offered.any():
             return LIST.to_frame()
         open_users = users.filter(~pl.col("is_opted_out"))
         past = self._past(events, open_users)
         shelf = self._shelf(past, popularity, len(users))
-        categories = self._categories(events, open_users, category_numbers, len(users))
-        lists = np.full((len(users), self.top_n), NONE)
-        chosen = [_CHOSEN.to_frame()]
-        if self.side is not None:
-            chosen += self._personal(self.side.load(), past, shelf, lists)
-        chosen += self._popular(shelf, lists, categories)
+        new_places = int(self.offer.top_n * self.offer.new_items_share + 1e-9)
+        lists = Lists(*(np.full((len(users), places), NONE) for places in (self.offer.top_n, new_places)))
+        chosen = [_CHOSEN.to_frame(), self._new(past, shelf, lists), self._personal(past, shelf, lists)]
+        chosen.append(self._last_session(events, open_users, shelf, lists))
+        codes = self._codes(events, open_users, category_numbers, len(users))
+        chosen += self._popular(shelf, lists, codes)
         return pl.concat([self._named(pl.concat(chosen), users), shelf.removed()])
 
     def _shelf(self, past: pl.DataFrame, popularity: Popularity, count: int) -> Shelf:
         """What may be offered to whom."""
-        policy = self.catalogue.policy(self.rules)
+        policy = self.goods.catalogue.policy(self.offer.rules)
         pairs = past.select("user", "item").to_numpy()
         bought = past.filter(pl.col("kind") == self.params.kind_of("purchase"))
         habits = policy.habits(bought["user"].to_numpy(), bought["item"].to_numpy(), count)
-        return Shelf(popularity, policy, pairs[~policy.may_repeat[pairs[:, 1]]], habits, np.zeros(count, dtype=bool))
+        seen = pairs[~policy.may_repeat[pairs[:, 1]]]
+        is_offered = self.goods.catalogue.is_offered
+        return Shelf(popularity, policy, is_offered, seen, habits, np.zeros(count, dtype=bool))
 
     def _past(self, events: pl.DataFrame, users: pl.DataFrame) -> pl.DataFrame:
         """The customers' interactions with items of the catalogue, numbered, sorted by user."""
-        items = pl.DataFrame({"item_id": self.catalogue.item_ids}).with_row_index("item")
-        pairs = interactions(events, self.params).join(users, on="user_id", how="inner")
+        items = pl.DataFrame({"item_id": self.goods.catalogue.item_ids}).with_row_index("item")
+        pairs = interactions(events, self.params).join(users.select("user_id", "user"), on="user_id", how="inner")
         return (
             pairs.join(items, on="item_id", how="inner")
             .with_columns(pl.col("item").cast(pl.Int64))
             .sort("user", "item")
         )
 
-    def _categories(self, events: pl.DataFrame, users: pl.DataFrame, numbers: Mapping[str, int], count: int) -> Ints:
-        """Number of each user's favourite category, -1 where unknown or opted out."""
-        known = favourite_category(events, self.params).join(users, on="user_id", how="inner")
-        code = known["category"].replace_strict(
-            list(numbers), list(numbers.values()), default=NONE, return_dtype=pl.Int64
+    def _codes(self, events: pl.DataFrame, users: pl.DataFrame, numbers: Mapping[str, int], count: int) -> Ints:
+        """(users, steps): number of each user's favourite category and groups, -1 where unknown or opted out."""
+        liked = favourite_category(events, self.params).join(users.select("user_id", "user"), on="user_id", how="inner")
+        told = [(liked["user"], liked["category"], numbers)]
+        for column, group in self.goods.groups.items():
+            told.append((users["user"], users[column], {name: n for n, name in enumerate(group.names)}))
+        codes = np.full((count, len(told)), NONE)
+        for step, (user, name, number) in enumerate(told):
+            code = name.replace_strict(list(number), list(number.values()), default=NONE, return_dtype=pl.Int64)
+            codes[user.to_numpy(), step] = code.fill_null(NONE).to_numpy()
+        return codes
+
+    def _history(self, past: pl.DataFrame, items: int) -> Documents:
+        """The histories over the first `items` items."""
+        known = past.filter(pl.col("is_history") & (pl.col("item") < items))
+        rows = known.select("user", past="item", weight=pl.col("units") / UNITS, kind="kind")
+        return Documents(rows, pl.Series(self.goods.catalogue.titles, dtype=pl.String))
+
+    def _personal(self, past: pl.DataFrame, shelf: Shelf, lists: Lists) -> pl.DataFrame:
+        """The engine's items."""
+        if self.side is None:
+            return _CHOSEN.to_frame()
+        side = self.side.load()
+        numbers, documents = np.arange(side.items), self._history(past, side.items)
+        found = ranked(shelf, side, documents, numbers, lists, new=False, rows=block_rows(side.items))
+        text = reasons.because(self.offer.language, self.params.kinds)
+        return found.select(
+            "user", "item", "score", order=pl.col("place") + 1, engine=pl.lit(side.engine), reason=text
+        ).select(pl.col(c).cast(t) for c, t in _CHOSEN.items())
+
+    def _new(self, past: pl.DataFrame, shelf: Shelf, lists: Lists) -> pl.DataFrame:
+        """New items that are like the history, for the places kept for them."""
+        numbers = np.flatnonzero(self.goods.catalogue.are_new)
+        if not len(numbers) or not lists.new.shape[1]:
+            return _CHOSEN.to_frame()
+        items = self.goods.content.items
+        side = ContentSide(items, items[numbers])
+        documents = self._history(past, items.shape[0])
+        found = ranked(shelf, side, documents, numbers, lists, new=True, rows=block_rows(3 * len(numbers)))
+        order = _new_order(pl.col("place") + 1, self.offer.new_items_share)
+        return self._alike(found, side, order, CONTENT)
+
+    def _last_session(self, events: pl.DataFrame, users: pl.DataFrame, shelf: Shelf, lists: Lists) -> pl.DataFrame:
+        """What is like the last visit, for customers to whom the engine offers nothing."""
+        if self.offer.session_gap is None:
+            return _CHOSEN.to_frame()
+        without = users.filter(pl.Series((lists.own[users["user"].to_numpy()] == NONE).all(axis=1)))
+        mine = events.join(without.select("user_id"), on="user_id", how="semi")
+        visits = last_session(mine, self.params, gap=self.offer.session_gap)
+        visits = visits.join(without.select("user_id", "user"), on="user_id", how="inner")
+        content = self.goods.content
+        documents, matrix = visit_documents(visits, self.goods.catalogue, content, len(self.params.kinds))
+        side = ContentSide(matrix, content.items)
+        count = content.items.shape[0]
+        found = ranked(shelf, side, documents, np.arange(count), lists, new=False, rows=block_rows(3 * count))
+        return self._alike(found, side, pl.col("place") + 1, LAST_SESSION)
+
+    def _alike(self, found: pl.DataFrame, side: ContentSide, order: pl.Expr, engine: str) -> pl.DataFrame:
+        """Rows of a content step; the reason says what the item shares with a past one."""
+        language, items = self.offer.language, self.goods.content.items.shape[0]
+        kinds = shared_kinds(side, self.goods.content, found["past"].to_numpy(), found["column"].to_numpy())
+        shared = pl.Series(reasons.shared(language, kinds, is_new=engine == CONTENT), dtype=pl.String)
+        because = reasons.because(language, (*self.params.kinds, SEARCH, CATEGORY))
+        # a search or a category is itself what is shared
+        text = pl.when(pl.col("past") < items).then(pl.concat_str(because, shared)).otherwise(because)
+        return found.select("user", "item", "score", order=order, engine=pl.lit(engine), reason=text).select(
+            pl.col(c).cast(t) for c, t in _CHOSEN.items()
         )
-        categories = np.full(count, NONE)
-        categories[known["user"].to_numpy()] = code.to_numpy()
-        return categories
 
-    def _personal(self, side: ItemSide, past: pl.DataFrame, shelf: Shelf, lists: Ints) -> list[pl.DataFrame]:
-        known = past.filter(pl.col("is_history") & (pl.col("item") < side.items))
-        columns = known["user"].to_numpy(), known["item"].to_numpy(), known["units"].to_numpy() / UNITS
-        found = []
-        for users, histories in padded_blocks(*columns, rows=block_rows(side.items)):
-            scored = side.score(histories)
-            items, scores = shelf.best(scored, users, side.items, self.top_n)
-            parts = parts_of(scored, items)
-            lists[users] = items
-            row, place = np.nonzero(items != NONE)
-            because = histories.items[row, reasons.strongest(parts, histories.weights)[row, place]]
-            found.append(
-                pl.DataFrame(
-                    {
-                        "user": users[row],
-                        "item": items[row, place],
-                        "score": scores[row, place],
-                        "past": because,
-                    }
-                )
-            )
-        if not found:
-            return []
-        kinds = known.select("user", pl.col("item").alias("past"), "kind")
-        titles = pl.DataFrame({"past_title": self.catalogue.titles}).with_row_index("past").cast({"past": pl.Int64})
-        said = pl.concat(found).join(kinds, on=["user", "past"], how="left", maintain_order="left")
-        said = said.join(titles, on="past", how="left", maintain_order="left")
-        text = reasons.because(self.language, self.params.kinds)
-        return [said.select("user", "item", "score", engine=pl.lit(side.engine), reason=text).cast(_CHOSEN)]
-
-    def _popular(self, shelf: Shelf, lists: Ints, categories: Ints) -> list[pl.DataFrame]:
-        short = np.flatnonzero((lists == NONE).any(axis=1))
-        rows = min(block_rows(len(self.catalogue.item_ids)), 4096)
+    def _popular(self, shelf: Shelf, lists: Lists, codes: Ints) -> list[pl.DataFrame]:
+        short = np.flatnonzero(lists.room(slice(None)) > 0)
+        rows = min(block_rows(len(self.goods.catalogue.item_ids)), 4096)
         found = []
         for at in range(0, len(short), rows):
             users = short[at : at + rows]
-            fill, own = shelf.fill(users, lists[users], categories[users])
-            row, place = np.nonzero(fill != NONE)
-            found.append(self._filled(users[row], fill[row, place], own[row, place], shelf.popularity))
+            fill = shelf.fill(users, lists.listed(users), codes[users], lists.room(users))
+            row, place = np.nonzero(fill.items != NONE)
+            begun = (lists.own[users] != NONE).sum(axis=1)
+            steps = fill.steps[row, place]
+            frame = pl.DataFrame(
+                {
+                    "user": users[row],
+                    "order": begun[row] + place + 1,
+                    "item": fill.items[row, place],
+                    "score": fill.weights[row, place],
+                    "engine": pl.Series(shelf.popularity.steps, dtype=pl.String).gather(steps),
+                    "subject": self._subjects(steps, fill.items[row, place], codes[users][row]),
+                }
+            ).with_columns(reason=reasons.popularity(self.offer.language))
+            found.append(frame.select(pl.col(c).cast(t) for c, t in _CHOSEN.items()))
         return found
 
-    def _filled(self, users: Ints, items: Ints, own: Bools, popularity: Popularity) -> pl.DataFrame:
-        names = pl.Series(self.catalogue.categories, dtype=pl.String)
-        frame = pl.DataFrame(
-            {"user": users, "item": items, "score": popularity.weights[items], "category": names.gather(items)}
-        ).with_columns(engine=pl.when(pl.Series(own)).then(pl.lit(POPULAR_IN_CATEGORY)).otherwise(pl.lit(POPULAR)))
-        return frame.select("user", "item", "score", "engine", reason=reasons.popularity(self.language))
+    def _subjects(self, steps: Ints, items: Ints, codes: Ints) -> pl.Series:
+        """Where each item is popular: the category's name, or that of the customer's group."""
+        subjects = np.full(len(steps), None, dtype=object)
+        names = [np.array(self.goods.catalogue.categories, dtype=object)]
+        for group in self.goods.groups.values():
+            told = group.names
+            if group.engine == POPULAR_IN_GROUP:
+                told = tuple(reasons.people(self.offer.language, name) for name in told)
+            names.append(np.array(told, dtype=object))
+        for step, mine in enumerate(names):
+            is_here = steps == step
+            subjects[is_here] = mine[items[is_here] if step == 0 else codes[is_here, step]]
+        return pl.Series(subjects.tolist(), dtype=pl.String)
 
     def _named(self, chosen: pl.DataFrame, users: pl.DataFrame) -> pl.DataFrame:
-        """Rows in the order of the steps become ranks; numbers become ids."""
-        ids = pl.DataFrame({"item_id": self.catalogue.item_ids}).with_row_index("item").cast({"item": pl.Int64})
-        ranked = chosen.with_columns(rank=pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over("user"))
-        named = ranked.join(users, on="user", how="inner").join(ids, on="item", how="inner")
+        """Rows in their order become ranks; numbers become ids."""
+        ids = pl.DataFrame({"item_id": self.goods.catalogue.item_ids}).with_row_index("item").cast({"item": pl.Int64})
+        ordered = chosen.sort("user", "order")
+        rank = ordered.with_columns(rank=pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over("user"))
+        named = rank.join(users.select("user", "user_id"), on="user", how="inner").join(ids, on="item", how="inner")
         return named.sort("user_id", "rank").select(*LIST)
+
+
+def _new_order(number: pl.Expr, share: float) -> pl.Expr:
+    """Order of a customer's new items among the others, which are numbered 1, 2, 3, ...: the n-th comes to place
+    n / share, rounded up, so n / share - n others stand before it."""
+    return ((number / share - 1e-9).ceil() - number) + 0.5

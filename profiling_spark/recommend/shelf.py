@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 
 from profiling_spark.recommend.item_side import Bools, Floats, Ints, Scored
-from profiling_spark.recommend.policy import RULES, Policy, select_capped
-from profiling_spark.recommend.popular import Popularity
+from profiling_spark.recommend.policy import RULES, Cap, Policy, select_capped
+from profiling_spark.recommend.popular import Fill, Popularity
 from profiling_spark.recommend.top_n import NONE, select_top
 
 LIST = pl.Schema(
@@ -27,58 +27,75 @@ LIST = pl.Schema(
 @dataclass(frozen=True)
 class Shelf:
     """`seen`: (user, item) rows, sorted by user, that are not offered again; `habits` (users,): usual prices. `counts`
-    by rule: each customer counts once, in the first step that ranked anything for it (`is_counted`).
+    by rule: each customer counts once, in the first step that ranked anything for it (`is_counted`). `is_offered`
+    (items,): by engines; popular items are those that are taken now.
     """
 
     popularity: Popularity
     policy: Policy
+    is_offered: Bools
     seen: Ints
     habits: Floats
     is_counted: Bools
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(RULES, 0))
 
-    def best(self, scored: Scored, users: Ints, items: int, n: int) -> tuple[Ints, Floats]:
-        """The engine's n best of its `items` for a block of customers, by the rules, with their scores."""
+    def best(
+        self, scored: Scored, users: Ints, numbers: Ints, n: int, *, listed: Ints, counts: bool = True
+    ) -> tuple[Ints, Floats]:
+        """The engine's n best for a block of customers, by the rules: columns of its scores, and the scores. Column j
+        is item `numbers[j]`.
+
+        `listed` (customers, any): items that each list has already. `counts`: whether this is a customer's first step.
+        """
         scores = scored.block()
-        scores[self._closed(users, items)] = -np.inf
+        scores[self._closed(users, numbers, self.is_offered, listed)] = -np.inf
         before, values = select_top(scores, n, scored.exact)
         if not self.policy.has_rules:
             return before, values
         outside = self.policy.outside(self.habits[users])
-        scores[(outside | self.policy.is_barred)[:, :items]] = -np.inf
-        listed, values = select_capped(scores, n, scored.exact, self.policy.caps)
-        self._count(users, before, outside, listed)
-        return listed, values
+        scores[(outside | self.policy.is_barred)[:, numbers]] = -np.inf
+        # what is listed may be no column here: all items stand once more after the columns
+        caps = [Cap(c.rule, np.r_[c.groups[numbers], c.groups], c.most) for c in self.policy.caps]
+        shifted = np.where(listed != NONE, listed + len(numbers), NONE)
+        columns, values = select_capped(scores, n, scored.exact, caps, listed=shifted)
+        if counts:
+            kept = np.concatenate([listed, named(columns, numbers)], axis=1)
+            self._count(users, named(before, numbers), outside, kept)
+        return columns, values
 
-    def fill(self, users: Ints, listed: Ints, categories: Ints) -> tuple[Ints, Bools]:
-        """What fills up the lists of these customers, in order, and whether it is of the favourite category."""
-        n = listed.shape[1]
-        closed = self._closed(users, len(self.policy.prices))
-        row, place = np.nonzero(listed != NONE)
-        closed[row, listed[row, place]] = True
-        is_over = np.arange(n) >= (listed == NONE).sum(axis=1)[:, None]
-        fill = self.popularity.fill(closed, categories, n)
+    def fill(self, users: Ints, listed: Ints, codes: Ints, room: Ints) -> Fill:
+        """What fills up the lists of these customers, in order: `room` (customers,) places beside what is `listed`."""
+        n = int(room.max(initial=0))
+        closed = self._closed(users, np.arange(len(self.policy.prices)), ~self.popularity.barred, listed)
+        is_over = np.arange(n) >= room[:, None]
+        fill = self.popularity.fill(closed, codes, n)
         if self.policy.has_rules:
-            before, outside = np.where(is_over, NONE, fill), self.policy.outside(self.habits[users])
+            before, outside = np.where(is_over, NONE, fill.items), self.policy.outside(self.habits[users])
             masked = closed | outside | self.policy.is_barred
-            fill = self.popularity.fill(masked, categories, n, caps=self.policy.caps, listed=listed)
-            self._count(users, before, outside, np.concatenate([listed, np.where(is_over, NONE, fill)], axis=1))
-        fill = np.where(is_over, NONE, fill)
-        return fill, self.popularity.is_own(fill, categories)
+            fill = self.popularity.fill(masked, codes, n, caps=self.policy.caps, listed=listed)
+            filled = np.where(is_over, NONE, fill.items)
+            self._count(users, before, outside, np.concatenate([listed, filled], axis=1))
+        return Fill(np.where(is_over, NONE, fill.items), fill.steps, fill.weights)
 
     def removed(self) -> pl.DataFrame:
         """A row of rank 0 for each rule that took something out."""
         rows = [("", 0, "", float(count), rule, "") for rule, count in self.counts.items() if count]
         return pl.DataFrame(rows, schema=LIST, orient="row")
 
-    def _closed(self, users: Ints, items: int) -> Bools:
-        """(users, items): True where nobody takes the item any more or the customer has seen it."""
-        closed = np.tile(self.popularity.barred[:items], (len(users), 1))
+    def _closed(self, users: Ints, numbers: Ints, is_offered: Bools, listed: Ints | None) -> Bools:
+        """(users, numbers): True where the item is not offered, or the customer has seen it, or the list has it."""
+        closed = np.tile(~is_offered[numbers], (len(users), 1))
+        column_of = np.full(len(is_offered), NONE)
+        column_of[numbers] = np.arange(len(numbers))
         row_of = np.full(len(self.habits), NONE)
         row_of[users] = np.arange(len(users))
-        row = row_of[self.seen[:, 0]]
-        mine = (row != NONE) & (self.seen[:, 1] < items)
-        closed[row[mine], self.seen[mine, 1]] = True
+        row, column = row_of[self.seen[:, 0]], column_of[self.seen[:, 1]]
+        mine = (row != NONE) & (column != NONE)
+        closed[row[mine], column[mine]] = True
+        if listed is not None:
+            row, place = np.nonzero(listed != NONE)
+            column = column_of[listed[row, place]]
+            closed[row[column != NONE], column[column != NONE]] = True
         return closed
 
     def _count(self, users: Ints, before: Ints, outside: Bools, listed: Ints) -> None:
@@ -86,3 +103,9 @@ class Shelf:
         for rule, count in self.policy.counted(before[is_first], outside[is_first], listed[is_first]).items():
             self.counts[rule] += count
         self.is_counted[users] |= (before != NONE).any(axis=1)
+
+
+def named(columns: Ints, numbers: Ints) -> Ints:
+    """Item numbers of chosen columns; NONE stays."""
+    found: Ints = np.where(columns != NONE, numbers[columns], NONE)
+    return found

@@ -49,7 +49,9 @@ def test_popularity_fills_with_the_favourite_category_first():
     popularity = Popularity(np.array([5.0, 9.0, 0.0, 1.0]), np.array([0, 1, 1, 1]))
     masked = np.zeros((2, 4), dtype=bool)
     masked[1, 1] = True
-    assert popularity.fill(masked, np.array([-1, 1]), 3).tolist() == [[1, 0, 3], [3, 0, -1]]
+    filled = popularity.fill(masked, np.array([[-1], [1]]), 3)
+    assert filled.items.tolist() == [[1, 0, 3], [3, 0, -1]]
+    assert [popularity.steps[step] for step in filled.steps[1, :2]] == ["popular_in_category", "popular"]
 
 
 def test_own_history_offers_what_was_taken_by_weight():

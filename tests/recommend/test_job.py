@@ -16,7 +16,7 @@ from profiling_spark.buckets import bucket_of
 from profiling_spark.config import Settings
 from profiling_spark.config.settings import Recommend
 from profiling_spark.contracts.features import user_features_table
-from profiling_spark.contracts.gold import ITEM_NEIGHBOURS, USER_RECOMMENDATIONS
+from profiling_spark.contracts.gold import BUNDLES, ITEM_AUDIENCE, ITEM_NEIGHBOURS, USER_RECOMMENDATIONS
 from profiling_spark.contracts.operations import LIVE_MODELS, MODEL_RUNS
 from profiling_spark.contracts.silver import EVENTS, ITEMS, USERS
 from profiling_spark.recommend.als import FactorSide
@@ -28,7 +28,8 @@ from profiling_spark.recommend.split import time_cutoff
 from profiling_spark.storage import Tables
 
 RECOMMEND = {"rank": 8, "iterations": 3, "top_n": 5, "neighbours": 6, "min_pairs": 50}
-TABLES = (USER_RECOMMENDATIONS, ITEM_NEIGHBOURS, MODEL_RUNS, LIVE_MODELS)
+RECOMMEND |= {"audience": {"item_ids": ["g0i00", "g1i00"], "customers": 8}, "bundles": {"min_orders": 3}}
+TABLES = (USER_RECOMMENDATIONS, ITEM_NEIGHBOURS, ITEM_AUDIENCE, BUNDLES, MODEL_RUNS, LIVE_MODELS)
 
 
 @pytest.fixture
@@ -36,14 +37,19 @@ def settings(tables) -> Settings:
     return Settings.model_validate({"storage": {"root": tables.root}, "buckets": 2, "recommend": RECOMMEND})
 
 
-def write_shop(tables, settings, rows, *, extra_users=(), opted_out=(), titles=None, stocks=None, as_of=AS_OF):
-    """Events, users, items and the features' user ids of one as_of."""
+def write_shop(
+    tables, settings, rows, *, extra_users=(), opted_out=(), titles=None, stocks=None, provinces=None, as_of=AS_OF
+):
+    """Events, users, items and the features' user ids of one as_of. All that a customer bought is one order."""
     spark = tables.spark
-    frame = events(rows).with_row_index("n").with_columns(event_id=pl.col("n").cast(pl.String))
+    frame = (
+        events(rows).with_row_index("n").with_columns(event_id=pl.col("n").cast(pl.String), order_id=pl.col("user_id"))
+    )
     bought = spark.createDataFrame(frame.drop("n", "age").to_arrow())
     tables.replace_all(EVENTS, contract_rows(EVENTS, bought, user_bucket=bucket_of("user_id", settings.buckets)))
     ids = sorted({user for user, *_ in rows} | set(extra_users))
-    users = spark.createDataFrame([(u, u in opted_out) for u in ids], "user_id string, personalisation_opt_out boolean")
+    known = [(u, u in opted_out, (provinces or {}).get(u)) for u in ids]
+    users = spark.createDataFrame(known, "user_id string, personalisation_opt_out boolean, province string")
     long_ago = F.lit(datetime(1970, 1, 1, tzinfo=UTC))
     tables.replace_all(USERS, contract_rows(USERS, users, valid_from=long_ago, source=F.lit("crm")))
     described = [(i, t, (stocks or {}).get(i)) for i, t in sorted((titles or {"none": "none"}).items())]
@@ -80,7 +86,9 @@ def test_planted_tastes_are_found_and_a_second_run_changes_nothing(tables, setti
     rows = tasteful(120, 6, 20, seed=1)
     newcomer = [("zoe", f"g1i{n:02d}", "view", n + 1) for n in range(3)]
     titles = {f"g1i{n:02d}": f"Title {n}" for n in range(20)}
-    write_shop(tables, settings, rows, extra_users=("nobody", "private"), opted_out=("private",), titles=titles)
+    provinces = {f"u{n:03d}": "Hunan" for n in range(0, 120, 3)} | {"local": "Hunan", "private": "Hunan"}
+    extra = {"extra_users": ("nobody", "private", "local"), "opted_out": ("private",), "provinces": provinces}
+    write_shop(tables, settings, rows, titles=titles, **extra)
     done = recommend_items(make_context(settings=settings, as_of=AS_OF))
     assert done.facts["recall_at_20_als"] > 1.5 * done.facts["recall_at_20_popular"]
     assert done.facts["engine"] in ENGINES
@@ -91,7 +99,18 @@ def test_planted_tastes_are_found_and_a_second_run_changes_nothing(tables, setti
     assert np.mean([mine == offered for mine, offered in offers]) > 0.9
     assert {r["engine"] for r in found["nobody"]} == {"popular"}
     assert [r["item_id"] for r in found["private"]] == [r["item_id"] for r in found["nobody"]]
-    assert done.facts["users_served"] == 122
+    assert done.facts["users_served"] == 123
+    assert {(r["engine"], r["reason"]) for r in found["local"]} == {("popular_in_region", "popular in Hunan")}
+    # customers of Hunan take items of the groups 0 and 3 only
+    assert {group_of(r["item_id"]) for r in found["local"]} == {"g0", "g3"}
+    buyers = {(user, item) for user, item, kind, _ in rows if kind == "purchase"}
+    best = newest(tables).read(ITEM_AUDIENCE).orderBy("item_id", "rank").collect()
+    assert [(r["item_id"], r["rank"]) for r in best] == [(i, n) for i in ("g0i00", "g1i00") for n in range(1, 9)]
+    assert not buyers & {(r["user_id"], r["item_id"]) for r in best}
+    assert np.mean([f"g{int(r['user_id'][1:]) % 6}" == group_of(r["item_id"]) for r in best]) > 0.9
+    together = newest(tables).read(BUNDLES).where("rank = 1").first()
+    assert together["orders"] >= 3
+    assert group_of(together["item_1_id"]) == group_of(together["item_2_id"])
 
     again = recommend_items(make_context(settings=settings, as_of=AS_OF))
     assert not again.facts["fitted"]

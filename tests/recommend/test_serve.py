@@ -1,5 +1,7 @@
 """The serving kernel on a bucket: lists, fallback steps and reasons. No Spark."""
 
+from datetime import timedelta
+
 import numpy as np
 import polars as pl
 import pytest
@@ -10,15 +12,23 @@ from scipy import sparse
 
 from profiling_spark.config.settings import RecommendPolicy
 from profiling_spark.recommend.als import FactorSide
+from profiling_spark.recommend.catalogue import Catalogue
+from profiling_spark.recommend.groups import group_steps
 from profiling_spark.recommend.item_cf import NeighbourSide
-from profiling_spark.recommend.serve import Catalogue, Serve
+from profiling_spark.recommend.serve import Goods, Offer, Serve
 from profiling_spark.recommend.stored import StoredSide
 
+GAP = timedelta(minutes=30)
+TOP = {"kind": pl.String, "name": pl.String, "item_id": pl.String, "units": pl.Int64}
 
-def shelf(items, titles, categories, weights, *, brands=None, prices=None, stocks=None):
+
+def shelf(items, titles, categories, weights, *, brands=None, prices=None, stocks=None, new=()):
     """A catalogue; what is not given is not known."""
     unknown = (None,) * len(items)
-    return Catalogue(items, titles, categories, weights, brands or unknown, prices or unknown, stocks or unknown)
+    are_new = tuple(i in new for i in items)
+    return Catalogue(
+        items, titles, categories, weights, unknown, brands or unknown, prices or unknown, stocks or unknown, are_new
+    )
 
 
 ITEMS = ("a", "b", "c", "d", "e")
@@ -32,11 +42,21 @@ SIMILAR[0, 2] = SIMILAR[2, 0] = 0.3
 NEIGHBOURS = StoredSide(copy=NeighbourSide(sparse.csr_array(SIMILAR)))
 
 
-def served(rows, *, side=NEIGHBOURS, users=("u",), opted_out=(), n=3, language="en", catalogue=CATALOGUE, rules=None):
+def served(
+    rows, *, side=NEIGHBOURS, users=("u",), opted_out=(), n=3, language="en", catalogue=CATALOGUE, rules=None,
+    top=(), member_of=None, new_share=0.0, gap=GAP, columns=None,
+):  # fmt: skip
+    """Lists from (user, item, event type, age) rows. `top`: (kind, group, item, units) of popular items in groups;
+    `member_of`: groups of each user by kind; `columns`: further columns of the events."""
+    groups = group_steps(pl.DataFrame(list(top), schema=TOP, orient="row"), catalogue.item_ids)
+    named = {kind: [(member_of or {}).get(u, {}).get(kind) for u in users] for kind in groups}
     frame = pl.DataFrame({"user_id": users, "is_opted_out": [u in opted_out for u in users]})
+    frame = frame.with_columns(pl.Series(kind, names, dtype=pl.String) for kind, names in named.items())
     categories = dict(zip(catalogue.item_ids, catalogue.categories, strict=True))
-    kernel = Serve(catalogue, side, PARAMS, n, language, RecommendPolicy(**(rules or {})))
-    return kernel(events(rows, categories), {"users": frame})
+    told = events(rows, categories).with_columns(search_text=pl.lit(None, pl.String)).with_columns(**(columns or {}))
+    offer = Offer(n, new_share, gap, language, RecommendPolicy(**(rules or {})))
+    kernel = Serve(Goods(catalogue, catalogue.content(), groups), side, PARAMS, offer)
+    return kernel(told, {"users": frame})
 
 
 def told(frame):
@@ -57,7 +77,8 @@ def test_a_customer_with_nothing_gets_the_popular_items():
 
 
 def test_a_customer_known_by_category_only_gets_its_popular_items_first():
-    rows = [("u", "d", "view", 10)]
+    # the last visit, to e, is like nothing
+    rows = [("u", "d", "view", 10), ("u", "d", "view", 9), ("u", "e", "view", 3)]
     assert told(served(rows, n=3)) == [
         ("c", "popular_in_category", "popular in y"),
         ("a", "popular", "popular with all customers"),
@@ -104,47 +125,6 @@ def test_reasons_in_chinese(kind, words):
     assert told(served([("u", "a", kind, 10)], language="zh"))[0][2] == words
 
 
-@st.composite
-def random_shops(draw):
-    rng = np.random.default_rng(draw(st.integers(0, 10_000)))
-    count, users = draw(st.integers(1, 25)), draw(st.integers(1, 8))
-    names = tuple(f"i{n:02d}" for n in range(count))
-    weights = tuple(float(w) for w in rng.integers(0, 4, count))
-    catalogue = shelf(names, tuple(n.upper() for n in names), tuple(f"c{n % 3}" for n in range(count)), weights)
-    factors = rng.normal(size=(draw(st.integers(1, count)), 3)).astype(np.float32)
-    rows = [
-        (
-            f"u{rng.integers(users)}",
-            names[rng.integers(count)],
-            str(rng.choice(["view", "purchase", "refund"])),
-            int(age),
-        )
-        for age in rng.integers(1, 300, draw(st.integers(0, 40)))
-    ]
-    side = StoredSide(copy=FactorSide(factors, alpha=1.0, regularisation=0.1))
-    return catalogue, side, rows, tuple(f"u{n}" for n in range(users))
-
-
-@given(shop=random_shops(), n=st.integers(1, 12))
-@settings(deadline=None, max_examples=50)
-def test_lists_of_any_shop(shop, n):
-    catalogue, side, rows, users = shop
-    found = served(rows, side=side, users=users, n=n, catalogue=catalogue)
-    on_offer = {i for i, w in zip(catalogue.item_ids, catalogue.weights, strict=True) if w > 0}
-    seen = {u: {i for v, i, _, _ in rows if v == u} for u in users}
-    for user in users:
-        mine = found.filter(pl.col("user_id") == user).to_dicts()
-        items = [r["item_id"] for r in mine]
-        assert [r["rank"] for r in mine] == list(range(1, len(mine) + 1))
-        assert len(set(items)) == len(items) == min(n, len(on_offer - seen[user]))
-        assert set(items) <= on_offer - seen[user]
-        for r in mine:
-            past = [i for i in seen[user] if r["reason"].endswith(f" {i.upper()}")]
-            assert (r["engine"] == "als") == bool(past)
-    again = served(rows[::-1], side=side, users=users[::-1], n=n, catalogue=catalogue)
-    assert again.rows() == found.rows()
-
-
 def removed(frame):
     return {r["engine"]: r["score"] for r in frame.filter(pl.col("rank") == 0).to_dicts()}
 
@@ -165,7 +145,7 @@ def test_what_was_bought_comes_again_in_categories_of_repeat_purchases():
 
 
 def test_no_more_than_so_many_of_a_category():
-    found = served([("u", "d", "view", 10)], rules={"max_per_category": 1}, n=5)
+    found = served([("u", "d", "view", 10)], rules={"max_per_category": 1}, n=5, gap=None)
     assert [r[0] for r in told(found.filter(pl.col("rank") > 0))] == ["c", "a", "e"]
     assert removed(found) == {"per_category": 1}
 
@@ -193,50 +173,83 @@ def random_policies(draw):
     }
 
 
-def most_that_fit(items, limits):
-    """How many of the items a list can hold by going down any ranking; categories and brands do not nest here, so only
-    where one of them is limited is this the greatest number."""
-    taken = {}
-    for kinds, most in limits:
-        for item in items:
-            taken.setdefault(kinds[item], []).append(item)
-        return sum(min(len(group), most) for group in taken.values())
-    return len(items)
+@st.composite
+def random_shops(draw):
+    """A catalogue with new, sold-out and forgotten items, an engine that may know only some, customers with groups."""
+    rng = np.random.default_rng(draw(st.integers(0, 10_000)))
+    count, users = draw(st.integers(1, 25)), draw(st.integers(1, 8))
+    names = tuple(f"i{n:02d}" for n in range(count))
+    catalogue = shelf(
+        names,
+        tuple(n.upper() for n in names),
+        tuple(f"c{n % 3}" for n in range(count)),
+        tuple(float(w) for w in rng.integers(0, 4, count)),
+        brands=tuple(f"b{k}" for k in rng.integers(0, 3, count)),
+        stocks=tuple(int(k) for k in rng.integers(0, 3, count)),
+        new={n for n in names if rng.random() < 0.3},
+    )
+    factors = rng.normal(size=(draw(st.integers(1, count)), 3)).astype(np.float32)
+    rows = [
+        (
+            f"u{rng.integers(users)}",
+            names[rng.integers(count)],
+            str(rng.choice(["view", "purchase", "refund"])),
+            int(age),
+        )
+        for age in rng.integers(1, 300, draw(st.integers(0, 40)))
+    ]
+    ids = tuple(f"u{n}" for n in range(users))
+    side = StoredSide(copy=FactorSide(factors, alpha=1.0, regularisation=0.1)) if draw(st.booleans()) else None
+    top = [
+        (kind, name, item, units)
+        for kind, group in (("segment", ("0", "1")), ("attributes", ("female/",)), ("region", ("Hunan",)))
+        for name in group
+        for units, item in enumerate(rng.permutation(names)[: rng.integers(0, 4)], start=1)
+    ]
+    member_of = {u: {"segment": str(rng.integers(3)), "region": "Hunan"} for u in ids if rng.random() < 0.7}
+    options = {"side": side, "users": ids, "top": top, "member_of": member_of, "catalogue": catalogue}
+    return rows, options | {"new_share": draw(st.sampled_from([0.0, 0.25, 0.5]))}
 
 
-@given(shop=random_shops(), rules=random_policies(), n=st.integers(1, 12), seed=st.integers(0, 99))
-@settings(deadline=None, max_examples=100)
-def test_lists_of_any_shop_obey_its_policy(shop, rules, n, seed):
-    bare, side, rows, users = shop
-    rng = np.random.default_rng(seed)
-    items = bare.item_ids
-    brands = tuple(f"b{k}" for k in rng.integers(0, 3, len(items)))
-    stocks = tuple(int(k) for k in rng.integers(0, 3, len(items)))
-    catalogue = shelf(items, bare.titles, bare.categories, bare.weights, brands=brands, stocks=stocks)
-    found = served(rows, side=side, users=users, n=n, catalogue=catalogue, rules=rules)
-    of = {i: (w, c, b, s) for i, w, c, b, s in zip(items, bare.weights, bare.categories, brands, stocks, strict=True)}
-    on_offer = {
-        i for i, (w, c, _, s) in of.items()
-        if w > 0 and c not in rules["bar_categories"] and not (rules["in_stock"] and s == 0)
+@given(shop=random_shops(), rules=random_policies(), n=st.integers(1, 12))
+@settings(deadline=None, max_examples=80)
+def test_lists_of_any_shop_obey_its_policy(shop, rules, n):
+    rows, options = shop
+    catalogue, share = options["catalogue"], options["new_share"]
+    opted_out = options["users"][-1:]
+    found = served(rows, n=n, rules=rules, opted_out=opted_out, **options)
+    items = catalogue.item_ids
+    of = {"max_per_category": dict(zip(items, catalogue.categories, strict=True)),
+          "max_per_brand": dict(zip(items, catalogue.brands, strict=True))}  # fmt: skip
+    allowed = {
+        i for i, c, s in zip(items, catalogue.categories, catalogue.stocks, strict=True)
+        if c not in rules["bar_categories"] and not (rules["in_stock"] and s == 0)
     }  # fmt: skip
-    for user in users:
-        seen = {i for v, i, _, _ in rows if v == user and of[i][1] not in rules["repeat_categories"]}
-        mine = found.filter((pl.col("user_id") == user) & (pl.col("rank") > 0))
-        listed = mine["item_id"].to_list()
-        assert mine["rank"].to_list() == list(range(1, len(listed) + 1))
-        assert len(set(listed)) == len(listed)
-        assert set(listed) <= on_offer - seen
-        limits = []
-        for place, most in ((1, rules["max_per_category"]), (2, rules["max_per_brand"])):
-            if most is not None:
-                kinds = {i: of[i][place] for i in of}
-                assert all(sum(kinds[i] == kind for i in listed) <= most for kind in set(kinds.values()))
-                limits.append((kinds, most))
-        if len(limits) < 2:
-            assert len(listed) == min(n, most_that_fit(on_offer - seen, limits))
-        else:  # nothing that is left over would fit
-            open_items = on_offer - seen - set(listed)
-            fits = [i for i in open_items if all(sum(k[j] == k[i] for j in listed) < m for k, m in limits)]
-            assert len(listed) == n or not fits
-    again = served(rows[::-1], side=side, users=users[::-1], n=n, catalogue=catalogue, rules=rules)
+    taken = allowed & {i for i, w in zip(items, catalogue.weights, strict=True) if w > 0}
+    new = allowed & {i for i, is_new in zip(items, catalogue.are_new, strict=True) if is_new}
+    for user in options["users"]:
+        touched = {i for v, i, _, _ in rows if v == user and user not in opted_out}
+        seen = {i for i in touched if of["max_per_category"][i] not in rules["repeat_categories"]}
+        mine = found.filter((pl.col("user_id") == user) & (pl.col("rank") > 0)).sort("rank").to_dicts()
+        listed = [r["item_id"] for r in mine]
+        assert [r["rank"] for r in mine] == list(range(1, len(listed) + 1))
+        assert len(set(listed)) == len(listed) <= n
+        assert set(listed) <= (taken | new) - seen
+        limits = [(of[rule], rules[rule]) for rule in of if rules[rule] is not None]
+        assert all(sum(k[j] == k[i] for j in listed) <= most for k, most in limits for i in listed)
+        # a list is shorter only where nothing that is left over would fit
+        left = taken - seen - set(listed)
+        fits = [i for i in left if all(sum(k[j] == k[i] for j in listed) < most for k, most in limits)]
+        assert len(listed) == n or not fits
+        steps = {r["engine"] for r in mine}
+        assert len({"als", "last_session"} & steps) <= 1
+        assert sum(r["engine"] == "content" for r in mine) <= n * share
+        for r in mine:
+            # who is named in a reason is something that this customer took, and no popular item names any
+            past = [i for i in touched if f" {i.upper()}" in r["reason"]]
+            assert (r["engine"] in {"als", "last_session", "content"}) == bool(past)
+            assert r["engine"] != "content" or r["item_id"] in new
+        if user in opted_out:
+            assert steps <= {"popular"}
+    again = served(rows[::-1], n=n, rules=rules, opted_out=opted_out, **options | {"users": options["users"][::-1]})
     assert again.rows() == found.rows()

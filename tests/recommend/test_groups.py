@@ -1,0 +1,82 @@
+"""What groups of customers take, added up in Spark, against plain Python."""
+
+from collections import defaultdict
+from datetime import date, timedelta
+
+import numpy as np
+import pytest
+from pyspark.sql import functions as F
+from recommend_shop import AS_OF
+from test_job import contract_rows, write_shop
+
+from profiling_spark.config import Settings
+from profiling_spark.contracts.gold import USER_SEGMENTS
+from profiling_spark.recommend.groups import LEAST_TAKERS, group_steps, group_sums, with_groups
+from profiling_spark.recommend.interactions import UNITS, HistoryParams
+
+FEATURES = "user_id string, gender_code int, age_band string, province string"
+
+
+def test_groups_take_what_counting_finds(tables):
+    settings = Settings.model_validate(
+        {"storage": {"root": tables.root}, "buckets": 2, "recommend": {"min_group_customers": 8}}
+    )
+    rng = np.random.default_rng(2)
+    rows = [
+        (f"u{rng.integers(30):02d}", f"i{rng.integers(12):02d}", str(rng.choice(["view", "cart", "refund"])), int(age))
+        for age in rng.integers(1, 90, 200)
+    ]
+    rows.append(("u00", "far", "view", 700))
+    write_shop(tables, settings, rows)
+    ids = sorted({user for user, *_ in rows})
+    # the last of them are too few; one of each is not known
+    described = [
+        (u, 0 if n % 3 else None, "26-35" if n % 4 else None, ["Hunan", "Hebei", None][n % 3] if n < 25 else "Jilin")
+        for n, u in enumerate(ids)
+    ]
+    features = tables.spark.createDataFrame(described, FEATURES)
+    segments = [(u, n % 2 if day else 7, AS_OF - timedelta(days=3 - day)) for day in (0, 1) for n, u in enumerate(ids)]
+    segments.append(("u00", 9, AS_OF + timedelta(days=1)))
+    assigned = tables.spark.createDataFrame(segments, "user_id string, segment_id int, as_of date")
+    assigned = contract_rows(USER_SEGMENTS, assigned, method=F.lit("kmeans"))
+    tables.append(USER_SEGMENTS, assigned)
+
+    users = tables.spark.createDataFrame([(u, False) for u in ids], "user_id string, is_opted_out boolean")
+    grouped = with_groups(users, features, tables, as_of=AS_OF)
+    words = {0: "male", 1: "female", None: ""}
+    groups = {u: {} for u in ids}
+    for n, (u, gender, band, province) in enumerate(described):
+        name = f"{words[gender]}/{band or ''}"
+        groups[u] = {"segment": str(n % 2), "attributes": name if name != "/" else None, "region": province}
+    assert {r["user_id"]: {k: r[k] for k in groups["u00"]} for r in grouped.collect()} == groups
+
+    params = HistoryParams.of(settings, AS_OF)
+    found = group_sums(tables, grouped, settings, params)
+    units: dict[tuple[str, str], int] = defaultdict(int)
+    first: dict[str, date] = {}
+    for user, item, kind, age in rows:
+        if age <= 365:
+            decay = 0.5 ** (age / params.half_life_days)
+            units[user, item] += round(params.weights[kind] * decay * UNITS)
+            first[item] = min(first.get(item, AS_OF), AS_OF - timedelta(days=age))
+    taken = {pair: n for pair, n in units.items() if n > 0}
+    expected = []
+    for kind in ("attributes", "region", "segment"):
+        for name in sorted({groups[u][kind] for u in ids} - {None}):
+            mine = {pair: n for pair, n in taken.items() if groups[pair[0]][kind] == name}
+            if len({u for u, _ in mine}) >= 8:
+                items = {i for _, i in mine}
+                sums = {i: [n for (_, j), n in mine.items() if i == j] for i in items}
+                kept = sorted((-sum(n), i) for i, n in sums.items() if len(n) >= LEAST_TAKERS)
+                expected += [(kind, name, i, -n) for n, i in kept]
+    assert found.top.rows() == expected
+    assert {kind for kind, *_ in expected} == {"attributes", "region", "segment"}
+    assert "Jilin" not in {name for _, name, *_ in expected}
+    assert dict(found.first_dates.rows()) == first
+
+    steps = group_steps(found.top, sorted(first))
+    region = steps["region"]
+    hunan = region.names.index("Hunan")
+    mine = slice(region.ends[hunan], region.ends[hunan + 1])
+    told = [(sorted(first)[n], w) for n, w in zip(region.items[mine], region.weights[mine], strict=True)]
+    assert told == [(i, pytest.approx(n / UNITS)) for kind, name, i, n in expected if name == "Hunan"]

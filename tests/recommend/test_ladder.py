@@ -1,0 +1,143 @@
+"""The steps after the engine: last visit, popular in groups; and places for new items. No Spark."""
+
+from datetime import date, timedelta
+
+import polars as pl
+import pytest
+from recommend_shop import AS_OF, PARAMS, events
+from test_serve import CATALOGUE, ITEMS, served, shelf, told
+
+from profiling_spark.recommend import reasons
+from profiling_spark.recommend.catalogue import new_items
+from profiling_spark.recommend.interactions import UNITS
+from profiling_spark.recommend.sessions import last_session
+
+TOP = [
+    ("segment", "3", "e", 4 * UNITS),
+    ("attributes", "female/26-35", "d", 3 * UNITS),
+    ("attributes", "female/26-35", "e", UNITS),
+    ("attributes", "male/26-35", "b", UNITS),
+    ("region", "Hunan", "c", 2 * UNITS),
+]
+MEMBER = {"u": {"segment": "3", "attributes": "female/26-35", "region": "Hunan"}}
+SHOES = shelf(
+    ("p", "q", "r", "s", "t"),
+    ("Pump", "Red pump", "Sandal", "Red sandal", "Cup"),
+    ("shoes", "shoes", "boots", "boots", "cups"),
+    (5.0, 4.0, 3.0, 2.0, 1.0),
+)
+
+
+def test_each_step_of_the_ladder_fills_what_the_one_before_left():
+    found = served([], top=TOP, member_of=MEMBER, n=5)
+    assert told(found) == [
+        ("e", "popular_in_segment", "popular with customers like you"),
+        ("d", "popular_in_group", "popular with women 26-35"),
+        ("c", "popular_in_region", "popular in Hunan"),
+        ("a", "popular", "popular with all customers"),
+        ("b", "popular", "popular with all customers"),
+    ]
+    assert found["score"].to_list() == [4.0, 3.0, 2.0, 5.0, 4.0]
+
+
+def test_the_favourite_category_comes_before_the_groups():
+    rows = [("u", "d", "view", 10), ("u", "d", "view", 9), ("u", "e", "view", 3)]
+    steps = [r[:2] for r in told(served(rows, top=TOP, member_of=MEMBER, n=5))]
+    assert steps == [("c", "popular_in_category"), ("a", "popular"), ("b", "popular")]
+
+
+def test_groups_say_nothing_to_who_opted_out_or_is_in_none():
+    everyone = [("a", "popular"), ("b", "popular"), ("c", "popular")]
+    assert [r[:2] for r in told(served([], top=TOP, member_of=MEMBER, opted_out=("u",)))] == everyone
+    other = {"u": {"segment": "4", "attributes": "female/", "region": None}}
+    assert [r[:2] for r in told(served([], top=TOP, member_of=other))] == everyone
+
+
+@pytest.mark.parametrize(
+    ("attributes", "en", "zh"),
+    [
+        ("female/26-35", "women 26-35", "26-35岁的女性顾客"),
+        ("male/", "men", "男性顾客"),
+        ("/over 65", "customers over 65", "65岁以上的顾客"),
+        ("male/65+", "men 65+", "65+的男性顾客"),
+    ],
+)
+def test_a_group_is_named_by_the_customers_own_attributes(attributes, en, zh):
+    assert (reasons.people("en", attributes), reasons.people("zh", attributes)) == (en, zh)
+
+
+def test_the_last_visit_serves_where_the_engine_knows_nothing_of_the_history():
+    rows = [("u", "t", "view", 9), ("u", "p", "cart", 3), ("u", "r", "view", 3)]
+    found = served(rows, side=None, catalogue=SHOES, n=3)
+    # of category shoes is q, of boots s; the cart weighs more than the view; the cup was another visit
+    assert told(found) == [
+        ("q", "last_session", "because you put Pump in the cart (same category)"),
+        ("s", "last_session", "because you viewed Sandal (same category)"),
+    ]
+    chinese = told(served(rows, side=None, catalogue=SHOES, n=1, language="zh"))
+    assert chinese[0][2] == "因为您把Pump加入过购物车（同类）"
+
+
+def test_searches_and_categories_of_the_last_visit_speak_too():
+    rows = [("u", None, "search", 3), ("v", None, "view", 3), ("w", None, "login", 3)]
+    told_more = {"search_text": pl.Series(["RED things", None, None]), "category": pl.Series([None, "boots", None])}
+    found = served(rows, catalogue=SHOES, users=("u", "v", "w"), columns=told_more, n=2)
+    assert [r[:2] for r in told(found)] == [
+        ("q", "last_session"),
+        ("s", "last_session"),
+        ("r", "last_session"),
+        ("s", "last_session"),
+        ("p", "popular"),
+        ("q", "popular"),
+    ]
+    assert told(found)[0][2] == "because you searched for “RED things”"
+    assert told(found)[2][2] == "because you looked at boots"
+
+
+def test_the_last_visit_ends_with_a_pause():
+    rows = [("u", "a", "view", 3), ("u", "b", "view", 3), ("u", "b", "cart", 3), ("u", "c", "refund", 3)]
+    minutes = pl.Series([0, 40, 70, 90])
+    frame = events(rows).with_columns(
+        search_text=pl.lit(None, pl.String), event_time=pl.col("event_time") + pl.duration(minutes=minutes)
+    )
+    last = last_session(frame, PARAMS, gap=timedelta(minutes=30))
+    assert last.rows() == [("u", "item", "b", 5.0, PARAMS.kind_of("cart"))]
+    longer = last_session(frame, PARAMS, gap=timedelta(minutes=40))
+    assert longer["text"].to_list() == ["a", "b"]
+
+
+def test_new_items_get_their_places_by_what_they_share_with_the_history():
+    brands = ("x", "y", "x", "y", "x", "x", "y")
+    catalogue = shelf(
+        (*ITEMS, "f", "g"), (*CATALOGUE.titles, "Fig", "Grape"), (None,) * 7, (5.0, 4, 3, 2, 1, 0, 0),
+        brands=brands, new=("e", "f", "g"),
+    )  # fmt: skip
+    rows = [("u", "a", "purchase", 10), ("v", "d", "view", 10)]
+    found = told(served(rows, users=("u", "v"), catalogue=catalogue, new_share=0.5, n=4))
+    # every other place; e and f are of the same brand as a, so alike that the number decides
+    assert [r[:2] for r in found] == [
+        ("b", "item_cf"), ("e", "content"), ("c", "item_cf"), ("f", "content"),
+        ("b", "last_session"), ("g", "content"), ("a", "popular"), ("c", "popular"),
+    ]  # fmt: skip
+    assert found[1][2] == "because you bought Apple (new, same brand)"
+    assert [r[0] for r in told(served(rows, catalogue=catalogue, new_share=0.0, n=4))] == ["b", "c", "d", "e"]
+    barred = served(rows, catalogue=catalogue, new_share=0.5, n=4, rules={"bar_brands": ("x",)})
+    assert [r[0] for r in told(barred.filter(pl.col("rank") > 0))] == ["b", "d"]
+
+
+def test_what_is_new():
+    day = lambda n: AS_OF - timedelta(days=n)  # noqa: E731
+    listed = {"old": day(400), "fresh": day(9), "relisted": day(5), "untaken": day(3), "static": None}
+    first = {"old": day(300), "fresh": day(8), "relisted": day(200), "static": day(7), "unlisted": day(2)}
+
+    def found(listed, first):
+        described = pl.DataFrame({"item_id": list(listed), "listed": list(listed.values())})
+        dates = pl.DataFrame({"item_id": list(first), "first_date": list(first.values())},
+                             schema={"item_id": pl.String, "first_date": pl.Date})  # fmt: skip
+        return new_items(described.cast({"listed": pl.Date}), dates, as_of=AS_OF, days=30)
+
+    assert found(listed, first) == {"fresh", "untaken", "static", "unlisted"}
+    # events that begin in these days do not tell when an item came, a catalogue that begins in them neither
+    recent: dict[str, date] = {item: max(when, day(20)) for item, when in first.items()}
+    assert found(listed, recent) == {"fresh", "relisted", "untaken"}
+    assert found({"relisted": day(5), "untaken": day(3)}, first) == {"fresh", "static", "unlisted"}
