@@ -56,6 +56,7 @@ def item_features(
     joined = (
         _totals(past, dates)
         .join(_orders(past, dates), [*_KEY], how="left")
+        .join(_paid(past, dates), [*_KEY], how="left")
         .join(known, [*_KEY], how="full")
         .join(_ratings(reviews, dates, timezone), [*_KEY], how="left")
     )
@@ -111,28 +112,15 @@ def _so_far(partial: DataFrame, dates: Sequence[date]) -> DataFrame:
 
 
 def _totals(past: DataFrame, dates: Sequence[date]) -> DataFrame:
-    """views, carts, last known category and brand, and usual price of every item with an event."""
+    """views, carts and the last known category and brand of every item with an event."""
     # all that is kept of a group is a number, so Spark adds up in place: a text in it would make it sort the events
-    new = past.groupBy("item_id", _FIRST, "category", "brand", "unit_price").agg(
+    new = past.groupBy("item_id", _FIRST, "category", "brand").agg(
         F.count_if(F.col("event_type") == "view").alias("views"),
         F.count_if(F.col("event_type") == "cart").alias("carts"),
         F.max("event_time").alias("_last"),
-        F.count(F.lit(1)).alias("_rows"),
     )
-    price = F.when(F.col("unit_price").isNotNull(), F.struct("unit_price", "_rows"))
-    totals = (
-        _so_far(new, dates)
-        .groupBy(*_KEY)
-        .agg(
-            F.sum("views").alias("views"),
-            F.sum("carts").alias("carts"),
-            _last_known("category"),
-            _last_known("brand"),
-            F.array_sort(F.collect_list(price)).alias("_prices"),
-            F.sum(price["_rows"]).alias("_priced"),
-        )
-    )
-    return totals.select(*_KEY, "views", "carts", "_category", "_brand", _median("_prices", "_priced").alias("_paid"))
+    counts = (F.sum(c).alias(c) for c in ("views", "carts"))
+    return _so_far(new, dates).groupBy(*_KEY).agg(*counts, _last_known("category"), _last_known("brand"))
 
 
 def _last_known(column: str) -> Column:
@@ -141,15 +129,20 @@ def _last_known(column: str) -> Column:
     return F.min(F.when(F.col(column).isNotNull(), newest))[column].alias(f"_{column}")
 
 
-def _median(prices: str, rows: str) -> Column:
-    """Of rising (unit_price, _rows) and the number of all rows: the middle price, the lower of two middle ones."""
-    start = F.struct(F.lit(0).cast("bigint").alias("before"), F.lit(None).cast("decimal(18,6)").alias("price"))
-
-    def step(seen: Column, price: Column) -> Column:
-        found = F.when(2 * seen["before"] < F.col(rows), price["unit_price"]).otherwise(seen["price"])
-        return F.struct((seen["before"] + price["_rows"]).alias("before"), found.alias("price"))
-
-    return F.aggregate(prices, start, step)["price"]
+def _paid(past: DataFrame, dates: Sequence[date]) -> DataFrame:
+    """Where the catalogue has no price: the median of the prices in the item's events, the lower of two middle ones."""
+    new = past.where(F.col("unit_price").isNotNull()).groupBy("item_id", "unit_price", _FIRST).count()
+    counted = _so_far(new, dates).groupBy(*_KEY, "unit_price").agg(F.sum("count").alias("_rows"))
+    item = Window.partitionBy(*_KEY)
+    up_to_it = item.orderBy("unit_price").rowsBetween(Window.unboundedPreceding, Window.currentRow)
+    ranked = counted.select(
+        *_KEY,
+        "unit_price",
+        F.sum("_rows").over(up_to_it).alias("_up_to_it"),
+        F.sum("_rows").over(item).alias("_all"),
+    )
+    upper = ranked.where(2 * F.col("_up_to_it") >= F.col("_all"))
+    return upper.groupBy(*_KEY).agg(F.min("unit_price").alias("_paid"))
 
 
 def _zero_if_supplied(column: str, event_type: str, supplied: Collection[str]) -> Column:
