@@ -16,7 +16,7 @@ COLUMNS = (
     "event_time", "event_date", "user_id", "event_type", "item_id", "category", "brand", "order_id", "unit_price",
 )  # fmt: skip
 FIRST = "_first"
-TOTALS, ORDERS, VIEWS = "totals", "orders", "views"
+TOTALS, PRICES, ORDERS, VIEWS = "totals", "prices", "orders", "views"
 _COUNTS = ("views", "carts", "_rows", "purchases", "buyers", "_repeaters")
 SCHEMA = T.StructType(
     [
@@ -31,9 +31,10 @@ SCHEMA = T.StructType(
 
 @dataclass(frozen=True)
 class ItemParts:
-    """Kernel over events: rows of three kinds, by column `_part`, each with what of its columns it knows.
+    """Kernel over events: rows of four kinds, by column `_part`, each with what of its columns it knows.
 
-    - totals: for item, category, brand and unit_price, views, carts, all rows, and the time of the last one;
+    - totals: for item, category and brand, views, carts, and the time of the last event;
+    - prices: for item and unit_price, events (`_rows`);
     - orders: for item, orders (`purchases`), customers with a first one (`buyers`) and with a second (`_repeaters`);
     - views: for item, views.
 
@@ -49,7 +50,7 @@ class ItemParts:
         past = events.filter(day < max(self.dates), pl.col("item_id").is_not_null()).with_columns(
             first_after(day, self.dates).alias(FIRST)
         )
-        parts = {TOTALS: _totals(past), ORDERS: _orders(past), VIEWS: self._views(past)}
+        parts = {TOTALS: _totals(past), PRICES: _prices(past), ORDERS: _orders(past), VIEWS: self._views(past)}
         named = [frame.with_columns(pl.lit(name).alias("_part")) for name, frame in parts.items()]
         out = pl.concat(named, how="diagonal")
         return out.with_columns(pl.col(*_COUNTS).cast(pl.Int64)).select(SCHEMA.names)
@@ -67,12 +68,16 @@ def first_after(day: pl.Expr, dates: Collection[date]) -> pl.Expr:
 
 
 def _totals(past: pl.DataFrame) -> pl.DataFrame:
-    return past.group_by("item_id", FIRST, "category", "brand", "unit_price").agg(
+    return past.group_by("item_id", FIRST, "category", "brand").agg(
         views=(pl.col("event_type") == "view").sum(),
         carts=(pl.col("event_type") == "cart").sum(),
         _last=pl.col("event_time").max(),
-        _rows=pl.len(),
     )
+
+
+def _prices(past: pl.DataFrame) -> pl.DataFrame:
+    priced = past.filter(pl.col("unit_price").is_not_null())
+    return priced.group_by("item_id", FIRST, "unit_price").agg(_rows=pl.len())
 
 
 def _orders(past: pl.DataFrame) -> pl.DataFrame:

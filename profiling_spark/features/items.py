@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 
 from profiling_spark.attributes import believed
 from profiling_spark.buckets import Feed, map_buckets
-from profiling_spark.features.item_parts import COLUMNS, FIRST, ORDERS, SCHEMA, TOTALS, VIEWS, ItemParts
+from profiling_spark.features.item_parts import COLUMNS, FIRST, ORDERS, PRICES, SCHEMA, TOTALS, VIEWS, ItemParts
 from profiling_spark.features.preference import LONE_PRICE_PERCENTILE
 from profiling_spark.storage import Tables
 
@@ -66,6 +66,7 @@ def item_features(
     joined = (
         _totals(parts, dates)
         .join(_orders(parts, dates), [*_KEY], how="left")
+        .join(_paid(parts, dates), [*_KEY], how="left")
         .join(known, [*_KEY], how="full")
         .join(_ratings(reviews, dates, timezone), [*_KEY], how="left")
     )
@@ -121,27 +122,15 @@ def _so_far(partial: DataFrame, dates: Sequence[date]) -> DataFrame:
 
 
 def _totals(parts: DataFrame, dates: Sequence[date]) -> DataFrame:
-    """views, carts, last known category and brand, and usual price of every item with an event."""
+    """views, carts and the last known category and brand of every item with an event."""
     # all that is kept of a group is a number, so Spark adds up in place: a text in it would make it sort the rows
     new = (
         parts.where(F.col("_part") == TOTALS)
-        .groupBy("item_id", FIRST, "category", "brand", "unit_price")
-        .agg(*(F.sum(c).alias(c) for c in ("views", "carts", "_rows")), F.max("_last").alias("_last"))
+        .groupBy("item_id", FIRST, "category", "brand")
+        .agg(*(F.sum(c).alias(c) for c in ("views", "carts")), F.max("_last").alias("_last"))
     )
-    price = F.when(F.col("unit_price").isNotNull(), F.struct("unit_price", "_rows"))
-    totals = (
-        _so_far(new, dates)
-        .groupBy(*_KEY)
-        .agg(
-            F.sum("views").alias("views"),
-            F.sum("carts").alias("carts"),
-            _last_known("category"),
-            _last_known("brand"),
-            F.array_sort(F.collect_list(price)).alias("_prices"),
-            F.sum(price["_rows"]).alias("_priced"),
-        )
-    )
-    return totals.select(*_KEY, "views", "carts", "_category", "_brand", _median("_prices", "_priced").alias("_paid"))
+    counts = (F.sum(c).alias(c) for c in ("views", "carts"))
+    return _so_far(new, dates).groupBy(*_KEY).agg(*counts, _last_known("category"), _last_known("brand"))
 
 
 def _last_known(column: str) -> Column:
@@ -150,15 +139,20 @@ def _last_known(column: str) -> Column:
     return F.min(F.when(F.col(column).isNotNull(), newest))[column].alias(f"_{column}")
 
 
-def _median(prices: str, rows: str) -> Column:
-    """Of rising (unit_price, _rows) and the number of all rows: the middle price, the lower of two middle ones."""
-    start = F.struct(F.lit(0).cast("bigint").alias("before"), F.lit(None).cast("decimal(18,6)").alias("price"))
-
-    def step(seen: Column, price: Column) -> Column:
-        found = F.when(2 * seen["before"] < F.col(rows), price["unit_price"]).otherwise(seen["price"])
-        return F.struct((seen["before"] + price["_rows"]).alias("before"), found.alias("price"))
-
-    return F.aggregate(prices, start, step)["price"]
+def _paid(parts: DataFrame, dates: Sequence[date]) -> DataFrame:
+    """Where the catalogue has no price: the median of the prices in the item's events, the lower of two middle ones."""
+    prices = _so_far(parts.where(F.col("_part") == PRICES), dates)
+    counted = prices.groupBy(*_KEY, "unit_price").agg(F.sum("_rows").alias("_rows"))
+    item = Window.partitionBy(*_KEY)
+    up_to_it = item.orderBy("unit_price").rowsBetween(Window.unboundedPreceding, Window.currentRow)
+    ranked = counted.select(
+        *_KEY,
+        "unit_price",
+        F.sum("_rows").over(up_to_it).alias("_up_to_it"),
+        F.sum("_rows").over(item).alias("_all"),
+    )
+    upper = ranked.where(2 * F.col("_up_to_it") >= F.col("_all"))
+    return upper.groupBy(*_KEY).agg(F.min("unit_price").alias("_paid"))
 
 
 def _zero_if_supplied(column: str, event_type: str, supplied: Collection[str]) -> Column:
