@@ -15,6 +15,7 @@ from typing import IO, Any
 import deltalake
 import polars as pl
 from delta.tables import DeltaTable
+from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, PostCommitHookProperties, RemoveAction
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, Observation, SparkSession
@@ -131,15 +132,19 @@ class Tables:
         if not files:
             return 0
         actions: list[AddAction | RemoveAction] = [_moved_into(place, table, file) for file in files]
-        target = deltalake.DeltaTable(place)
-        target.create_write_transaction(
-            actions,
-            mode="append",
-            schema=target.schema(),
-            partition_by=list(table.partition_by),
-            # Spark's own commits write the checkpoints
-            post_commithook_properties=PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False),
-        )
+        # Spark's own commits write the checkpoints
+        hooks = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+        try:
+            target = deltalake.DeltaTable(place)
+            target.create_write_transaction(
+                actions,
+                mode="append",
+                schema=target.schema(),
+                partition_by=list(table.partition_by),
+                post_commithook_properties=hooks,
+            )
+        except DeltaError as err:
+            raise StorageError(f"{self.path(table)}: its new files cannot be committed: {err}") from err
         self._moved(table)
         return sum(f.rows for f in files)
 

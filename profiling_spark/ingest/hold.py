@@ -28,6 +28,7 @@ from profiling_spark.buckets import bucket_of
 from profiling_spark.contracts.silver import EVENTS
 from profiling_spark.contracts.table import Table
 from profiling_spark.ingest.files import SourceFile
+from profiling_spark.ingest.readers import as_written
 from profiling_spark.ingest.resolve import HELPERS, Group, Resolved, from_json, resolve, to_json
 from profiling_spark.ingest.rules import OK
 from profiling_spark.storage import NewFile, Tables, file_statistics, local_path
@@ -226,4 +227,4 @@ def _in_files(placed: DataFrame, table: Table, tables: Tables, buckets: int) -> 
 def _read(tables: Tables, paths: Sequence[str], schema: T.StructType) -> DataFrame:
     if not paths:
         return tables.spark.createDataFrame([], schema)
-    return tables.spark.read.schema(schema).parquet(*(f"file://{p}" for p in paths))
+    return tables.spark.read.schema(schema).parquet(*(as_written(f"file://{p}") for p in paths))

@@ -85,9 +85,13 @@ def _uri() -> Column:
     return F.when(plain.startswith("file:///"), short).otherwise(plain).alias("_uri")
 
 
+def as_written(uri: str) -> str:
+    """The path for Spark's readers, which take some characters for patterns."""
+    return re.sub(r"([\[\]{}*?\\])", r"\\\1", uri)
+
+
 def _paths(files: Sequence[SourceFile]) -> list[str]:
-    """Paths for Spark's readers, which take some characters for patterns."""
-    return [re.sub(r"([\[\]{}*?\\])", r"\\\1", f.uri) for f in files]
+    return [as_written(f.uri) for f in files]
 
 
 def parse_json(lines: DataFrame, reading: Reading) -> DataFrame:

@@ -59,15 +59,15 @@ def test_every_row_is_accounted_for_with_its_reason(tables, make_context, data):
 def test_rows_held_in_files_and_in_the_cache_become_the_same_tables(tables, make_context, data, monkeypatch, tmp_path):
     conflict = GOOD[0].replace("2026-05-01", "2026-05-03")
     (data / "day.csv").write_text(HEADER + "\n".join([*GOOD, GOOD[0], conflict, *BAD]) + "\n", encoding="utf-8")
-    ingest(make_context(settings(tables.root, data)))
-    other = Tables(tables.spark, str(tmp_path / "cached"), run_id="x")
     with monkeypatch.context() as patch:
         patch.setattr("profiling_spark.ingest.hold.local_path", lambda path: None)
-        ingest(make_context(settings(other.root, data), tables=other))
-    assert everything(other) == everything(tables)
-    assert not list(Path(tables.root, "_staging").glob("*"))
-    files = pl.DataFrame(deltalake.DeltaTable(tables.path(EVENTS)).get_add_actions(flatten=True))
-    assert files["num_records"].sum() == len(rows(tables, EVENTS)) == 3
+        ingest(make_context(settings(tables.root, data)))
+    filed = Tables(tables.spark, str(tmp_path / "a lake"), run_id="x")
+    ingest(make_context(settings(filed.root, data), tables=filed))
+    assert everything(filed) == everything(tables)
+    assert not list(Path(filed.root, "_staging").glob("*"))
+    files = pl.DataFrame(deltalake.DeltaTable(filed.path(EVENTS)).get_add_actions(flatten=True))
+    assert files["num_records"].sum() == len(rows(filed, EVENTS)) == 3
     assert (files["min.event_date"].min(), files["max.event_date"].max()) == (date(2026, 5, 2), date(2026, 5, 3))
     assert "min.user_id" not in files.columns  # personal: it would outlive a delete
 
