@@ -19,12 +19,11 @@ from sklearn.metrics import adjusted_rand_score
 from profiling_spark.command import Command
 from profiling_spark.config import load_settings
 from profiling_spark.contracts.catalogue import all_tables
-from profiling_spark.contracts.features import ITEM_FEATURES, RFM_CUTS, user_features_table
+from profiling_spark.contracts.features import user_features_table
 from profiling_spark.contracts.gold import USER_PROFILE, USER_RECOMMENDATIONS, USER_SEGMENTS, USER_TAGS
 from profiling_spark.contracts.operations import MODEL_RUNS
 from profiling_spark.contracts.silver import EVENTS
 from profiling_spark.demo.generate import generate
-from profiling_spark.features.job import build_features, feature_dates, fit_rfm_cuts, user_feature_frame
 from profiling_spark.pipeline import STAGES
 from profiling_spark.runner import Context
 from profiling_spark.storage import Tables
@@ -139,37 +138,6 @@ def test_features_from_the_settings_reach_the_profile(shop):
     spent = both.filter(pl.col("share").is_not_null())
     assert ((spent["share"] - spent["app_spend_share_90d"]).abs() < 1e-9).all()
     assert both["night_app_orders_30d"].fill_null(0).sum() > 0
-
-
-def test_both_feeds_and_any_number_of_buckets_give_the_same_features(shop):
-    _, settings, _, context = shop
-    dates = feature_dates(context)[:1]
-    cuts = fit_rfm_cuts(context.tables, settings, dates)
-    frames = {
-        feed: user_feature_frame(context.tables, settings, dates, sides={}, cuts=cuts, feed=feed)
-        for feed in ("files", "spark")
-    }
-    files, other = (pl.from_arrow(f.toArrow()).sort("user_id") for f in frames.values())
-    assert files.height > 1000
-    assert files.equals(other)
-
-
-def test_many_dates_at_once_are_as_many_builds(shop, spark):
-    _, settings, _, context = shop
-    table = user_features_table(settings.windows_days, settings.custom_features)
-    dates = [context.as_of - timedelta(days=n) for n in (45, 44, 43)]
-
-    def build(run_id, command):
-        tables = Tables(spark, settings.storage.root, run_id=run_id)
-        build_features(Context(settings, spark, tables, command, datetime(2026, 7, 1, tzinfo=UTC)))
-        rows = [tables.read(t).where(F.col("as_of").isin(*dates)) for t in (table, ITEM_FEATURES, RFM_CUTS)]
-        return [pl.DataFrame(r.toArrow()).sort(pl.all()) for r in rows]
-
-    for day in dates:
-        one_by_one = build(f"one-{day}", Command(quiet=True, as_of=day))
-    at_once = build("at-once", Command(quiet=True, as_of=dates[-1], since=dates[0]))
-    assert one_by_one[0].height > 2500
-    assert all(a.equals(b) for a, b in zip(one_by_one, at_once, strict=True))
 
 
 def test_a_second_run_changes_no_value(shop, spark):
