@@ -36,10 +36,10 @@ def bundles(lines: DataFrame, settings: Bundles, *, as_of: date) -> pl.DataFrame
     size = lines.groupBy("user_id", "order_id").agg(F.count(F.lit(1)).alias("_size"))
     kept = lines.join(size.where(F.col("_size") <= settings.max_items), on=["user_id", "order_id"], how="left_semi")
     kept = kept.persist()
+    single = kept.groupBy("item_id").agg(F.count(F.lit(1)).alias("orders"))
+    frequent = single.where(F.col("orders") >= settings.min_orders).persist()
     try:
         orders = kept.select("user_id", "order_id").distinct().count()
-        single = kept.groupBy("item_id").agg(F.count(F.lit(1)).alias("orders"))
-        frequent = single.where(F.col("orders") >= settings.min_orders).persist()
         pairs, triples = _pairs_and_triples(kept, frequent, settings.min_orders)
         # a part of a set is at least as frequent and comes first, so every set that is kept has its parts
         together = pairs.unionByName(triples).orderBy(
@@ -47,8 +47,8 @@ def bundles(lines: DataFrame, settings: Bundles, *, as_of: date) -> pl.DataFrame
         )
         found = pl.DataFrame(together.limit(settings.most).toArrow())
         singles = pl.DataFrame(frequent.toArrow())
-        frequent.unpersist()
     finally:
+        frequent.unpersist()
         kept.unpersist()
     return _measured(found, singles, orders).with_columns(as_of=pl.lit(as_of)).select(*BUNDLES.names)
 
