@@ -125,7 +125,9 @@ def prepare(train: sparse.csr_array, args: argparse.Namespace, clock: Clock) -> 
         vectors, _ = singular_vectors(image_of, train.shape[1], rank=rank, passes=args.passes, seed=args.seed)
     with clock.step("weights"):
         sample = np.sort(np.random.default_rng(args.seed).permutation(train.shape[0])[: args.sample])
-        return graph_filter_side(neighbours, vectors, degree, bands=bands, sample=train[sample])
+        return graph_filter_side(
+            neighbours, vectors, degree, bands=bands, sample=train[sample], candidates=args.candidates
+        )
 
 
 def evaluate(
@@ -179,6 +181,7 @@ def main() -> int:
     parser.add_argument("--a", type=float, default=0.4, help="exponent of the items' degrees")
     parser.add_argument("--passes", type=int, default=5)
     parser.add_argument("--sample", type=int, default=1000, help="customers on whom the bands' weights are set")
+    parser.add_argument("--candidates", type=int, default=0, help="items scored for a customer; 0 all")
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--blocks", type=int, default=8)
     parser.add_argument("--columns", type=int, default=8192, help="items of a range of the item-item product")

@@ -91,8 +91,7 @@ def folded(side: Any, pairs: Pairs) -> Any:
 
     found = np.zeros((pairs.customers, RANK), dtype=np.float32)
     for block, histories in padded_blocks(pairs.users, pairs.items, np.ones(len(pairs.users)), rows=4096):
-        scored = side.score(histories)
-        found[block] = (scored.inverse @ (scored.past * scored.confidence[:, :, None]).sum(axis=1)[:, :, None])[..., 0]
+        found[block] = side.score(histories).user
     return found
 
 

@@ -80,6 +80,7 @@ class GraphFilter(Model):
     least_vectors: Positive = 64
     passes: Annotated[int, Field(ge=2, le=30)] = 5
     weight_users: Positive = 1000
+    candidates: Annotated[int, Field(ge=0)] = 400
 
 
 class RecommendPolicy(Model):

@@ -28,22 +28,22 @@ class _Folded:
     side: FactorSide
     past: Floats  # (customers, history, rank)
     confidence: Floats  # 1 + alpha * weight, 0 where padded
-    inverse: Floats  # (customers, rank, rank)
+    normal: Floats  # (customers, rank, rank): A
+    user: Floats  # (customers, rank): A^-1 sum_i (1 + alpha w_i) y_i
 
     def block(self) -> Scores:
-        user = self.inverse @ (self.past * self.confidence[:, :, None]).sum(axis=1)[:, :, None]
-        scores: Scores = user[:, :, 0].astype(np.float32) @ self.side.factors.T
+        scores: Scores = self.user.astype(np.float32) @ self.side.factors.T
         scores[:, ~self.side.known] = -np.inf
         return scores
 
     def exact(self, chosen: Ints) -> Floats:
-        values: Floats = self.contributions(chosen).sum(axis=2)
-        return values
+        values: Floats = self.side.factors[chosen].astype(np.float64) @ self.user[:, :, None]
+        return values[:, :, 0]
 
     def contributions(self, chosen: Ints) -> Floats:
         # score_j = y_j' A^-1 sum_i (1 + alpha w_i) y_i, so item i adds (1 + alpha w_i) y_j' A^-1 y_i
         wanted = self.side.factors[chosen].astype(np.float64)
-        parts: Floats = (wanted @ self.inverse) @ self.past.transpose(0, 2, 1)
+        parts: Floats = wanted @ np.linalg.solve(self.normal, self.past.transpose(0, 2, 1))
         return parts * self.confidence[:, None, :]
 
 
@@ -72,7 +72,9 @@ class FactorSide:
         rank = self.factors.shape[1]
         # a customer without any known item would have no ridge; the factors there are all zero, so any value serves
         normal = self.gram + heavier + np.maximum(ridge, 1e-12)[:, None, None] * np.eye(rank)
-        return _Folded(self, past, np.where(is_past, 1 + self.alpha * weights, 0.0), np.linalg.inv(normal))
+        confidence = np.where(is_past, 1 + self.alpha * weights, 0.0)
+        user = np.linalg.solve(normal, past.transpose(0, 2, 1) @ confidence[:, :, None])
+        return _Folded(self, past, confidence, normal, user[:, :, 0])
 
 
 def fit_als(

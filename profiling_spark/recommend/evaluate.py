@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 from profiling_spark.contracts.operations import EVERYONE
 from profiling_spark.recommend import metrics
 from profiling_spark.recommend.interactions import UNITS
-from profiling_spark.recommend.item_side import Bools, Ints, ItemSide, block_rows, padded_blocks
+from profiling_spark.recommend.item_side import Bools, Ints, ItemSide, block_rows, padded_blocks, rows_of
 from profiling_spark.recommend.top_n import NONE, select_top
 
 CUTS = (5, 10, 20)
@@ -161,20 +161,17 @@ class _Evaluate:
 
     def _judge(self, side: ItemSide, pairs: pl.DataFrame, members: Mapping[str, Bools]) -> dict[str, _Sums]:
         sums = {name: _Sums(side.items) for name in members}
-        count = int(pairs["user"].max() or 0) + 1  # type: ignore[arg-type]  # a column of whole numbers
-        past, truth = pairs.filter("is_train"), pairs.filter("is_truth")
-        seen = pairs.filter(pl.col("train_units").is_not_null())
+        past = pairs.filter("is_train")
+        truth, seen = _Marks.of(pairs.filter("is_truth")), _Marks.of(pairs.filter(pl.col("train_units").is_not_null()))
         columns = past["user"].to_numpy(), past["item"].to_numpy(), past["train_units"].to_numpy() / UNITS
         for block, histories in padded_blocks(*columns, rows=block_rows(side.items)):
             scored = side.score(histories)
             scores = scored.block()
             scores[:, ~self.training.is_offered] = -np.inf
             if self.masks_seen:
-                scores[_marks(seen, block, count, side.items)] = -np.inf
+                scores[seen.of_block(block)] = -np.inf
             found, _ = select_top(scores, K, scored.exact)
-            is_truth = _marks(truth, block, count, side.items)
-            hits = np.take_along_axis(is_truth, np.maximum(found, 0), axis=1) & (found != NONE)
-            truths = is_truth.sum(axis=1)
+            hits, truths = truth.hits(block, found)
             for name, is_member in members.items():
                 mine = is_member[block]
                 sums[name].add(found[mine], hits[mine], truths[mine])
@@ -231,10 +228,26 @@ def ranking_sums(hits: Bools, truths: Ints) -> Ints:
     return np.array([np.round(values * _STEPS).astype(np.int64).sum() for values in found], dtype=np.int64)
 
 
-def _marks(pairs: pl.DataFrame, users: Ints, count: int, items: int) -> Bools:
-    row_of = np.full(count, NONE)
-    row_of[users] = np.arange(len(users))
-    row = row_of[pairs["user"].to_numpy()]
-    marks = np.zeros((len(users), items), dtype=bool)
-    marks[row[row != NONE], pairs["item"].to_numpy()[row != NONE]] = True
-    return marks
+@dataclass(frozen=True)
+class _Marks:
+    """Pairs of a user and an item, by number, sorted by both, each once."""
+
+    users: Ints
+    items: Ints
+
+    @classmethod
+    def of(cls, pairs: pl.DataFrame) -> _Marks:
+        """Of sorted rows."""
+        return cls(pairs["user"].to_numpy(), pairs["item"].to_numpy())
+
+    def of_block(self, users: Ints) -> tuple[Ints, Ints]:
+        """(row, item) of the pairs of these users; a user's row is its place among them."""
+        row, at = rows_of(self.users, users)
+        return row, self.items[at]
+
+    def hits(self, users: Ints, found: Ints) -> tuple[Bools, Ints]:
+        """Which items of the lists (users, any) are marked, and (users,) how many marks each user has."""
+        row, item = self.of_block(users)
+        width = max(int(item.max(initial=0)), int(found.max(initial=0))) + 1
+        marked = np.isin(found + np.arange(len(users))[:, None] * width, item + row * width) & (found != NONE)
+        return marked, np.bincount(row, minlength=len(users))

@@ -37,8 +37,9 @@ def read_interactions(spark: SparkSession, path: str) -> DataFrame:
 
 def _lines(spark: SparkSession, path: str) -> DataFrame:
     parts = F.split(F.trim("value"), r"\s+")
-    rows = spark.read.text(path).where(F.size(parts) > 1)
-    listed = rows.select(parts[0].alias("user_id"), F.explode(F.slice(parts, 2, F.size(parts))).alias("item_id"))
+    lines = spark.read.text(path).select(parts[0].alias("user_id"), F.slice(parts, 2, F.size(parts)).alias("_items"))
+    # two steps: what stands beside an explode is computed for each of its rows, here the cut of a whole line
+    listed = lines.select("user_id", F.explode("_items").alias("item_id"))
     absent = {"weight": "double", "rating": "double", "time": "timestamp"}
     return listed.select("*", *(F.lit(None).cast(kind).alias(name) for name, kind in absent.items()))
 

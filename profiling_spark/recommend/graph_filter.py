@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from scipy import sparse
@@ -18,6 +19,8 @@ from profiling_spark.recommend.item_graph import power
 from profiling_spark.recommend.item_side import Bools, Floats, Histories, Ints, Scores
 
 _PART_BYTES = 2**24  # of a temporary; small enough for the cache
+_PRODUCTS_A_ITEM = 500  # of the item-item part, about
+_WORTH = 64  # a candidate costs as much time as so many items when all are scored
 _TOP = 20
 
 
@@ -38,6 +41,9 @@ class GraphFilterSide:
     """`neighbours[i, j]`: how strongly past item i speaks for j; each row sorted by column. `degree` (items,): 0 is an
     item that the fit has not seen. `vectors` (items, rank): Di^p_b V_b, so that one product serves all bands.
     `ends`, `exponents`, `weights` (bands,): one past the band's last vector, p_b and w_b.
+
+    `candidates`: above 0 and in a large catalogue, only so many items of a customer are scored, those with the largest
+    item-item part; their scores are the same, other items get -inf.
     """
 
     neighbours: sparse.csr_array
@@ -46,11 +52,17 @@ class GraphFilterSide:
     ends: Ints
     exponents: Floats
     weights: Floats
+    candidates: int = 0
     engine: str = "graph_filter"
 
     @property
     def items(self) -> int:
         return len(self.degree)
+
+    @property
+    def scores_all(self) -> bool:
+        """Whether every item is scored."""
+        return not 0 < self.candidates * _WORTH <= self.items
 
     def score(self, histories: Histories) -> Filtered:
         """Add up each customer's past items in the space of the vectors, each as strong as log(1 + weight)."""
@@ -99,10 +111,29 @@ class Filtered:
     user: Floats
 
     def block(self) -> Scores:
+        if not self.side.scores_all:
+            return self._of_candidates()
         scores: Scores = self.user.astype(np.float32) @ self.side.vectors.T
         add_neighbours(scores, self.past, self.side.neighbours)
         scores[:, self.side.degree <= 0] = -np.inf
         scores[np.diff(self.past.indptr) == 0] = -np.inf
+        return scores
+
+    def _of_candidates(self) -> Scores:
+        """Scores of each customer's past items and of the nearest others; -inf elsewhere."""
+        side, user = self.side, self.user.astype(np.float32)
+        scores = np.full(self.past.shape, -np.inf, dtype=np.float32)
+        single, is_own = self.past.astype(np.float32), np.zeros(side.items, dtype=bool)
+        for part in _parts(len(scores), (_PRODUCTS_A_ITEM * self.past.nnz // max(len(scores), 1) + 1) * 8):
+            near = single[part] @ side.neighbours
+            for row, (begin, end) in enumerate(pairwise(near.indptr.tolist()), start=part.start):
+                item, value = near.indices[begin:end], near.data[begin:end]
+                own = single.indices[single.indptr[row] : single.indptr[row + 1]]
+                is_own[own] = True
+                # all of the customer's own: where repeats count they are what is looked for
+                kept = _candidates(value, is_own[item], side.candidates)
+                is_own[own] = False
+                scores[row, item[kept]] = value[kept] + side.vectors[item[kept]] @ user[row]
         return scores
 
     def exact(self, chosen: Ints) -> Floats:
@@ -138,7 +169,13 @@ class Filtered:
 
 
 def graph_filter_side(
-    neighbours: sparse.csr_array, vectors: Scores, degree: Floats, *, bands: Sequence[Band], sample: sparse.csr_array
+    neighbours: sparse.csr_array,
+    vectors: Scores,
+    degree: Floats,
+    *,
+    bands: Sequence[Band],
+    sample: sparse.csr_array,
+    candidates: int = 0,
 ) -> GraphFilterSide:
     """The engine of the parts that item_graph.py prepares; the bands' weights are set on `sample` (customers, items).
 
@@ -156,7 +193,7 @@ def graph_filter_side(
         scale = np.where(degree > 0, power(degree, float(exponent)), 0.0).astype(np.float32)
         np.multiply(vectors[:, band], scale[:, None], out=plain.vectors[:, band])
     ratios = np.array([band.ratio for band in bands])
-    return replace(plain, weights=_band_weights(plain, ratios, sample))
+    return replace(plain, weights=_band_weights(plain, ratios, sample), candidates=candidates)
 
 
 def _band_weights(plain: GraphFilterSide, ratios: Floats, sample: sparse.csr_array) -> Floats:
@@ -182,6 +219,14 @@ def add_neighbours(scores: Scores, past: sparse.csr_array, neighbours: sparse.cs
     single = past.astype(np.float32)
     for part in _parts(len(scores), scores.shape[1] * 4):
         scores[part] += (single[part] @ neighbours).toarray()
+
+
+def _candidates(value: Scores, is_own: Bools, most: int) -> Ints:
+    """Places of the own ones and of the `most` largest others."""
+    others = np.flatnonzero(~is_own)
+    if len(others) > most:
+        others = others[np.argpartition(value[others], len(others) - most)[len(others) - most :]]
+    return np.concatenate([np.flatnonzero(is_own), others])
 
 
 def entries(matrix: sparse.csr_array, rows: Ints, columns: Ints) -> Floats:

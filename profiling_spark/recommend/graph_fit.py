@@ -82,7 +82,7 @@ def fit_graph_filter(
     finally:
         rows.unpersist()
     sample = sampled_rows(pairs, items, units=units, is_used=is_used, most=settings.weight_users, salt=seed)
-    return graph_filter_side(near, vectors, degree, bands=bands, sample=sample)
+    return graph_filter_side(near, vectors, degree, bands=bands, sample=sample, candidates=settings.candidates)
 
 
 def neighbours_for(settings: GraphFilter, items: int) -> int:

@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 Scores = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
-BLOCK_BYTES = 256 * 2**20
+BLOCK_BYTES = 2**24  # of the scores of a block: larger ones leave the cache, which two tasks then wait for
 _LEAST_WIDTH = 8
 # customers and history entries of a block: bounds the engines' own arrays (rank 64: 130 MB, 70 MB)
 _MOST_ROWS, _MOST_ENTRIES = 4096, 2**17
@@ -66,6 +66,19 @@ class ItemSide(Protocol):
 def block_rows(items: int) -> int:
     """Customers whose float32 scores of all items fit in BLOCK_BYTES."""
     return max(1, BLOCK_BYTES // (4 * max(items, 1)))
+
+
+def rows_of(users: Ints, wanted: Ints) -> tuple[Ints, Ints]:
+    """Where in `users` (sorted) each of `wanted` stands: (its place in `wanted`, the row), for every row it has.
+
+    By search, so that a block of customers does not cost a pass over everyone's rows.
+    """
+    begins = np.searchsorted(users, wanted, side="left")
+    lengths = np.searchsorted(users, wanted, side="right") - begins
+    place = np.repeat(np.arange(len(wanted)), lengths)
+    first = np.cumsum(lengths) - lengths
+    row: Ints = np.arange(len(place)) + np.repeat(begins - first, lengths)
+    return place, row
 
 
 def padded_blocks(users: Ints, items: Ints, weights: Floats, *, rows: int) -> Iterator[tuple[Ints, Histories]]:

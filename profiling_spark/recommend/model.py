@@ -95,7 +95,8 @@ def load(tables: Tables, stored: Stored) -> Model:
         ends = np.array(bands["ends"], dtype=np.int64)
         exponents, weights = np.array(bands["exponents"]), np.array(bands["weights"])
         degree = rows.column("degree").to_numpy()
-        side = GraphFilterSide(_square(rows), _dense(rows, "vector"), degree, ends, exponents, weights)
+        vectors, candidates = _dense(rows, "vector"), params["graph_filter"].get("candidates", 0)
+        side = GraphFilterSide(_square(rows), vectors, degree, ends, exponents, weights, candidates)
         return Model(stored, engine, side, items)
     raise ModelError(f"model {stored.path}: expected an engine of this package, found {engine!r}")
 

@@ -98,7 +98,7 @@ class Serve:
         pairs = past.select("user", "item").to_numpy()
         bought = past.filter(pl.col("kind") == self.params.kind_of("purchase"))
         habits = policy.habits(bought["user"].to_numpy(), bought["item"].to_numpy(), count)
-        seen = pairs[~policy.may_repeat[pairs[:, 1]]]
+        seen = np.asfortranarray(pairs[~policy.may_repeat[pairs[:, 1]]])  # searched by user
         is_offered = self.goods.catalogue.is_offered
         return Shelf(popularity, policy, is_offered, seen, habits, np.zeros(count, dtype=bool))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from profiling_spark.recommend.item_side import Bools, Floats, Ints, Scored
+from profiling_spark.recommend.item_side import Bools, Floats, Ints, Scored, rows_of
 from profiling_spark.recommend.policy import RULES, Cap, Policy, select_capped
 from profiling_spark.recommend.popular import Fill, Popularity
 from profiling_spark.recommend.top_n import NONE, select_top
@@ -87,11 +87,9 @@ class Shelf:
         closed = np.tile(~is_offered[numbers], (len(users), 1))
         column_of = np.full(len(is_offered), NONE)
         column_of[numbers] = np.arange(len(numbers))
-        row_of = np.full(len(self.habits), NONE)
-        row_of[users] = np.arange(len(users))
-        row, column = row_of[self.seen[:, 0]], column_of[self.seen[:, 1]]
-        mine = (row != NONE) & (column != NONE)
-        closed[row[mine], column[mine]] = True
+        row, at = rows_of(self.seen[:, 0], users)
+        column = column_of[self.seen[at, 1]]
+        closed[row[column != NONE], column[column != NONE]] = True
         if listed is not None:
             row, place = np.nonzero(listed != NONE)
             column = column_of[listed[row, place]]

@@ -54,6 +54,7 @@ def save_side(folder: Path, side: ItemSide) -> None:
     elif isinstance(side, GraphFilterSide):
         arrays = {name: getattr(side.neighbours, name) for name in _SPARSE}
         arrays |= {name: getattr(side, name) for name in _DENSE}
+        meta["candidates"] = side.candidates
     else:
         raise ModelError(f"{folder}: expected an engine that can be stored, found {side.engine}")
     for name, values in arrays.items():
@@ -72,7 +73,7 @@ def load_side(folder: Path) -> ItemSide:
             return NeighbourSide(_square(folder))
         if meta["engine"] == GraphFilterSide.engine:
             vectors, degree, ends, exponents, weights = _mapped(folder, _DENSE)
-            return GraphFilterSide(_square(folder), vectors, degree, ends, exponents, weights)
+            return GraphFilterSide(_square(folder), vectors, degree, ends, exponents, weights, int(meta["candidates"]))
     except (OSError, ValueError, KeyError) as err:
         raise ModelError(f"{folder}: expected a readable item side; {err}") from err
     raise ModelError(f"{folder}: expected an engine of this package, found {meta['engine']!r}")

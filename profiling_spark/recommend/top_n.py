@@ -80,13 +80,19 @@ def _maxima(scores: Scores, depth: int) -> tuple[Scores, Scores]:
     step = max(1, _CACHE_BYTES // (4 * columns))
     for at in range(0, rows, step):
         part = scores[at : at + step]
-        size = np.abs(part)
-        size[np.isinf(size)] = 0
-        largest[at : at + step, 0] = size.max(axis=1)
         whole = part[:, : depth * groups].reshape(len(part), depth, groups)
         highest[at : at + step, :groups] = whole.max(axis=1)
         highest[at : at + step, groups:] = part[:, depth * groups :]
+        largest[at : at + step, 0] = _largest(part)
     return highest, largest
+
+
+def _largest(scores: Scores) -> Scores:
+    """(rows,): the largest finite size of a score."""
+    size = np.abs(scores)
+    size[np.isinf(size)] = 0
+    found: Scores = size.max(axis=1)
+    return found
 
 
 def _by_row(row: Ints, column: Ints, value: Scores, rows: int) -> tuple[Ints, Scores]:

@@ -1,5 +1,6 @@
 """graph_filter against dense NumPy on matrices small enough to look at."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -8,6 +9,7 @@ from recommend_shop import as_histories, top_n
 from scipy import sparse
 from scipy.sparse.linalg import svds
 
+from profiling_spark.recommend import graph_filter
 from profiling_spark.recommend.graph_filter import Band, GraphFilterSide, entries, graph_filter_side
 from profiling_spark.recommend.item_graph import (
     gram_block,
@@ -184,6 +186,29 @@ def test_lists_do_not_depend_on_how_customers_are_put_into_blocks():
         found.append(lists)
     assert {u: i for u, (i, _) in found[0].items()} == {u: i for u, (i, _) in found[1].items()}
     assert [s for _, s in found[0].values()] == [pytest.approx(found[1][u][1], abs=2e-9) for u in found[0]]
+
+
+def test_candidates_are_the_past_items_and_the_nearest_others_with_their_full_scores(monkeypatch):
+    monkeypatch.setattr(graph_filter, "_WORTH", 4)
+    taken, most = shop(), 6
+    whole = prepared(taken)
+    side = replace(whole, candidates=most)
+    assert not side.scores_all
+    near = np.log1p(taken.toarray()) @ whole.neighbours.toarray()
+    for users, histories in histories_of(taken):
+        found, every = side.score(histories).block(), whole.score(histories).block()
+        for row, user in enumerate(users):
+            past = set(taken[[user]].indices.tolist())
+            others = [i for i in np.argsort(-near[user]).tolist() if i not in past and near[user, i] > 0]
+            expected = sorted(past | set(others[:most]))
+            assert np.flatnonzero(found[row] > -np.inf).tolist() == expected
+            assert found[row, expected] == pytest.approx(every[row, expected], rel=1e-4, abs=1e-5)
+
+
+def test_a_small_catalogue_is_scored_whole():
+    whole = prepared(shop())
+    assert whole.scores_all
+    assert replace(whole, candidates=1).scores_all  # 64 items of all cost what one candidate does; there are 40
 
 
 @pytest.mark.parametrize("bands", [BANDS, (Band(8, 0.5, 0.6),)])

@@ -6,7 +6,7 @@ from scipy import sparse
 
 from profiling_spark.recommend.als import FactorSide
 from profiling_spark.recommend.item_cf import NeighbourSide
-from profiling_spark.recommend.item_side import block_rows, padded_blocks
+from profiling_spark.recommend.item_side import block_rows, padded_blocks, rows_of
 from profiling_spark.recommend.top_n import NONE, select_top
 
 quick = settings(deadline=None, max_examples=50)
@@ -99,9 +99,18 @@ def test_candidates_that_float32_cannot_tell_apart_are_ordered_by_the_exact_scor
     assert items.tolist() == [[99, 98, 97]]
 
 
-def test_a_block_of_scores_takes_at_most_256_mib():
-    assert block_rows(1_000_000) * 1_000_000 * 4 <= 256 * 2**20
+def test_a_block_of_scores_takes_at_most_16_mib():
+    assert block_rows(1_000_000) * 1_000_000 * 4 <= 16 * 2**20
     assert block_rows(10**9) == 1
+
+
+@quick
+@given(users=st.lists(st.integers(0, 9), max_size=30), wanted=st.lists(st.integers(0, 12), unique=True, max_size=8))
+def test_rows_of_customers_are_found_in_a_sorted_column(users, wanted):
+    ordered = np.array(sorted(users), dtype=np.int64)
+    place, row = rows_of(ordered, np.array(wanted, dtype=np.int64))
+    expected = [(p, r) for p, user in enumerate(wanted) for r, other in enumerate(ordered) if other == user]
+    assert list(zip(place.tolist(), row.tolist(), strict=True)) == expected
 
 
 def by_sorting(scores, n):
