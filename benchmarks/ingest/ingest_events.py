@@ -204,13 +204,17 @@ def with_project(spark: Any, folder: Path, out: Path) -> tuple[int, int]:
 
 
 class Peak:
-    """Greatest proportional set size, MB, of a process and its children while it is open; a sample `every` seconds."""
+    """Greatest proportional set size, MB, of a process and its children while it is open; a sample `every` seconds.
+
+    `megabytes` of all together; `by_kind`: of the Java process, the Python driver and Python's workers, each at its own
+    greatest.
+    """
 
     def __init__(self, root: int, *, every: float = 1.0) -> None:
         self.root, self.every = root, every
 
     def __enter__(self) -> Peak:
-        self.megabytes, self._stop = 0.0, threading.Event()
+        self.megabytes, self.by_kind, self._stop = 0.0, {}, threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
         return self
@@ -221,7 +225,12 @@ class Peak:
 
     def _watch(self) -> None:
         while not self._stop.wait(self.every):
-            self.megabytes = max(self.megabytes, sum(_pss(pid) for pid in _tree(self.root)) / 1024)
+            now: dict[str, float] = {}
+            for pid in _tree(self.root):
+                kind = _kind(pid)
+                now[kind] = now.get(kind, 0.0) + _pss(pid) / 1024
+            self.megabytes = max(self.megabytes, sum(now.values()))
+            self.by_kind = {kind: max(now.get(kind, 0.0), self.by_kind.get(kind, 0.0)) for kind in self.by_kind | now}
 
 
 def _tree(root: int) -> list[int]:
@@ -236,6 +245,16 @@ def _tree(root: int) -> list[int]:
     for pid in found:
         found += [child for child, parent in parents.items() if parent == pid]
     return found
+
+
+def _kind(pid: int) -> str:
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return "gone"
+    if "python" not in Path(command[0]).name:
+        return Path(command[0]).name
+    return "workers" if "pyspark.daemon" in command else "driver"
 
 
 def _pss(pid: int) -> int:

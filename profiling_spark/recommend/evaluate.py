@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -17,8 +18,10 @@ from pyspark.sql import functions as F
 
 from profiling_spark.contracts.operations import EVERYONE
 from profiling_spark.recommend import metrics
+from profiling_spark.recommend.carrier import carrier
 from profiling_spark.recommend.interactions import UNITS
 from profiling_spark.recommend.item_side import Bools, Ints, ItemSide, block_rows, padded_blocks, rows_of
+from profiling_spark.recommend.stored import StoredSide, sent_side
 from profiling_spark.recommend.top_n import NONE, select_top
 
 CUTS = (5, 10, 20)
@@ -98,8 +101,11 @@ def evaluate(
         rows = rows.withColumn("groups", F.array(F.lit(EVERYONE)))
     else:
         rows = rows.join(F.broadcast(customers), on="user_id", how="inner")
-    task = _Evaluate(dict(sides), training, protocol.masks_seen)
-    found = pl.DataFrame(rows.mapInArrow(task, _RESULT).toArrow())
+    with carrier(pairs.sparkSession) as way:
+        folders = {name: None if way.folder is None else Path(way.folder, str(n)) for n, name in enumerate(sides)}
+        sent = {name: sent_side(side, folders[name]) for name, side in sides.items()}
+        task = _Evaluate(sent, training, protocol.masks_seen)
+        found = pl.DataFrame(rows.mapInArrow(task, _RESULT).toArrow())
     return {
         (str(engine), str(members)): _figures(part, training)
         for (engine, members), part in found.group_by("engine", "members", maintain_order=True)
@@ -137,7 +143,7 @@ def _shape(offered: Ints, lists: int, training: Training, k: int) -> dict[str, f
 class _Evaluate:
     """What a worker runs on a partition of pairs: the sums over its customers, one row an engine and group."""
 
-    def __init__(self, sides: Mapping[str, ItemSide], training: Training, masks_seen: bool) -> None:
+    def __init__(self, sides: Mapping[str, StoredSide], training: Training, masks_seen: bool) -> None:
         self.sides, self.training, self.masks_seen = sides, training, masks_seen
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -152,7 +158,8 @@ class _Evaluate:
         members = _members(users)
         numbered = self._numbered(able, users)
         for name, side in self.sides.items():
-            yield from (total.row(name, group) for group, total in self._judge(side, numbered, members).items())
+            judged = self._judge(side.load(), numbered, members)
+            yield from (total.row(name, group) for group, total in judged.items())
 
     def _numbered(self, pairs: pl.DataFrame, users: pl.DataFrame) -> pl.DataFrame:
         items = pl.DataFrame({"item_id": self.training.items}).with_row_index("item")

@@ -84,9 +84,10 @@ class Totals:
 
 def item_totals(pairs: DataFrame) -> Totals:
     """Sums of the positive weights (whole numbers, so exact) and the number of positive pairs."""
-    row_hash = F.xxhash64("user_id", "item_id", "units", "train_units").cast("decimal(38,0)")
+    row_hash = F.xxhash64("user_id", "item_id", "units", "train_units")
+    halves = F.shiftright(row_hash, 32), row_hash.bitwiseAND(F.lit(2**32 - 1))  # whose sums cannot overflow
     summed = pairs.groupBy("item_id").agg(
-        F.sum(row_hash).cast("string").alias("row_hash"),
+        F.concat_ws(" ", *(F.sum(half) for half in halves)).alias("row_hash"),
         F.sum(F.greatest("units", F.lit(0))).alias("units"),
         F.sum(F.greatest(F.coalesce("train_units", F.lit(0)), F.lit(0))).alias("train_units"),
         F.count_if("is_train").alias("train_customers"),

@@ -6,19 +6,18 @@ are sought) and the strongest neighbours. Nothing there grows with the customers
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from scipy import sparse
 
 from profiling_spark.config.settings import GraphFilter
 from profiling_spark.recommend.blocks import PACKED_NAMES, customer_blocks, item_index, packed_row, strength, unpack
+from profiling_spark.recommend.carrier import Carried, Carrier, carrier
 from profiling_spark.recommend.graph_filter import Band, GraphFilterSide, graph_filter_side
 from profiling_spark.recommend.interactions import UNITS
 from profiling_spark.recommend.item_graph import gram_block, image, normalise, singular_vectors, strongest
@@ -69,16 +68,16 @@ def fit_graph_filter(
     normalisation = Normalisation(degree, settings.user_exponent, settings.item_exponent)
     rows = customer_blocks(pairs, items, units=units, is_used=is_used, blocks=blocks).persist()
     try:
-        most = neighbours_for(settings, known)
-        near = nearest(rows, normalisation, counts, most=most, ranges=blocks * _RANGES_A_BLOCK)
-        bands = bands_for(settings, known)
-        vectors, _ = singular_vectors(
-            lambda basis: summed_image(rows, normalisation, basis),
-            len(items),
-            rank=sum(band.count for band in bands),
-            passes=settings.passes,
-            seed=seed,
-        )
+        most, bands = neighbours_for(settings, known), bands_for(settings, known)
+        with carrier(pairs.sparkSession) as way:
+            near = nearest(rows, normalisation, counts, most=most, ranges=blocks * _RANGES_A_BLOCK, way=way)
+            vectors, _ = singular_vectors(
+                lambda basis: summed_image(rows, normalisation, basis, way=way),
+                len(items),
+                rank=sum(band.count for band in bands),
+                passes=settings.passes,
+                seed=seed,
+            )
     finally:
         rows.unpersist()
     sample = sampled_rows(pairs, items, units=units, is_used=is_used, most=settings.weight_users, salt=seed)
@@ -129,37 +128,45 @@ def sampled_rows(
     return sparse.csr_array(entries, shape=(int(customer.max(initial=-1)) + 1, len(items)))
 
 
-def summed_image(rows: DataFrame, normalisation: Normalisation, basis: Scores) -> Scores:
+def summed_image(rows: DataFrame, normalisation: Normalisation, basis: Scores, *, way: Carrier) -> Scores:
     """R~'R~ basis over all blocks; (items, width) float32. Shares are added up by Spark, in the order of the blocks."""
     found = np.empty_like(basis)
     step = max(1, _BASIS_BYTES // (4 * max(len(basis), 1)))
     for at in range(0, basis.shape[1], step):
         columns = slice(at, at + step)
-        task = _Image(normalisation, np.ascontiguousarray(basis[:, columns]))
-        sums = rows.mapInArrow(task, _SHARES).groupBy("part").applyInArrow(_add_shares, _TOTALS).toArrow()
-        width = task.basis.shape[1]
+        sent = np.ascontiguousarray(basis[:, columns])
+        task, add = _Image(normalisation, way.send(sent), way, sent.shape), _AddShares(way)
+        sums = _by_part(rows.mapInArrow(task, _SHARES), add, _TOTALS)
         for part, total in zip(sums.column("part").to_pylist(), sums.column("total"), strict=True):
-            values = np.frombuffer(total.as_buffer(), dtype=np.float32).reshape(-1, width)
+            values = way.unpack(total, np.float32).reshape(-1, sent.shape[1])
             found[part * task.step : part * task.step + len(values), columns] = values
+        way.clear()
     return found
+
+
+def _by_part(rows: DataFrame, task: Callable[[pa.Table], pa.Table], schema: str) -> pa.Table:
+    """What the task makes of the rows of each `part`."""
+    # Spark wants a function here: from an object with __call__ it cannot tell what is passed
+    return rows.groupBy("part").applyInArrow(lambda table: task(table), schema).toArrow()
 
 
 class _Image:
     """What a worker runs on the pieces of blocks: each block's share of the image, in ranges of items."""
 
-    def __init__(self, normalisation: Normalisation, basis: Scores) -> None:
-        self.normalisation, self.basis = normalisation, basis
-        self.step = max(1, _PART_BYTES // (4 * max(basis.shape[1], 1)))
+    def __init__(self, normalisation: Normalisation, basis: Carried, way: Carrier, shape: tuple[int, ...]) -> None:
+        self.normalisation, self.basis, self.way, self.shape = normalisation, basis, way, shape
+        self.step = max(1, _PART_BYTES // (4 * max(shape[1], 1)))
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        current, share = -1, np.zeros_like(self.basis)
+        basis = self.basis.load()
+        current, share = -1, np.zeros(self.shape, dtype=np.float32)
         for batch in batches:
             for block, taken in self.normalisation.rows(batch):
                 if block != current and current >= 0:
                     yield from self._parts(current, share)
-                    share = np.zeros_like(self.basis)
+                    share = np.zeros(self.shape, dtype=np.float32)
                 current = block
-                share += image(taken, self.basis)
+                share += image(taken, basis)
         if current >= 0:
             yield from self._parts(current, share)
 
@@ -168,47 +175,48 @@ class _Image:
             columns = [
                 pa.array([part], pa.int32()),
                 pa.array([block], pa.int32()),
-                pa.array([share[at : at + self.step].tobytes()], pa.large_binary()),
+                pa.array([self.way.pack(share[at : at + self.step])], pa.large_binary()),
             ]
             yield pa.RecordBatch.from_arrays(columns, names=["part", "block", "share"])
 
 
-def _add_shares(shares: pa.Table) -> pa.Table:
-    """One range of an image: the blocks' shares, added up in their order."""
-    ordered = shares.sort_by("block")
-    total: Scores | None = None
-    for share in ordered.column("share"):
-        values = np.frombuffer(share.as_buffer(), dtype=np.float32)
-        total = values.copy() if total is None else total + values
-    assert total is not None  # for mypy: a group has a row
-    part = ordered.column("part").slice(0, 1).cast(pa.int32())
-    return pa.table({"part": part, "total": pa.array([total.tobytes()], pa.binary())})
+class _AddShares:
+    """What a worker runs on one range of an image: the blocks' shares, added up in their order."""
+
+    def __init__(self, way: Carrier) -> None:
+        self.way = way
+
+    def __call__(self, shares: pa.Table) -> pa.Table:
+        ordered = shares.sort_by("block")
+        total: Scores | None = None
+        for share in ordered.column("share"):
+            values = self.way.unpack(share, np.float32)
+            total = values if total is None else total + values
+        assert total is not None  # for mypy: a group has a row
+        part = ordered.column("part").slice(0, 1).cast(pa.int32())
+        return pa.table({"part": part, "total": pa.array([self.way.pack(total)], pa.binary())})
 
 
-def nearest(rows: DataFrame, normalisation: Normalisation, counts: Ints, *, most: int, ranges: int) -> sparse.csr_array:
+def nearest(
+    rows: DataFrame, normalisation: Normalisation, counts: Ints, *, most: int, ranges: int, way: Carrier
+) -> sparse.csr_array:
     """(items, items) float32: R~'R~, of each column the `most` largest entries: [i, j] says how i speaks for j.
 
     Each customer's row goes to the ranges of items that it touches, where the products are made, cut and dropped.
     """
     items = normalisation.items
     edges = range_edges(counts, ranges)
-    sent = rows.mapInArrow(_Send(normalisation, edges), _SENT).groupBy("part")
-    task = _Nearest(items, edges, most)
-    # Spark wants a function here: from an object with __call__ it cannot tell what is passed
-    found = sent.applyInArrow(lambda table: task(table), _ROWS).toArrow().sort_by("first")
-    lengths = _joined(found.column("lengths"), np.int64)
-    places, values = _joined(found.column("places"), np.int32), _joined(found.column("strengths"), np.float32)
-    begins = np.repeat(found.column("first").to_numpy(), [v.as_buffer().size // 8 for v in found.column("lengths")])
+    sent = rows.mapInArrow(_Send(normalisation, edges), _SENT)
+    found = _by_part(sent, _Nearest(items, edges, most, way), _ROWS).sort_by("first")
+    kinds: dict[str, type[np.generic]] = {"lengths": np.int64, "places": np.int32, "strengths": np.float32}
+    arrays = {name: [way.unpack(v, kind) for v in found.column(name)] for name, kind in kinds.items()}
     row_lengths = np.zeros(items, dtype=np.int64)
-    offsets = np.arange(len(begins)) - np.searchsorted(begins, begins)
-    row_lengths[begins + offsets] = lengths
+    for first, lengths in zip(found.column("first").to_pylist(), arrays["lengths"], strict=True):
+        row_lengths[first : first + len(lengths)] = lengths
+    places, values = (np.concatenate(arrays[name]) for name in ("places", "strengths"))
+    way.clear()
     cut = sparse.csr_array((values, places, np.r_[0, np.cumsum(row_lengths)]), shape=(items, items))
     return sparse.csr_array(cut.T)
-
-
-def _joined(column: pa.ChunkedArray, kind: type[np.generic]) -> NDArray[Any]:
-    """The arrays of a binary column, one after the other."""
-    return np.concatenate([np.empty(0, dtype=kind), *(np.frombuffer(v.as_buffer(), dtype=kind) for v in column)])
 
 
 def range_edges(counts: Ints, ranges: int) -> Ints:
@@ -245,8 +253,8 @@ class _Send:
 class _Nearest:
     """What a worker runs on one range: its rows of the item-item product, a few at a time, cut to the strongest."""
 
-    def __init__(self, items: int, edges: Ints, most: int) -> None:
-        self.items, self.edges, self.most, self.products = items, edges, most, _PRODUCTS
+    def __init__(self, items: int, edges: Ints, most: int, way: Carrier) -> None:
+        self.items, self.edges, self.most, self.way, self.products = items, edges, most, way, _PRODUCTS
 
     def __call__(self, table: pa.Table) -> pa.Table:
         ordered = table.sort_by([("block", "ascending"), ("piece", "ascending")])
@@ -269,7 +277,7 @@ class _Nearest:
     def _rows(self, taken: sparse.csr_array, columns: slice) -> pa.Table:
         kept = strongest(gram_block(taken, columns), self.most)
         arrays = (np.diff(kept.indptr).astype(np.int64), kept.indices.astype(np.int32), kept.data.astype(np.float32))
-        packed = [pa.array([values.tobytes()], pa.binary()) for values in arrays]
+        packed = [pa.array([self.way.pack(values)], pa.binary()) for values in arrays]
         return pa.table(
             [pa.array([columns.start], pa.int32()), *packed], names=["first", "lengths", "places", "strengths"]
         )

@@ -41,6 +41,14 @@ class StoredSide:
         return self.copy
 
 
+def sent_side(side: ItemSide, folder: Path | None) -> StoredSide:
+    """A side for tasks: as files in `folder`, which is made, where there is one and the engine can be stored."""
+    if folder is None or not isinstance(side, (FactorSide, NeighbourSide, GraphFilterSide)):
+        return StoredSide(copy=side)
+    save_side(folder, side)
+    return StoredSide(folder=str(folder))
+
+
 def save_side(folder: Path, side: ItemSide) -> None:
     """Write the files of a side; those of an earlier one are replaced."""
     folder.mkdir(parents=True, exist_ok=True)

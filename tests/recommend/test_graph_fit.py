@@ -1,5 +1,7 @@
 """graph_filter fitted by Spark against the same engine made in one piece, and against dense NumPy."""
 
+import os
+
 import numpy as np
 import pytest
 from recommend_shop import AS_OF
@@ -10,6 +12,7 @@ from profiling_spark.config.settings import GraphFilter, GraphFilterBand
 from profiling_spark.recommend import blocks as blocks_module
 from profiling_spark.recommend import graph_fit
 from profiling_spark.recommend.blocks import customer_blocks, unpack
+from profiling_spark.recommend.carrier import Carrier, carrier
 from profiling_spark.recommend.choose import Fitted
 from profiling_spark.recommend.fit import GRAPH_FILTER, Totals
 from profiling_spark.recommend.graph_filter import graph_filter_side
@@ -107,13 +110,27 @@ def test_blocks_hold_each_customer_once(pairs, strengths, small_pieces):
     assert found.column("block").to_pylist() == sorted(found.column("block").to_pylist())
 
 
-def test_an_image_is_the_dense_product(pairs, strengths, small_pieces):
+@pytest.fixture(params=["through Spark", "by files"])
+def way(request, tmp_path):
+    return Carrier(None if request.param == "through Spark" else str(tmp_path))
+
+
+def test_a_session_on_one_machine_carries_arrays_by_files_that_go_away(spark):
+    with carrier(spark) as way:
+        sent = way.send(np.arange(3))
+        assert sent.load().tolist() == [0, 1, 2]
+        assert os.listdir(way.folder)
+    assert not os.path.exists(way.folder)
+
+
+def test_an_image_is_the_dense_product(pairs, strengths, small_pieces, way):
     matrix = sparse.csr_array(strengths)
     normalisation = graph_fit.Normalisation(item_degrees(matrix), 0.3, 0.4)
     dense = normalise(matrix, normalisation.degree, user_exponent=0.3, item_exponent=0.4).toarray()
     basis = np.random.default_rng(1).standard_normal((ITEMS, 12), dtype=np.float32)
     rows = customer_blocks(pairs, NAMES, units="units", is_used="used", blocks=3)
-    assert summed_image(rows, normalisation, basis) == pytest.approx(dense.T @ dense @ basis, abs=1e-4)
+    assert summed_image(rows, normalisation, basis, way=way) == pytest.approx(dense.T @ dense @ basis, abs=1e-4)
+    assert way.folder is None or not os.listdir(way.folder)
 
 
 def test_the_engine_is_that_of_all_customers_in_one_piece(pairs, strengths, small_pieces):
@@ -125,15 +142,16 @@ def test_the_engine_is_that_of_all_customers_in_one_piece(pairs, strengths, smal
     assert side.vectors @ side.vectors.T == pytest.approx(expected.vectors @ expected.vectors.T, rel=1e-3, abs=1e-3)
 
 
-def test_the_same_customers_in_other_partitions_give_the_same_bits(pairs, strengths, small_pieces):
+def test_the_same_customers_in_other_partitions_give_the_same_bits(pairs, strengths, small_pieces, tmp_path):
     matrix = sparse.csr_array(strengths)
     normalisation, counts = graph_fit.Normalisation(item_degrees(matrix), 0.3, 0.4), (strengths > 0).sum(axis=0)
     basis = np.random.default_rng(1).standard_normal((ITEMS, 5), dtype=np.float32)
     found = []
-    for frame in (pairs, pairs.repartition(5, "item_id")):
+    ways = Carrier(None), Carrier(str(tmp_path))  # nor does it matter how arrays get to the tasks
+    for frame, way in zip((pairs, pairs.repartition(5, "item_id")), ways, strict=True):
         rows = customer_blocks(frame, NAMES, units="units", is_used="used", blocks=3)
-        near = graph_fit.nearest(rows, normalisation, counts, most=7, ranges=4)
-        found.append((near.toarray(), summed_image(rows, normalisation, basis)))
+        near = graph_fit.nearest(rows, normalisation, counts, most=7, ranges=4, way=way)
+        found.append((near.toarray(), summed_image(rows, normalisation, basis, way=way)))
     assert all((first == other).all() for first, other in zip(*found, strict=True))
 
 
