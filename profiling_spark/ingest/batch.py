@@ -29,7 +29,7 @@ from profiling_spark.ingest.files import FileKey, SourceFile
 from profiling_spark.ingest.hold import hold, tasks_per_bucket
 from profiling_spark.ingest.ledger import Counts, of_files
 from profiling_spark.ingest.mapping import EPOCH, map_columns
-from profiling_spark.ingest.readers import Reading, read_source
+from profiling_spark.ingest.readers import Reading, identity, raw_text, read_source
 from profiling_spark.ingest.resolve import ACCEPTED, Group
 from profiling_spark.ingest.rules import REJECTED, check_rows
 from profiling_spark.runner import Context
@@ -153,15 +153,15 @@ def checked(ctx: Context, name: str, frame: DataFrame) -> DataFrame:
         business_timezone=settings.business_timezone,
     )
     if source.target in _ID_COLUMN:
-        rows = with_identity(rows, source=name, id_column=_ID_COLUMN[source.target])
+        rows = with_identity(rows, identity(rows, source), source=name, id_column=_ID_COLUMN[source.target])
     lineage = {
         "source": F.lit(name),
         "file_id": F.col("_file_id"),
         "run_id": F.lit(ctx.run_id),
         "rescued": F.col("_extra"),
-        "_raw": F.when(_needs_raw(ctx, source), F.col("_raw")),
+        "_raw": F.when(_needs_raw(ctx, source), raw_text(rows)),
     }
-    return rows.withColumns(lineage).drop("_file_id", "_identity", "_unreadable", "_extra")
+    return rows.withColumns(lineage).drop("_file_id", "_values", "_unreadable", "_extra")
 
 
 def _needs_raw(ctx: Context, source: Source) -> Column:

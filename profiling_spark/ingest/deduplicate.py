@@ -14,16 +14,16 @@ LOST_SOURCE, LOST_FILE = "_lost_source", "_lost_file"
 _LINEAGE = ("source", "file_id", "run_id")
 
 
-def with_identity(frame: DataFrame, *, source: str, id_column: str) -> DataFrame:
-    """The row's id: hash of source, customer and the source's own id, else of source and the whole row.
+def with_identity(frame: DataFrame, whole: Column, *, source: str, id_column: str) -> DataFrame:
+    """The row's id: hash of source, customer and the source's own id, else of source and the `whole` row as text.
 
     With the customer, since shops number the events of each customer, and since rows of one id must meet in one bucket
     whatever the number of buckets. The whole row rather than its mapped columns: two rows that differ in a column
     nobody mapped are two rows.
     """
     own = F.concat(F.coalesce("user_id", F.lit("")), F.lit("\u001f"), F.col(id_column).cast("string"))
-    whole = F.concat(F.lit("\u0001"), F.col("_identity"))
-    return frame.withColumn(id_column, F.md5(F.concat(F.lit(f"{source}\u001f"), F.coalesce(own, whole))))
+    told = F.coalesce(own, F.concat(F.lit("\u0001"), whole))
+    return frame.withColumn(id_column, F.md5(F.concat(F.lit(f"{source}\u001f"), told)))
 
 
 def content_hash(table: Table) -> Column:

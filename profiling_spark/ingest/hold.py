@@ -62,10 +62,10 @@ def hold(
     rows: DataFrame, table: Table, tables: Tables, *, absent: Collection[str], buckets: int, tasks_per_bucket: int
 ) -> Held:
     """Judge and keep the rows; each source file is read once, here. `absent`: columns that no source fills."""
-    # columns without values need not travel: they are added where the rows are written
-    placed = _placed(rows.drop(*absent), table, buckets, tasks_per_bucket)
+    # columns without values, or with one for all rows, need not travel: they are added where the rows are written
+    placed = _placed(rows.drop(*absent, "run_id"), table, buckets, tasks_per_bucket)
     if local_path(tables.root) is None:
-        return _in_cache(placed, table)
+        return _in_cache(placed, table, tables.run_id)
     return _in_files(placed, table, tables, buckets)
 
 
@@ -102,6 +102,7 @@ class _Task:
 
     key: tuple[str, ...]
     order: tuple[str, ...]
+    run_id: str
 
     def resolved(self, batches: Iterable[pa.RecordBatch]) -> Resolved | None:
         """None: no rows."""
@@ -110,7 +111,7 @@ class _Task:
             return None
         rows = pl.from_arrow(pa.Table.from_batches(found))
         assert isinstance(rows, pl.DataFrame)  # for mypy
-        return resolve(rows, key=self.key, order=self.order)
+        return resolve(rows.with_columns(run_id=pl.lit(self.run_id)), key=self.key, order=self.order)
 
 
 def _order(table: Table) -> tuple[str, ...]:
@@ -141,11 +142,11 @@ def _conformed(frame: pl.DataFrame, schema: pa.Schema) -> pa.Table:
     return pa.table(columns).cast(schema)
 
 
-def _in_cache(placed: DataFrame, table: Table) -> Held:
+def _in_cache(placed: DataFrame, table: Table, run_id: str) -> Held:
     other = [f for f in _REFUSED if f.name not in table.names]
     texts = [T.StructField(c, T.StringType()) for c in (_KIND, _DONE)]
     schema = T.StructType([*table.schema, *other, *texts])
-    task = _ToCache(table.key, _order(table), to_arrow_schema(schema, timezone="UTC"))
+    task = _ToCache(table.key, _order(table), run_id, to_arrow_schema(schema, timezone="UTC"))
     cached = placed.mapInArrow(task, schema).persist(StorageLevel.MEMORY_AND_DISK)
     done = cached.where(F.col(_DONE).isNotNull()).select(_DONE).collect()
     return Held(
@@ -204,6 +205,7 @@ def _in_files(placed: DataFrame, table: Table, tables: Tables, buckets: int) -> 
     task = _ToFiles(
         table.key,
         _order(table),
+        tables.run_id,
         str(folder),
         to_arrow_schema(in_file, timezone="UTC"),
         to_arrow_schema(_REFUSED, timezone="UTC"),

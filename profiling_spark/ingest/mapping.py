@@ -37,7 +37,8 @@ def map_columns(frame: DataFrame, name: str, source: Source, *, timezone: str) -
     table = TARGETS[source.target]
     frame = frame.withColumn(WANTED, _wanted(frame, name, source))
     values = {column: _expression(frame, name, column, text) for column, text in source.columns.items()}
-    mapped = _select(frame, name, source, values)
+    given = _select(frame, name, source, values)
+    mapped = _blank_to_null(given)
     types = dict(mapped.dtypes)
     typed: dict[str, Column] = {}
     for column in mappable(source.target):
@@ -48,10 +49,10 @@ def map_columns(frame: DataFrame, name: str, source: Source, *, timezone: str) -
             else F.lit(None).cast(_type(table, column))
         )
     if source.target == "events":
-        word = F.btrim(F.col("_v_event_type").cast("string"), F.lit(_BLANKS))
+        word = F.col("_v_event_type").cast("string")
         typed["event_type"] = _event_type(word, source)
         typed[WORD] = word
-    bad = [_is_bad(column, types[f"_v_{column}"]) for column in values if _can_be_bad(table, column)]
+    bad = [_is_bad(column) for column in values if _can_be_bad(table, column)]
     typed_frame = mapped.select(*HELPERS, WANTED, *(f"_v_{c}" for c in values), *(c.alias(n) for n, c in typed.items()))
     return typed_frame.select(*HELPERS, WANTED, *typed, *bad)
 
@@ -87,7 +88,7 @@ def _type(table: Table, column: str) -> T.DataType:
 
 def _typed(table: Table, column: str, raw: Column, found: str, timezone: str) -> Column:
     want = _type(table, column)
-    text = _blank_to_null(raw.cast("string"))
+    text = raw.cast("string")
     if isinstance(want, T.StringType):
         return _gender(text) if column == "gender" else text
     if isinstance(want, T.TimestampType):
@@ -101,9 +102,15 @@ def _typed(table: Table, column: str, raw: Column, found: str, timezone: str) ->
     return text.try_cast(want)
 
 
-def _blank_to_null(text: Column) -> Column:
-    trimmed = F.btrim(text, F.lit(_BLANKS))
-    return F.when(trimmed != "", trimmed)
+def _blank_to_null(frame: DataFrame) -> DataFrame:
+    """The given values that are texts (or bytes of text) without blanks around them, null where nothing is left.
+
+    In two steps, since Spark computes an expression wherever it stands: trimming is dear, and this is done to every
+    value.
+    """
+    texts = [c for c, kind in frame.dtypes if c.startswith("_v_") and kind in ("string", "binary")]
+    trimmed = frame.withColumns({c: F.btrim(F.col(c).cast("string"), F.lit(_BLANKS)) for c in texts})
+    return trimmed.withColumns({c: F.when(F.col(c) != "", F.col(c)) for c in texts})
 
 
 def _instant(text: Column, timezone: str) -> Column:
@@ -133,7 +140,5 @@ def _can_be_bad(table: Table, column: str) -> bool:
     return column != "event_type" and not isinstance(_type(table, column), T.StringType)
 
 
-def _is_bad(column: str, found: str) -> Column:
-    given = F.btrim(f"_v_{column}", F.lit(_BLANKS)) != "" if found == "string" else F.col(f"_v_{column}").isNotNull()
-    # never null: rules build on its opposite
-    return holds(given & F.col(column).isNull()).alias(f"{BAD}{column}")
+def _is_bad(column: str) -> Column:
+    return (F.col(f"_v_{column}").isNotNull() & F.col(column).isNull()).alias(f"{BAD}{column}")

@@ -27,13 +27,30 @@ from profiling_spark.ingest.text_readers import decoded_lines, parse_lines
 from profiling_spark.storage import local_path
 
 _CORRUPT = "_corrupt"
-HELPERS = ("_file_id", "_raw", "_unreadable", "_identity", "_extra")
-"""_file_id; _raw: the original line of text, of CSV and Parquet JSON of the values (of CSV that cannot be parsed the
-line); _unreadable: true where the row cannot be parsed; _identity: text that is equal only for equal rows; _extra: JSON
-of the columns that the settings do not know, null where there is none."""
-# separates values inside _identity; cannot be confused with a value's own text, which is JSON-quoted nowhere else
+HELPERS = ("_file_id", "_raw", "_values", "_unreadable", "_extra")
+"""_file_id; _raw: the original line of text, of CSV only where it cannot be parsed; _values: a struct of the values
+where there is no line (see `raw_text`); _unreadable: true where the row cannot be parsed; _extra: JSON of the columns
+that the settings do not know, null where there is none."""
+# separates values inside `identity`; cannot be confused with a value's own text, which is JSON-quoted nowhere else
 _SEPARATOR = "\u001f"
 _NULL = "\u0000"
+
+
+def raw_text(rows: DataFrame) -> Column:
+    """The line of a row, of CSV, Parquet and Delta JSON of its values. Few rows need it, so it is made from _values."""
+    if isinstance(rows.schema["_values"].dataType, T.StructType):
+        return F.coalesce("_raw", F.to_json("_values", {"ignoreNullFields": "false"}))
+    return F.col("_raw")
+
+
+def identity(rows: DataFrame, source: Source) -> Column:
+    """Text that is equal only for equal rows of a source."""
+    kind = rows.schema["_values"].dataType
+    # a typed value has other text in JSON, from which --replay reads it again: there identity is the JSON
+    if source.format != "csv" or not isinstance(kind, T.StructType):
+        return raw_text(rows)
+    values = (F.col("_values")[name].cast("string") for name in kind.names)
+    return F.coalesce("_raw", F.concat_ws(_SEPARATOR, *(F.coalesce(v, F.lit(_NULL)) for v in values)))
 
 
 @dataclass(frozen=True)
@@ -105,8 +122,8 @@ def parse_json(lines: DataFrame, reading: Reading) -> DataFrame:
         *(F.try_element_at("_row", F.lit(word)).alias(word) for word in reading.source.words),
         "_file_id",
         F.col("value").alias("_raw"),
+        F.lit(None).cast("string").alias("_values"),
         F.col("_row").isNull().alias("_unreadable"),
-        F.col("value").alias("_identity"),
         extra.alias("_extra"),
     )
 
@@ -175,10 +192,6 @@ def _finish(
 ) -> DataFrame:
     source = reading.source
     names = [F.col(f"`{c}`") for c in columns]
-    as_json = F.to_json(F.struct(*names), {"ignoreNullFields": "false"})
-    # a typed value has other text in JSON, from which --replay reads it again: there identity is the JSON
-    joined = F.concat_ws(_SEPARATOR, *(F.coalesce(c.cast("string"), F.lit(_NULL)) for c in names))
-    identity = joined if source.format == "csv" else as_json
     lowered = {c.lower() for c in columns}
     gone = [w for w in source.words if w.lower() not in lowered] if source.missing_columns == "null" else []
     unknown = [F.col(f"`{c}`").cast("string").alias(c) for c in reading.unknown(columns)]
@@ -189,9 +202,9 @@ def _finish(
         *names,
         *(F.lit(None).cast("string").alias(w) for w in gone),
         "_file_id",
-        (as_json if raw is None else F.coalesce(raw, as_json)).alias("_raw"),
+        (F.lit(None).cast("string") if raw is None else raw).alias("_raw"),
+        F.struct(*names).alias("_values"),
         unreadable.alias("_unreadable"),
-        (identity if raw is None else F.coalesce(raw, identity)).alias("_identity"),
         extra.alias("_extra"),
     )
 

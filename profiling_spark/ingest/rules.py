@@ -33,7 +33,7 @@ def check_rows(frame: DataFrame, source: Source, *, ingest: Ingest, started: dat
     listed = F.when(F.col("_unreadable"), F.lit(UNREADABLE)).otherwise(_names(named))
     warned = _names({**_configured(frame, rules, "warn"), NEW_COLUMN: F.col("_extra").isNotNull()})
     ignored = [w for w, t in source.event_types.items() if t == IGNORED]
-    unwanted = ~F.col(WANTED) | (holds(F.col(WORD).isin(*ignored)) if ignored else F.lit(False))
+    unwanted = ~F.col(WANTED) | (holds(F.coalesce(WORD, F.lit("")).isin(*ignored)) if ignored else F.lit(False))
     is_ignored = ~F.col("_unreadable") & unwanted
     columns = {"_reasons": listed, "_warned": warned}
     if source.target == "events":
@@ -92,8 +92,8 @@ def _event_rules(ingest: Ingest, started: date) -> dict[str, Column]:
         NO_USER: F.col("user_id").isNull(),
         "no_event_time": F.col("event_time").isNull() & ~F.col(f"{BAD}event_time"),
         "time_out_of_range": ~in_range,
-        "no_event_type": F.coalesce(WORD, F.lit("")) == "",
-        "unknown_event_type": (F.col(WORD) != "") & F.col("event_type").isNull(),
+        "no_event_type": F.col(WORD).isNull(),
+        "unknown_event_type": F.col(WORD).isNotNull() & F.col("event_type").isNull(),
         "price_not_positive": bought & (F.col("unit_price") <= 0),
         "quantity_not_positive": bought & (F.col("quantity") <= 0),
         # a price or quantity that is not positive is the cause, so a negative amount of its own is named alone

@@ -32,8 +32,8 @@ def parse_lines(lines: DataFrame, source: Source) -> DataFrame:
         *(column.alias(name) for name, column in values.items()),
         "_file_id",
         F.col("value").alias("_raw"),
+        F.lit(None).cast("string").alias("_values"),
         unreadable.alias("_unreadable"),
-        F.col("value").alias("_identity"),
         F.lit(None).cast("string").alias("_extra"),
     )
 

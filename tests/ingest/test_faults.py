@@ -121,11 +121,13 @@ def write_parquet(folder: Path) -> dict[str, Expected]:
 
     write("plain.parquet", at=pa.array(at, pa.timestamp("us", "UTC")), who=["a", "b"], price=[1.5, 2.0])
     write("other.parquet", at=as_text, who=[7, 8], price=["1.5", "two"])
+    write("bytes.parquet", at=[AT, AT], who=pa.array([b" a ", b"  "]), price=[1, 1])  # as old Hive writes text
     write("nanos.parquet", at=pa.array(at, pa.timestamp("ns", "UTC")), who=["a", None], price=[1, 2])
     (folder / "none.parquet").write_bytes(b"PAR1 is not all it takes")
     return {
         "plain.parquet": Expected(["a", "b"]),
         "other.parquet": Expected(["7"], ["bad_event_time,bad_unit_price"]),
+        "bytes.parquet": Expected(["a"], ["no_user"]),
         "nanos.parquet": Expected(["a"], ["no_user"]),
         "none.parquet": Expected(),
     }
