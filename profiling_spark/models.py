@@ -15,7 +15,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +168,29 @@ def serving(ctx: Context, wanted: Wanted) -> Stored | None:
         return None
     stored = load_live(ctx.tables, row)
     return stored if _fits(stored, wanted) else None
+
+
+def kept(ctx: Context, wanted: Wanted) -> Stored | None:
+    """The live model, though fitted with other settings, where it won against one fitted with those in force less than
+    `max_age_days` ago and is itself no older. Without this every run would fit and compare the same again. None on
+    --refit, and where it is damaged.
+    """
+    row = None if ctx.command.refit else live(ctx.tables, wanted.task)
+    if row is None or not 0 <= (ctx.as_of - row["since"]).days < wanted.max_age_days:
+        return None
+    begin = ctx.as_of - timedelta(days=wanted.max_age_days)
+    runs = ctx.tables.read(MODEL_RUNS).where(F.col("as_of").between(begin + timedelta(days=1), ctx.as_of))
+    won = runs.where(
+        (F.col("job") == wanted.job)
+        & (F.col("task") == wanted.task)
+        & (F.col("params") == canonical(dict(wanted.params)))
+        & (F.col("model_version") == row["model_version"])
+        & F.col("promoted")
+    )
+    try:
+        return None if won.isEmpty() else load_live(ctx.tables, row)
+    except ModelError:
+        return None
 
 
 def promote_unless_older(ctx: Context, stored: Stored) -> None:

@@ -89,6 +89,12 @@ def fit(
     )
 
 
+def refitted(live: Live, pairs: DataFrame, totals: Totals, settings: Settings) -> ItemSide:
+    """The live model's engine by its own settings, on everything."""
+    theirs = settings.model_copy(update={"recommend": live.settings})
+    return engine_side(live.engine, pairs, totals.items, theirs, units="units", is_used="is_history")
+
+
 def _compare(
     pairs: DataFrame, totals: Totals, settings: Settings, attributes: DataFrame, live: Live | None
 ) -> Comparison:

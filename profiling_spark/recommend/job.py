@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -24,7 +24,7 @@ from profiling_spark.models import Stored
 from profiling_spark.recommend.audience import AudienceKernel, audiences, wanted_items
 from profiling_spark.recommend.bundles import bundles, order_items
 from profiling_spark.recommend.catalogue import catalogue_of, served_users
-from profiling_spark.recommend.choose import LIVE, Comparison, fit
+from profiling_spark.recommend.choose import LIVE, Comparison, Fitted, fit, refitted
 from profiling_spark.recommend.figures import figure_facts, figure_line, figure_rows
 from profiling_spark.recommend.fit import ENGINES, Totals, item_totals, pairs_of
 from profiling_spark.recommend.groups import GROUP_STEPS, group_steps, group_sums, with_groups
@@ -73,7 +73,8 @@ class _Serving:
 def recommend_items(ctx: Context) -> Outcome:
     """Write what to offer each customer, with reasons, and what is often taken together."""
     users = _users(ctx)
-    stored = models.serving(ctx, wanted(ctx.settings))
+    asked = wanted(ctx.settings)
+    stored = models.serving(ctx, asked) or models.kept(ctx, asked)
     params = HistoryParams.of(ctx.settings, ctx.as_of)
     cutoff = None
     if stored is None:
@@ -87,8 +88,9 @@ def recommend_items(ctx: Context) -> Outcome:
         if not (totals.weights > 0).any():
             return _nothing(ctx)
         neighbours = cosine_neighbours(
-            pairs, totals.items, units="units", is_used="is_history", neighbours=ctx.settings.recommend.neighbours
-        )
+            pairs, totals.items, units="units", is_used="is_history", neighbours=ctx.settings.recommend.neighbours,
+            blocks=ctx.settings.spark.fit_partitions,
+        )  # fmt: skip
         choice = _choice(ctx, stored, pairs, totals, neighbours)
     finally:
         pairs.unpersist()
@@ -110,21 +112,38 @@ def _users(ctx: Context) -> DataFrame:
 
 def _choice(ctx: Context, stored: Stored | None, pairs: DataFrame, totals: Totals, neighbours: pa.Table) -> _Choice:
     if stored is not None:
-        return _Choice(load(ctx.tables, stored))
+        return _Choice(_loaded(ctx, stored))
     if not totals.has_enough(ctx.settings.recommend):
         models.no_figures(ctx, JOB, TASK)
         return _Choice(is_new=True)
     features = ctx.tables.read(user_features_table(ctx.settings.windows_days), as_of=ctx.as_of)
     attributes = features.select("user_id", "gender_code", "age_band")
     now = _serving_now(ctx)
-    live = live_of(now) if now else None
+    live = live_of(now, ctx.settings.recommend) if now else None
     fitted = fit(pairs, totals, neighbours, ctx.settings, attributes=attributes, live=live)
     asked = wanted(ctx.settings)
-    stays = now is not None and fitted.engine == LIVE
-    made = now if now is not None and stays else store(ctx.tables, fitted, totals, asked=asked, as_of=ctx.as_of)
+    stays = now is not None and live is not None and fitted.engine == LIVE
+    if now is None or live is None or not stays:
+        made = store(ctx.tables, fitted, totals, asked=asked, as_of=ctx.as_of)
+    elif _is_old(ctx):  # its settings are better still, what it has learned is out of date
+        again = Fitted(live.engine, refitted(live, pairs, totals, ctx.settings), fitted.figures)
+        same = replace(asked, params=now.declaration["params"])
+        made = store(ctx.tables, again, totals, asked=same, as_of=ctx.as_of)
+    else:
+        made = now
     models.write_figures(ctx, asked, made, figure_rows(fitted.figures), serves=fitted.engine)
     # read back, so that this run serves from the same files as the next
-    return _Choice(load(ctx.tables, made), is_new=not stays, stays=stays, figures=fitted.figures)
+    return _Choice(_loaded(ctx, made), is_new=made is not now, stays=stays, figures=fitted.figures)
+
+
+def _loaded(ctx: Context, stored: Stored) -> Model:
+    return load(ctx.tables, stored, candidates=ctx.settings.recommend.graph_filter.candidates)
+
+
+def _is_old(ctx: Context) -> bool:
+    """Whether the live model has served for `max_age_days`."""
+    row = models.live(ctx.tables, TASK)
+    return row is not None and (ctx.as_of - row["since"]).days >= ctx.settings.recommend.max_age_days
 
 
 def _serving_now(ctx: Context) -> Stored | None:

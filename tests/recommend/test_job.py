@@ -142,7 +142,8 @@ def figures_are_of_halves_and_groups(tables):
 
 
 def test_an_engine_that_loses_to_the_live_one_is_not_promoted(tables, settings, make_context):
-    write_shop(tables, settings, tasteful(120, 6, 20, seed=1))
+    rows = tasteful(120, 6, 20, seed=1)
+    write_shop(tables, settings, rows)
     recommend_items(make_context(settings=settings, as_of=AS_OF))
     before = newest(tables).read(LIVE_MODELS).collect()
     band = {"vectors": 1, "exponent": 0.5, "ratio": 1.0}
@@ -158,6 +159,21 @@ def test_an_engine_that_loses_to_the_live_one_is_not_promoted(tables, settings, 
     )
     assert [tuple(r) for r in promoted.collect()] == [("live", before[0]["model_version"])]
     assert done.facts["model_version"] == before[0]["model_version"]
+    # what has won need not be compared again the next day
+    tomorrow = AS_OF + timedelta(days=1)
+    write_shop(tables, settings, rows, as_of=tomorrow)
+    again = recommend_items(make_context(settings=worse, as_of=tomorrow))
+    assert (again.facts["fitted"], again.facts["model_version"]) == (False, before[0]["model_version"])
+    assert newest(tables).read(MODEL_RUNS, as_of=tomorrow).isEmpty()
+    # when it has grown old it is compared again, and fitted anew with its own settings
+    later = AS_OF + timedelta(days=worse.recommend.max_age_days)
+    write_shop(tables, settings, rows, as_of=later)
+    anew = recommend_items(make_context(settings=worse, as_of=later))
+    assert anew.facts["fitted"]
+    assert anew.facts["model_version"] != before[0]["model_version"]
+    live = newest(tables).read(LIVE_MODELS).first()
+    assert (live["model_version"], live["since"]) == (anew.facts["model_version"], later)
+    assert "the live model ranked better" in anew.lines[0]
 
 
 def test_few_customers_get_popular_items(tables, settings, make_context):
@@ -213,9 +229,9 @@ def test_item_neighbours_are_cosines(spark):
     taken = {"u": {"a": 3.0, "b": 1.0}, "v": {"a": 1.0, "c": 2.0}, "w": {"b": 7.0, "c": 1.0, "a": 1.0}}
     rows = [(u, i, int(w * unit), True) for u, row in taken.items() for i, w in row.items()]
     pairs = spark.createDataFrame(rows, "user_id string, item_id string, units bigint, is_history boolean").coalesce(1)
-    found = cosine_neighbours(pairs, ("a", "b", "c"), units="units", is_used="is_history", neighbours=1)
+    found = cosine_neighbours(pairs, ("a", "b", "c"), units="units", is_used="is_history", neighbours=1, blocks=2)
     matrix = np.array([[row.get(i, 0.0) for i in "abc"] for row in taken.values()])
-    strength = np.round(np.log1p(matrix) * 256)
+    strength = np.log1p(matrix)
     norms = np.sqrt((strength**2).sum(axis=0))
     cosine = strength.T @ strength / norms / norms[:, None] - np.eye(3)
     assert found.column("item").to_pylist() == [0, 1, 2]
