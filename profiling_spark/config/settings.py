@@ -94,6 +94,11 @@ class RecommendPolicy(Model):
     max_per_brand: Positive | None = None
     price_range: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(gt=0)]] | None = None
 
+    @property
+    def is_narrow(self) -> bool:
+        """Whether the rules may leave a customer only few items of the catalogue."""
+        return bool(self.allow_categories or self.allow_brands or self.price_range)
+
     @model_validator(mode="after")
     def _ordered(self) -> RecommendPolicy:
         if self.price_range is not None and self.price_range[0] > self.price_range[1]:

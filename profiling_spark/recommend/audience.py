@@ -14,6 +14,7 @@ from pyspark.sql import types as T
 from profiling_spark.buckets import map_buckets
 from profiling_spark.config.settings import Recommend
 from profiling_spark.recommend.catalogue import Catalogue
+from profiling_spark.recommend.graph_filter import scoring_all
 from profiling_spark.recommend.interactions import HISTORY_COLUMNS, UNITS, HistoryParams, interactions
 from profiling_spark.recommend.item_side import Ints, block_rows, padded_blocks
 from profiling_spark.recommend.stored import StoredSide
@@ -69,7 +70,7 @@ class AudienceKernel:
             .sort("user", "item")
         )
         bought = events.filter(pl.col("event_type") == "purchase").select("user_id", "item_id").unique()
-        side, found = self.side.load(), _SCORED.to_frame()
+        side, found = scoring_all(self.side.load()), _SCORED.to_frame()
         columns = known["user"].to_numpy(), known["item"].to_numpy(), known["units"].to_numpy() / UNITS
         for block, histories in padded_blocks(*columns, rows=block_rows(side.items)):
             scored = side.score(histories)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from profiling_spark.recommend.graph_filter import scoring_all
 from profiling_spark.recommend.item_side import Floats, Histories, Ints, ItemSide, Scored, Scores
 from profiling_spark.recommend.top_n import select_top
 
@@ -73,8 +74,10 @@ class BlendSide:
 
 
 def blend_side(sides: Sequence[ItemSide], weights: Sequence[float]) -> BlendSide:
-    """The blend of the engines whose weight is above 0."""
-    used = [(side, weight) for side, weight in zip(sides, weights, strict=True) if weight > 0]
+    """The blend of the engines whose weight is above 0. All items are scored: those of one engine need not be among the
+    candidates of another.
+    """
+    used = [(scoring_all(side), weight) for side, weight in zip(sides, weights, strict=True) if weight > 0]
     return BlendSide(tuple(side for side, _ in used), tuple(weight for _, weight in used))
 
 

@@ -51,16 +51,17 @@ class Carrier:
         return values.tobytes() if self.folder is None else self._saved(values).encode()
 
     def unpack(self, packed: Any, kind: type[np.generic]) -> NDArray[Any]:
-        """The array of one value (an Arrow scalar) of such a column, flat and read-only."""
+        """The array of one value (an Arrow scalar) of such a column, flat; not to be changed."""
         if self.folder is None:
             return np.frombuffer(packed.as_buffer(), dtype=kind)
-        found: NDArray[Any] = np.asarray(np.load(packed.as_py().decode(), mmap_mode="r"))
+        # not mapped: whoever unpacks holds many at once, and each map is an open file
+        found: NDArray[Any] = np.load(packed.as_py().decode())
         return found.reshape(-1)
 
     def clear(self) -> None:
         """Remove the files: what was sent and packed so far has been used."""
         if self.folder is not None:
-            for file in Path(self.folder).iterdir():
+            for file in Path(self.folder).glob("*.npy"):
                 file.unlink()
 
     def _saved(self, values: NDArray[Any]) -> str:
@@ -72,9 +73,13 @@ class Carrier:
 
 @contextmanager
 def carrier(spark: SparkSession) -> Iterator[Carrier]:
-    """A way for arrays in this session; its files are gone afterwards."""
-    if not (spark.sparkContext.master or "").startswith("local"):
+    """A way for arrays in this session. Its files lie where Spark's own temporary ones do and are gone afterwards."""
+    context = spark.sparkContext
+    if not (context.master or "").startswith("local"):
         yield Carrier(None)
         return
-    with tempfile.TemporaryDirectory(prefix="profiling_spark_") as folder:
+    folders = os.environ.get("SPARK_LOCAL_DIRS") or context.getConf().get("spark.local.dir") or ""
+    first = folders.split(",")[0] or None
+    # a task that is still writing when a job fails must not hide why it failed
+    with tempfile.TemporaryDirectory(prefix="profiling_spark_", dir=first, ignore_cleanup_errors=True) as folder:
         yield Carrier(folder)

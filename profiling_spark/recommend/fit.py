@@ -128,6 +128,8 @@ def engine_side(
             seed=settings.seed,
         )  # fmt: skip
     if engine == ITEM_CF:
-        found = cosine_neighbours(pairs, items, units=units, is_used=is_used, neighbours=recommend.neighbours)
+        found = cosine_neighbours(
+            pairs, items, units=units, is_used=is_used, neighbours=recommend.neighbours, blocks=blocks
+        )
         return neighbour_side(found, len(items))
     raise ConfigError(f"engine {engine}: expected one of {', '.join(ENGINES)}")

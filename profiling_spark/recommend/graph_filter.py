@@ -15,12 +15,14 @@ from itertools import pairwise
 import numpy as np
 from scipy import sparse
 
+from profiling_spark.recommend.entries import entries
 from profiling_spark.recommend.item_graph import power
-from profiling_spark.recommend.item_side import Bools, Floats, Histories, Ints, Scores
+from profiling_spark.recommend.item_side import Bools, Floats, Histories, Ints, ItemSide, Scores
 
 _PART_BYTES = 2**24  # of a temporary; small enough for the cache
 _PRODUCTS_A_ITEM = 500  # of the item-item part, about
-_WORTH = 64  # a candidate costs as much time as so many items when all are scored
+# a candidate takes as long as 64 items when all are scored: four times that, so that what is lost buys something
+_WORTH = 256
 _TOP = 20
 
 
@@ -42,7 +44,7 @@ class GraphFilterSide:
     item that the fit has not seen. `vectors` (items, rank): Di^p_b V_b, so that one product serves all bands.
     `ends`, `exponents`, `weights` (bands,): one past the band's last vector, p_b and w_b.
 
-    `candidates`: above 0 and in a large catalogue, only so many items of a customer are scored, those with the largest
+    `candidates`: above 0, only the past items and so many others are scored for a customer, those with the largest
     item-item part; their scores are the same, other items get -inf.
     """
 
@@ -58,11 +60,6 @@ class GraphFilterSide:
     @property
     def items(self) -> int:
         return len(self.degree)
-
-    @property
-    def scores_all(self) -> bool:
-        """Whether every item is scored."""
-        return not 0 < self.candidates * _WORTH <= self.items
 
     def score(self, histories: Histories) -> Filtered:
         """Add up each customer's past items in the space of the vectors, each as strong as log(1 + weight)."""
@@ -111,7 +108,7 @@ class Filtered:
     user: Floats
 
     def block(self) -> Scores:
-        if not self.side.scores_all:
+        if self.side.candidates:
             return self._of_candidates()
         scores: Scores = self.user.astype(np.float32) @ self.side.vectors.T
         add_neighbours(scores, self.past, self.side.neighbours)
@@ -166,6 +163,16 @@ class Filtered:
         found = entries(self.side.neighbours, past.ravel(), wanted.ravel()).reshape(wanted.shape)
         values[row, :, place] = found * h.weights[row, place][:, None]
         return values
+
+
+def scoring_all(side: ItemSide) -> ItemSide:
+    """The side without candidates: for whoever asks for items that need not be among a customer's nearest."""
+    return replace(side, candidates=0) if isinstance(side, GraphFilterSide) else side
+
+
+def candidates_for(candidates: int, items: int) -> int:
+    """How many to score for a customer: 0, which is all, unless the catalogue has 256 times as many."""
+    return candidates if candidates * _WORTH <= items else 0
 
 
 def graph_filter_side(
@@ -227,28 +234,6 @@ def _candidates(value: Scores, is_own: Bools, most: int) -> Ints:
     if len(others) > most:
         others = others[np.argpartition(value[others], len(others) - most)[len(others) - most :]]
     return np.concatenate([np.flatnonzero(is_own), others])
-
-
-def entries(matrix: sparse.csr_array, rows: Ints, columns: Ints) -> Floats:
-    """matrix[rows, columns], 0 where it stores none; by binary search in the rows, which must be sorted by column."""
-    found = np.zeros(len(rows))
-    if matrix.nnz == 0:
-        return found
-    for part in _parts(len(rows), 2**8):  # 64 Ki searches at a time stay in the cache
-        found[part] = _search(matrix, rows[part], columns[part])
-    return found
-
-
-def _search(matrix: sparse.csr_array, rows: Ints, columns: Ints) -> Floats:
-    low, end = matrix.indptr[rows], matrix.indptr[rows + 1]
-    high, last, wanted = end, matrix.nnz - 1, columns.astype(matrix.indices.dtype)
-    for _ in range(int((end - low).max()).bit_length()):
-        middle = (low + high) >> 1
-        is_before = (middle < high) & (matrix.indices[np.minimum(middle, last)] < wanted)
-        low, high = np.where(is_before, middle + 1, low), np.where(is_before, high, middle)
-    place = np.minimum(low, last)
-    found: Floats = np.where((low < end) & (matrix.indices[place] == wanted), matrix.data[place], 0.0)
-    return found
 
 
 def _top_sum(scores: Scores, seen: Bools) -> float:

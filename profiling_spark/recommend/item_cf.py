@@ -1,9 +1,8 @@
 """Item neighbours: cosine between items over the customers who took them (Sarwar et al., WWW 2001).
 
-A pair counts log(1 + weight), so that one customer's twenty views do not drown twenty customers. The products of a
-partition's customers are added up by SciPy in the task and then by Spark, in whole numbers: exact, and the same under
-any partitioning. Nothing grows with the customers on the driver; the finished neighbours (items * neighbours rows) do
-come to it.
+A pair counts log(1 + weight), so that one customer's twenty views do not drown twenty customers. The same passes as
+graph_filter's item-item part, with columns of length 1. Nothing grows with the customers on the driver; the finished
+neighbours (items * neighbours rows) do come to it.
 """
 
 from __future__ import annotations
@@ -13,16 +12,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from pyspark.sql import DataFrame, Window
-from pyspark.sql import functions as F
+from pyspark.sql import DataFrame
 from scipy import sparse
 
-from profiling_spark.recommend.interactions import UNITS
+from profiling_spark.recommend.blocks import customer_blocks, unpack
+from profiling_spark.recommend.carrier import Carrier, carrier
+from profiling_spark.recommend.entries import entries
 from profiling_spark.recommend.item_side import Floats, Histories, Ints, Scores
+from profiling_spark.recommend.nearest import RANGES_A_BLOCK, Normalisation, nearest
 
-_STEPS = 256  # a strength is a whole number of 1/256
-_PRODUCTS = "item int, other int, dot bigint"
+_DECIMALS = 6
+_SHARES = "block int, squares binary, counts binary"
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class _Weighted:
     def contributions(self, chosen: Ints) -> Floats:
         h = self.histories
         wanted, past = np.broadcast_arrays(chosen[:, :, None], h.items[:, None, :])
-        similar = _lookup(self.side.similar, past.ravel(), wanted.ravel()).reshape(wanted.shape)
+        similar = entries(self.side.similar, past.ravel(), wanted.ravel()).reshape(wanted.shape)
         return similar * h.weights[:, None, :]
 
 
@@ -67,49 +67,44 @@ class NeighbourSide:
         return _Weighted(self, histories)
 
 
-def _lookup(matrix: sparse.csr_array, rows: Ints, columns: Ints) -> Floats:
-    """Entries of a sparse matrix by one binary search over all of its (row, column) keys."""
-    width = np.int64(matrix.shape[1])
-    if matrix.nnz == 0:
-        return np.zeros(len(rows))
-    keys = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr)) * width + matrix.indices
-    wanted = rows.astype(np.int64) * width + columns
-    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    found: Floats = np.where(keys[place] == wanted, matrix.data[place], 0.0).astype(np.float64)
-    return found
-
-
-def cosine_neighbours(pairs: DataFrame, items: Sequence[str], *, units: str, is_used: str, neighbours: int) -> pa.Table:
+def cosine_neighbours(
+    pairs: DataFrame, items: Sequence[str], *, units: str, is_used: str, neighbours: int, blocks: int
+) -> pa.Table:
     """(item, other, rank, similarity): each item's strongest neighbours, item numbers by place in `items`.
 
-    `pairs`: one row per customer and item, all of a customer's rows in one partition.
+    `pairs`: one row per customer and item. `blocks`: how many blocks of customers the sums are made of.
     """
-    strength = F.round(F.log1p(F.greatest(F.col(units), F.lit(0)) / F.lit(UNITS)) * _STEPS).cast("int")
-    used = pairs.where(is_used).select("user_id", "item_id", strength.alias("strength"))
-    sums = used.mapInArrow(_Products(tuple(items)), _PRODUCTS).groupBy("item", "other").agg(F.sum("dot").alias("dot"))
-    sums = sums.persist()
-    squares = sums.where("item = other").select("item", F.sqrt("dot").alias("norm"))
-    other = squares.select(F.col("item").alias("other"), F.col("norm").alias("other_norm"))
-    half = (
-        sums.where("item < other AND dot > 0")
-        .join(F.broadcast(squares), on="item", how="inner")
-        .join(F.broadcast(other), on="other", how="inner")
-        .withColumn("similarity", F.least(F.col("dot") / (F.col("norm") * F.col("other_norm")), F.lit(1.0)))
-    )
-    both = F.explode(
-        F.array(F.struct("item", "other"), F.struct(F.col("other").alias("item"), F.col("item").alias("other")))
-    )
-    best = Window.partitionBy("item").orderBy(F.desc("similarity"), "other")
-    found = (
-        half.select(both.alias("_pair"), "similarity")
-        .select("_pair.item", "_pair.other", "similarity")
-        .withColumn("rank", F.row_number().over(best))
-        .where(F.col("rank") <= neighbours)
-        .select("item", "other", "rank", "similarity")
-        .toArrow()
-    )
-    sums.unpersist()
-    return found.sort_by([("item", "ascending"), ("rank", "ascending")])
+    rows = customer_blocks(pairs, items, units=units, is_used=is_used, blocks=blocks).persist()
+    try:
+        with carrier(pairs.sparkSession) as way:
+            squares, counts = squared_lengths(rows, len(items), way)
+            to_length_1 = Normalisation(squares, user_exponent=0.0, item_exponent=0.5)
+            # one more, since each item is its own neighbour
+            near = nearest(rows, to_length_1, counts, most=neighbours + 1, ranges=blocks * RANGES_A_BLOCK, way=way)
+    finally:
+        rows.unpersist()
+    speaks_for = near.tocoo()
+    is_other = (speaks_for.row != speaks_for.col) & (speaks_for.data > 0)
+    item, other = speaks_for.col[is_other], speaks_for.row[is_other]
+    # what is left of equal cosines after rounding errors is equal
+    similarity = np.round(np.minimum(speaks_for.data[is_other].astype(np.float64), 1.0), _DECIMALS)
+    order = np.lexsort((other, -similarity, item))
+    item, other, similarity = item[order], other[order], similarity[order]
+    rank = np.arange(len(item)) - np.searchsorted(item, item) + 1
+    columns = {"item": item, "other": other, "rank": rank}
+    table = {name: pa.array(values, pa.int32()) for name, values in columns.items()} | {"similarity": similarity}
+    return pa.table(table).filter(pa.array(rank <= neighbours))
+
+
+def squared_lengths(rows: DataFrame, items: int, way: Carrier) -> tuple[Floats, Ints]:
+    """(items,) each: the sum of squared strengths, and the number of customers."""
+    shares = rows.mapInArrow(_Squares(items, way), _SHARES).toArrow().sort_by("block")
+    squares, counts = np.zeros(items), np.zeros(items, dtype=np.int64)
+    for square, count in zip(shares.column("squares"), shares.column("counts"), strict=True):
+        squares += way.unpack(square, np.float64)
+        counts += way.unpack(count, np.int64)
+    way.clear()
+    return squares, counts
 
 
 def neighbour_side(found: pa.Table, items: int) -> NeighbourSide:
@@ -121,28 +116,23 @@ def neighbour_side(found: pa.Table, items: int) -> NeighbourSide:
     return NeighbourSide(similar)
 
 
-class _Products:
-    """Sums over a partition's customers of strength * strength, for item <= other."""
+class _Squares:
+    """What a worker runs on the pieces of blocks: each block's share of the items' squared lengths."""
 
-    def __init__(self, items: tuple[str, ...]) -> None:
-        self.items = items
+    def __init__(self, items: int, way: Carrier) -> None:
+        self.items, self.way = items, way
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        rows = list(batches)
-        if not rows:
-            return
-        table = pa.Table.from_batches(rows).combine_chunks()
-        user = pc.dictionary_encode(table.column("user_id")).combine_chunks().indices.to_numpy(zero_copy_only=False)
-        item = pc.index_in(table.column("item_id"), pa.array(self.items, table.column("item_id").type))
-        strength = table.column("strength").to_numpy().astype(np.int64)
-        shape = (int(user.max(initial=-1)) + 1, len(self.items))
-        taken = sparse.csr_array((strength, (user, item.to_numpy(zero_copy_only=False))), shape=shape)
-        products = sparse.triu(taken.T @ taken, format="coo")
-        yield pa.RecordBatch.from_arrays(
-            [
-                pa.array(products.row, pa.int32()),
-                pa.array(products.col, pa.int32()),
-                pa.array(products.data, pa.int64()),
-            ],
-            names=["item", "other", "dot"],
-        )
+        squares: dict[int, Floats] = {}
+        counts: dict[int, Ints] = {}
+        for batch in batches:
+            for block, taken in unpack(batch, self.items):
+                squares.setdefault(block, np.zeros(self.items))
+                counts.setdefault(block, np.zeros(self.items, dtype=np.int64))
+                squares[block] += np.bincount(taken.indices, weights=taken.data**2, minlength=self.items)
+                counts[block] += np.bincount(taken.indices, minlength=self.items)
+        for block in sorted(squares):
+            packed = [pa.array([self.way.pack(values[block])], pa.binary()) for values in (squares, counts)]
+            yield pa.RecordBatch.from_arrays(
+                [pa.array([block], pa.int32()), *packed], names=["block", "squares", "counts"]
+            )

@@ -20,7 +20,7 @@ from profiling_spark.models import Stored, Wanted
 from profiling_spark.recommend.als import FactorSide
 from profiling_spark.recommend.choose import Fitted, Live
 from profiling_spark.recommend.fit import Totals
-from profiling_spark.recommend.graph_filter import GraphFilterSide
+from profiling_spark.recommend.graph_filter import GraphFilterSide, candidates_for
 from profiling_spark.recommend.item_cf import NeighbourSide
 from profiling_spark.recommend.item_side import ItemSide, Scores
 from profiling_spark.recommend.popular import POPULAR
@@ -48,20 +48,25 @@ class Model:
 
 def wanted(settings: Settings) -> Wanted:
     """The model that fits the settings in force."""
+    # nor does any fit depend on how many candidates are scored
     recommend = settings.recommend.model_dump(exclude=_SERVING)
+    recommend["graph_filter"] = settings.recommend.graph_filter.model_dump(exclude={"candidates"})
     params = {**recommend, "seed": settings.seed, "fit_partitions": settings.spark.fit_partitions}
     return Wanted(JOB, TASK, params, settings.recommend.max_age_days)
 
 
-def live_of(stored: Stored) -> Live | None:
-    """What a stored model's engine was fitted with; None where a version of this package made it that had other
-    settings.
+def live_of(stored: Stored, settings: Recommend) -> Live | None:
+    """What a stored model's engine was fitted with, served by the settings in force; None where a version of this
+    package made it that had other settings.
     """
     known = {name: value for name, value in stored.declaration["params"].items() if name in Recommend.model_fields}
     try:
-        return Live(stored.declaration["engine"], Recommend.model_validate(known))
+        fitted = Recommend.model_validate(known)
     except ValidationError:
         return None
+    served = {"candidates": settings.graph_filter.candidates}
+    both = fitted.model_copy(update={"graph_filter": fitted.graph_filter.model_copy(update=served)})
+    return Live(stored.declaration["engine"], both)
 
 
 def store(tables: Tables, fitted: Fitted, totals: Totals, *, asked: Wanted, as_of: date) -> Stored:
@@ -79,8 +84,11 @@ def store(tables: Tables, fitted: Fitted, totals: Totals, *, asked: Wanted, as_o
     return models.finish(tables, TASK, version, declaration)
 
 
-def load(tables: Tables, stored: Stored) -> Model:
-    """The stored model. Raises ModelError where its files do not make the engine that it declares."""
+def load(tables: Tables, stored: Stored, *, candidates: int) -> Model:
+    """The stored model, to score so many `candidates` where its catalogue is large.
+
+    Raises ModelError where its files do not make the engine that it declares.
+    """
     engine, params = stored.declaration["engine"], stored.declaration["params"]
     rows = tables.spark.read.parquet(models.mllib_path(tables, TASK, stored.version)).toArrow().sort_by("item")
     items = tuple(rows.column("item_id").to_pylist())
@@ -95,8 +103,9 @@ def load(tables: Tables, stored: Stored) -> Model:
         ends = np.array(bands["ends"], dtype=np.int64)
         exponents, weights = np.array(bands["exponents"]), np.array(bands["weights"])
         degree = rows.column("degree").to_numpy()
-        vectors, candidates = _dense(rows, "vector"), params["graph_filter"].get("candidates", 0)
-        side = GraphFilterSide(_square(rows), vectors, degree, ends, exponents, weights, candidates)
+        vectors = _dense(rows, "vector")
+        scored = candidates_for(candidates, len(items))
+        side = GraphFilterSide(_square(rows), vectors, degree, ends, exponents, weights, scored)
         return Model(stored, engine, side, items)
     raise ModelError(f"model {stored.path}: expected an engine of this package, found {engine!r}")
 

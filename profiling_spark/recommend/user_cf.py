@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame
 from scipy import sparse
 
 from profiling_spark.errors import InputError
-from profiling_spark.recommend.graph_filter import entries
+from profiling_spark.recommend.entries import entries
 from profiling_spark.recommend.graph_fit import sampled_rows
 from profiling_spark.recommend.item_graph import strongest
 from profiling_spark.recommend.item_side import Floats, Histories, Ints, Scores

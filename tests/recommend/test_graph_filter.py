@@ -9,8 +9,9 @@ from recommend_shop import as_histories, top_n
 from scipy import sparse
 from scipy.sparse.linalg import svds
 
-from profiling_spark.recommend import graph_filter
-from profiling_spark.recommend.graph_filter import Band, GraphFilterSide, entries, graph_filter_side
+from profiling_spark.recommend.blend import blend_side
+from profiling_spark.recommend.entries import entries
+from profiling_spark.recommend.graph_filter import Band, GraphFilterSide, candidates_for, graph_filter_side
 from profiling_spark.recommend.item_graph import (
     gram_block,
     gram_rows,
@@ -188,12 +189,10 @@ def test_lists_do_not_depend_on_how_customers_are_put_into_blocks():
     assert [s for _, s in found[0].values()] == [pytest.approx(found[1][u][1], abs=2e-9) for u in found[0]]
 
 
-def test_candidates_are_the_past_items_and_the_nearest_others_with_their_full_scores(monkeypatch):
-    monkeypatch.setattr(graph_filter, "_WORTH", 4)
+def test_candidates_are_the_past_items_and_the_nearest_others_with_their_full_scores():
     taken, most = shop(), 6
     whole = prepared(taken)
     side = replace(whole, candidates=most)
-    assert not side.scores_all
     near = np.log1p(taken.toarray()) @ whole.neighbours.toarray()
     for users, histories in histories_of(taken):
         found, every = side.score(histories).block(), whole.score(histories).block()
@@ -205,10 +204,16 @@ def test_candidates_are_the_past_items_and_the_nearest_others_with_their_full_sc
             assert found[row, expected] == pytest.approx(every[row, expected], rel=1e-4, abs=1e-5)
 
 
+def test_a_blend_scores_what_is_no_candidate():
+    taken = shop()
+    whole = prepared(taken)
+    (part,) = blend_side([replace(whole, candidates=3)], (1.0,)).sides
+    assert part == whole
+
+
 def test_a_small_catalogue_is_scored_whole():
-    whole = prepared(shop())
-    assert whole.scores_all
-    assert replace(whole, candidates=1).scores_all  # 64 items of all cost what one candidate does; there are 40
+    assert [candidates_for(400, items) for items in (600, 102_399, 102_400)] == [0, 0, 400]
+    assert candidates_for(0, 10**7) == 0
 
 
 @pytest.mark.parametrize("bands", [BANDS, (Band(8, 0.5, 0.6),)])

@@ -10,7 +10,8 @@ from scipy import sparse
 from profiling_spark.config import Settings
 from profiling_spark.config.settings import GraphFilter, GraphFilterBand
 from profiling_spark.recommend import blocks as blocks_module
-from profiling_spark.recommend import graph_fit
+from profiling_spark.recommend import graph_fit, item_cf
+from profiling_spark.recommend import nearest as nearest_module
 from profiling_spark.recommend.blocks import customer_blocks, unpack
 from profiling_spark.recommend.carrier import Carrier, carrier
 from profiling_spark.recommend.choose import Fitted
@@ -21,9 +22,9 @@ from profiling_spark.recommend.graph_fit import (
     fit_graph_filter,
     item_sums,
     neighbours_for,
-    range_edges,
     summed_image,
 )
+from profiling_spark.recommend.item_cf import cosine_neighbours
 from profiling_spark.recommend.item_graph import (
     gram_rows,
     image,
@@ -33,6 +34,7 @@ from profiling_spark.recommend.item_graph import (
     strongest,
 )
 from profiling_spark.recommend.model import load, store, wanted
+from profiling_spark.recommend.nearest import Normalisation, nearest, range_edges
 from profiling_spark.recommend.stored import load_side, save_side
 
 USERS, ITEMS = 90, 120
@@ -76,7 +78,7 @@ def pairs(spark, taken):
 def small_pieces(monkeypatch):
     """Pieces, products and ranges so small that each task has several."""
     monkeypatch.setattr(blocks_module, "_USERS", 7)
-    monkeypatch.setattr(graph_fit, "_PRODUCTS", 2000)
+    monkeypatch.setattr(nearest_module, "_PRODUCTS", 2000)
     monkeypatch.setattr(graph_fit, "_PART_BYTES", 4000)
     monkeypatch.setattr(graph_fit, "_BASIS_BYTES", 24 * 4 * ITEMS)  # two halves of a basis of 39
 
@@ -125,7 +127,7 @@ def test_a_session_on_one_machine_carries_arrays_by_files_that_go_away(spark):
 
 def test_an_image_is_the_dense_product(pairs, strengths, small_pieces, way):
     matrix = sparse.csr_array(strengths)
-    normalisation = graph_fit.Normalisation(item_degrees(matrix), 0.3, 0.4)
+    normalisation = Normalisation(item_degrees(matrix), 0.3, 0.4)
     dense = normalise(matrix, normalisation.degree, user_exponent=0.3, item_exponent=0.4).toarray()
     basis = np.random.default_rng(1).standard_normal((ITEMS, 12), dtype=np.float32)
     rows = customer_blocks(pairs, NAMES, units="units", is_used="used", blocks=3)
@@ -144,15 +146,37 @@ def test_the_engine_is_that_of_all_customers_in_one_piece(pairs, strengths, smal
 
 def test_the_same_customers_in_other_partitions_give_the_same_bits(pairs, strengths, small_pieces, tmp_path):
     matrix = sparse.csr_array(strengths)
-    normalisation, counts = graph_fit.Normalisation(item_degrees(matrix), 0.3, 0.4), (strengths > 0).sum(axis=0)
+    normalisation, counts = Normalisation(item_degrees(matrix), 0.3, 0.4), (strengths > 0).sum(axis=0)
     basis = np.random.default_rng(1).standard_normal((ITEMS, 5), dtype=np.float32)
     found = []
     ways = Carrier(None), Carrier(str(tmp_path))  # nor does it matter how arrays get to the tasks
     for frame, way in zip((pairs, pairs.repartition(5, "item_id")), ways, strict=True):
         rows = customer_blocks(frame, NAMES, units="units", is_used="used", blocks=3)
-        near = graph_fit.nearest(rows, normalisation, counts, most=7, ranges=4, way=way)
+        near = nearest(rows, normalisation, counts, most=7, ranges=4, way=way)
         found.append((near.toarray(), summed_image(rows, normalisation, basis, way=way)))
     assert all((first == other).all() for first, other in zip(*found, strict=True))
+
+
+def test_item_neighbours_are_the_largest_cosines(pairs, strengths, small_pieces):
+    found = cosine_neighbours(pairs, NAMES, units="units", is_used="used", neighbours=5, blocks=3)
+    lengths = np.sqrt((strengths**2).sum(axis=0))
+    cosine = strengths.T @ strengths / np.maximum(lengths[:, None] * lengths, 1e-9) - np.eye(ITEMS)
+    expected = [
+        (item, int(other), rank + 1)
+        for item in range(ITEMS)
+        for rank, other in enumerate(np.argsort(-np.round(cosine[item], 6), kind="stable")[:5])
+        if cosine[item, other] > 1e-9
+    ]
+    columns = (found.column(name).to_pylist() for name in ("item", "other", "rank"))
+    assert list(zip(*columns, strict=True)) == expected
+    assert found.column("similarity").to_pylist() == pytest.approx([cosine[i, o] for i, o, _ in expected], rel=1e-6)
+
+
+def test_squared_lengths_and_customers_of_items(pairs, strengths, small_pieces, way):
+    rows = customer_blocks(pairs, NAMES, units="units", is_used="used", blocks=3)
+    squares, counts = item_cf.squared_lengths(rows, ITEMS, way)
+    assert squares == pytest.approx((strengths**2).sum(axis=0))
+    assert counts.tolist() == (strengths > 0).sum(axis=0).tolist()
 
 
 def test_a_small_catalogue_has_fewer_neighbours_and_vectors():
@@ -176,7 +200,7 @@ def test_the_model_is_read_back_as_it_was(pairs, tables, tmp_path):
     totals = Totals(NAMES, (None,) * ITEMS, side.degree, side.degree, np.ones(ITEMS), 1, "rows")
     made = store(tables, Fitted(GRAPH_FILTER, side, {}), totals, asked=wanted(settings), as_of=AS_OF)
     save_side(tmp_path / "arrays", side)
-    for found in (load(tables, made).side, load_side(tmp_path / "arrays")):
+    for found in (load(tables, made, candidates=400).side, load_side(tmp_path / "arrays")):
         assert (found.neighbours != side.neighbours).nnz == 0
         for name in ("vectors", "degree", "ends", "exponents", "weights"):
             assert (getattr(found, name) == getattr(side, name)).all()

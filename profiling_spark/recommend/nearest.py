@@ -1,0 +1,139 @@
+"""Each item's nearest items: rows of R~'R~ (see item_graph.py) by Spark, of each item only the strongest entries.
+
+Customers' rows go to the ranges of items that they touch, where the products are made, cut and dropped. A task holds
+the rows of the customers of its range (more blocks make more and smaller ranges) and few products at a time; what comes
+to the driver is as long as the catalogue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from scipy import sparse
+
+from profiling_spark.recommend.blocks import PACKED_NAMES, packed_row, unpack
+from profiling_spark.recommend.carrier import Carrier
+from profiling_spark.recommend.item_graph import gram_block, normalise, strongest
+from profiling_spark.recommend.item_side import Floats, Ints
+
+RANGES_A_BLOCK = 4
+_PRODUCTS = 2**24  # of the item-item part in memory at a time: 200 MB
+_SENT = "part int, block int, piece int, lengths binary, places binary, strengths binary"
+_ROWS = "first int, lengths binary, places binary, strengths binary"
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What makes R~ of a piece of R: the items' sums (or squared lengths) over all customers, the exponents b and a."""
+
+    degree: Floats
+    user_exponent: float
+    item_exponent: float
+
+    @property
+    def items(self) -> int:
+        return len(self.degree)
+
+    def rows(self, batch: pa.RecordBatch | pa.Table) -> Iterator[tuple[int, sparse.csr_array]]:
+        """(block, R~) of each piece in a batch."""
+        for block, taken in unpack(batch, self.items):
+            yield (
+                block,
+                normalise(taken, self.degree, user_exponent=self.user_exponent, item_exponent=self.item_exponent),
+            )
+
+
+def nearest(
+    rows: DataFrame, normalisation: Normalisation, counts: Ints, *, most: int, ranges: int, way: Carrier
+) -> sparse.csr_array:
+    """(items, items) float32: R~'R~, of each column the `most` largest entries: [i, j] says how i speaks for j.
+
+    Each customer's row goes to the ranges of items that it touches, where the products are made, cut and dropped.
+    """
+    items = normalisation.items
+    edges = range_edges(counts, ranges)
+    sent = rows.mapInArrow(_Send(normalisation, edges), _SENT)
+    found = by_part(sent, _Nearest(items, edges, most, way), _ROWS).sort_by("first")
+    kinds: dict[str, type[np.generic]] = {"lengths": np.int64, "places": np.int32, "strengths": np.float32}
+    arrays = {name: [way.unpack(v, kind) for v in found.column(name)] for name, kind in kinds.items()}
+    row_lengths = np.zeros(items, dtype=np.int64)
+    for first, lengths in zip(found.column("first").to_pylist(), arrays["lengths"], strict=True):
+        row_lengths[first : first + len(lengths)] = lengths
+    places, values = (np.concatenate([np.empty(0, kinds[n]), *arrays[n]]) for n in ("places", "strengths"))
+    way.clear()
+    cut = sparse.csr_array((values, places, np.r_[0, np.cumsum(row_lengths)]), shape=(items, items))
+    return sparse.csr_array(cut.T)
+
+
+def range_edges(counts: Ints, ranges: int) -> Ints:
+    """Edges of at most `ranges` ranges of items with about the same number of customers each."""
+    total = np.cumsum(counts)
+    wanted = total[-1] * np.arange(1, ranges) / ranges
+    return np.unique(np.r_[0, np.searchsorted(total, wanted) + 1, len(counts)].clip(0, len(counts)))
+
+
+class _Send:
+    """What a worker runs on pieces: of each range of items the customers who touch it, with their whole rows of R~."""
+
+    def __init__(self, normalisation: Normalisation, edges: Ints) -> None:
+        self.normalisation, self.edges = normalisation, edges
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        piece = 0  # tells the order of a block's pieces; it need not start anew with each block
+        for batch in batches:
+            for block, taken in self.normalisation.rows(batch):
+                customer = np.repeat(np.arange(taken.shape[0]), np.diff(taken.indptr))
+                part_of = np.searchsorted(self.edges, taken.indices, side="right") - 1
+                for part in range(len(self.edges) - 1):
+                    touching = taken[np.unique(customer[part_of == part])]
+                    if touching.nnz:
+                        sent = packed_row(
+                            block, piece, np.diff(touching.indptr), touching.indices.astype(np.int64), touching.data
+                        )
+                        yield pa.RecordBatch.from_arrays(
+                            [pa.array([part], pa.int32()), *sent.columns], names=["part", *PACKED_NAMES]
+                        )
+                piece += 1
+
+
+class _Nearest:
+    """What a worker runs on one range: its rows of the item-item product, a few at a time, cut to the strongest."""
+
+    def __init__(self, items: int, edges: Ints, most: int, way: Carrier) -> None:
+        self.items, self.edges, self.most, self.way, self.products = items, edges, most, way, _PRODUCTS
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        ordered = table.sort_by([("block", "ascending"), ("piece", "ascending")])
+        part = ordered.column("part")[0].as_py()
+        taken = sparse.vstack([rows for _, rows in unpack(ordered, self.items)], format="csr")
+        found = [self._rows(taken, slice(a, b)) for a, b in self._steps(taken, *self.edges[part : part + 2].tolist())]
+        return pa.concat_tables(found)
+
+    def _steps(self, taken: sparse.csr_array, begin: int, end: int) -> Iterator[tuple[int, int]]:
+        """Ranges of items with at most `products` products each, unless one item alone has more."""
+        lengths = np.diff(taken.indptr)
+        products = np.bincount(taken.indices, weights=np.repeat(lengths, lengths), minlength=self.items)
+        total = np.r_[0, np.cumsum(products)]
+        while begin < end:
+            stop = int(np.searchsorted(total, total[begin] + self.products, side="right")) - 1
+            stop = min(max(stop, begin + 1), end)
+            yield begin, stop
+            begin = stop
+
+    def _rows(self, taken: sparse.csr_array, columns: slice) -> pa.Table:
+        kept = strongest(gram_block(taken, columns), self.most)
+        arrays = (np.diff(kept.indptr).astype(np.int64), kept.indices.astype(np.int32), kept.data.astype(np.float32))
+        packed = [pa.array([self.way.pack(values)], pa.binary()) for values in arrays]
+        return pa.table(
+            [pa.array([columns.start], pa.int32()), *packed], names=["first", "lengths", "places", "strengths"]
+        )
+
+
+def by_part(rows: DataFrame, task: Callable[[pa.Table], pa.Table], schema: str) -> pa.Table:
+    """What the task makes of the rows of each `part`."""
+    # Spark wants a function here: from an object with __call__ it cannot tell what is passed
+    return rows.groupBy("part").applyInArrow(lambda table: task(table), schema).toArrow()
