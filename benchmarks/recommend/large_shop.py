@@ -16,6 +16,7 @@ import argparse
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -112,7 +113,10 @@ def main() -> None:
     for users in given.users:
         folder = given.folder.resolve() / f"{users}-users-{given.items}-items-{given.pairs}-pairs"
         if not folder.exists():
-            generate(folder, users, given.items, given.pairs)
+            unfinished = given.folder.resolve() / "unfinished"
+            shutil.rmtree(unfinished, ignore_errors=True)
+            generate(unfinished, users, given.items, given.pairs)
+            unfinished.rename(folder)
         rows = pq.read_metadata(folder / "train.parquet").num_rows
         told, peak = run(folder, given.set, given.memory)
         totals[users] = sum(told["seconds"].values())
