@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from profiling_spark.recommend.entries import entries
@@ -76,14 +77,13 @@ class GraphFilterSide:
         A customer's sums do not depend on who else is in the block.
         """
         customers, rank = past.shape[0], self.vectors.shape[1]
-        backs = [self.back(number) for number in range(len(self.ends))]
         found = np.empty((customers, rank))
         for part in _parts(customers, (past.nnz // max(customers, 1) + 1) * rank * 8):
             rows = past[part]
             used, place = np.unique(rows.indices, return_inverse=True)
             shape = (rows.shape[0], len(used))
-            for back, band in zip(backs, self.bands(), strict=True):
-                own = sparse.csr_array((rows.data * back[rows.indices], place, rows.indptr), shape=shape)
+            for number, band in enumerate(self.bands()):
+                own = sparse.csr_array((rows.data * self.back(number, rows.indices), place, rows.indptr), shape=shape)
                 found[part, band] = np.asarray(own @ self.vectors[used, band].astype(np.float64))
         return found
 
@@ -91,9 +91,9 @@ class GraphFilterSide:
         """The vectors of each band."""
         return [slice(a, b) for a, b in zip(np.r_[0, self.ends[:-1]].tolist(), self.ends.tolist(), strict=True)]
 
-    def back(self, band: int) -> Floats:
-        """(items,): w_b Di^-2p_b, which turns a row of `vectors` into what a past item adds to a customer."""
-        scale: Floats = self.weights[band] * power(self.degree, -2 * self.exponents[band])
+    def back(self, band: int, items: NDArray[np.integer]) -> Floats:
+        """w_b Di^-2p_b of these items, which turns a row of `vectors` into what a past item adds to a customer."""
+        scale: Floats = self.weights[band] * power(self.degree[items], -2 * self.exponents[band])
         return scale
 
 
@@ -144,14 +144,13 @@ class Filtered:
     def contributions(self, chosen: Ints) -> Floats:
         values = self._near(chosen)
         h, rank = self.histories, self.side.vectors.shape[1]
-        backs = [self.side.back(number) for number in range(len(self.side.ends))]
         weights = np.where(self.is_past, h.weights, 0.0)
         for part in _parts(len(chosen), (h.items.shape[1] + chosen.shape[1]) * rank * 8):
             past = self.side.vectors[h.items[part]].astype(np.float64).transpose(0, 2, 1)
             wanted = self.side.vectors[chosen[part]].astype(np.float64)
-            for back, band in zip(backs, self.side.bands(), strict=True):
+            for number, band in enumerate(self.side.bands()):
                 added = wanted[:, :, band] @ past[:, band]
-                values[part] += added * (weights[part] * back[h.items[part]])[:, None, :]
+                values[part] += added * (weights[part] * self.side.back(number, h.items[part]))[:, None, :]
         return values
 
     def _near(self, chosen: Ints) -> Floats:

@@ -261,7 +261,9 @@ def test_a_band_is_made_as_large_as_its_ratio_says():
     near = mean_top(dense @ side.neighbours.toarray())
     for number, (end, band) in enumerate(zip(side.ends, BANDS, strict=True)):
         v = side.vectors[:, begin:end].astype(float)
-        assert mean_top((dense * side.back(number)) @ v @ v.T) == pytest.approx(band.ratio * near, rel=1e-4)
+        assert mean_top((dense * side.back(number, np.arange(ITEMS))) @ v @ v.T) == pytest.approx(
+            band.ratio * near, rel=1e-4
+        )
         begin = end
 
 
