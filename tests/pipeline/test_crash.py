@@ -25,8 +25,6 @@ from profiling_spark.storage import Tables
 
 pytestmark = pytest.mark.slow
 PROJECT = Path(__file__).resolve().parents[2]
-# popular items serve: the models of segments and scores are enough here, and fitting engines takes minutes
-QUICK = "recommend.min_pairs=1000000"
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +39,7 @@ def start(folder: Path, lake: str) -> subprocess.Popen[str]:
     environ = {k: v for k, v in os.environ.items() if k != "PYSPARK_SUBMIT_ARGS"}
     environ.setdefault("PROFILING_SPARK_VENV", sys.prefix)
     command = [str(PROJECT / "scripts" / "submit.sh"), "run_pipeline", "--config", str(PROJECT / "conf" / "demo.yaml")]
-    command += ["--set", f"data_root={folder / 'data'}", "--set", f"storage.root={folder / lake}", "--set", QUICK]
+    command += ["--set", f"data_root={folder / 'data'}", "--set", f"storage.root={folder / lake}"]
     return subprocess.Popen(
         command, env=environ, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
     )
@@ -66,7 +64,7 @@ def commits(folder: Path, lake: str, table: str) -> int:
 
 def test_killed_in_ingest_and_in_segments_the_next_run_completes_to_the_same_values(data, spark):
     # in this process: a session that is warm takes a third of the time
-    pairs = [f"data_root={data / 'data'}", f"storage.root={data / 'calm'}", QUICK]
+    pairs = [f"data_root={data / 'data'}", f"storage.root={data / 'calm'}"]
     settings = load_settings([PROJECT / "conf" / "demo.yaml"], pairs)
     calm = Tables(spark, settings.storage.root, run_id="calm")
     context = Context(settings, spark, calm, Command(quiet=True), datetime(2026, 7, 1, tzinfo=UTC))
