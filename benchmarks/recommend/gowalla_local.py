@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from profiling_spark.recommend.graph_filter import Band, GraphFilterSide, graph_filter_side
+from profiling_spark.recommend.board import best, close_pairs
+from profiling_spark.recommend.graph_filter import Band, GraphFilterSide, graph_filter_side, rows_at_a_time
 from profiling_spark.recommend.item_graph import (
     gram_rows,
     image,
@@ -30,9 +31,9 @@ from profiling_spark.recommend.item_graph import (
     singular_vectors,
     strongest,
 )
-from profiling_spark.recommend.item_side import BLOCK_BYTES, Floats, Scores, padded_blocks
+from profiling_spark.recommend.item_side import Floats, Scores, padded_blocks
 from profiling_spark.recommend.metrics import ndcg, recall
-from profiling_spark.recommend.top_n import NONE, parts_of, select_top
+from profiling_spark.recommend.top_n import NONE, parts_of
 
 K = 20
 # gf_cf and one_band are GF-CF's; two_bands was chosen on held-out training pairs (--validation 0.2), never on test.txt
@@ -137,15 +138,15 @@ def evaluate(
     past = train[users]
     row = np.repeat(users, np.diff(past.indptr))
     found = []
-    rows = max(1, BLOCK_BYTES // (4 * side.items))
-    for block, histories in padded_blocks(row, past.indices.astype(np.int64), past.data, rows=rows):
+    columns = row, past.indices.astype(np.int64), past.data
+    for block, histories in padded_blocks(*columns, rows=rows_at_a_time(side)):
         with clock.step("score"):
             scored = side.score(histories)
-            scores = scored.block()
+            board = scored.block()
         with clock.step("top_20"):
             seen = train[block].tocoo()
-            scores[seen.row, seen.col] = -np.inf
-            lists, _ = select_top(scores, K, scored.exact)
+            close_pairs(board, seen.row.astype(np.int64), seen.col.astype(np.int64))
+            lists, _ = best(board, K, scored.exact)
         is_truth = truth[block].toarray() > 0
         sizes = is_truth.sum(axis=1)
         hits = np.take_along_axis(is_truth, np.maximum(lists, 0), axis=1) & (lists != NONE)
@@ -163,9 +164,9 @@ def worst_contribution(side: GraphFilterSide, train: sparse.csr_array, clock: Cl
     for block, histories in padded_blocks(*columns, rows=1000):
         with clock.step("reasons_of_2000"):
             scored = side.score(histories)
-            block_scores = scored.block()
-            block_scores[train[block].toarray() > 0] = -np.inf
-            items, scores = select_top(block_scores, K, scored.exact)
+            board = scored.block()
+            close_pairs(board, *np.nonzero(train[block].toarray() > 0))
+            items, scores = best(board, K, scored.exact)
             parts = parts_of(scored, items)
         worst = max(worst, float((np.abs(parts.sum(axis=2) - scores) / np.abs(scores)).max()))
     return worst

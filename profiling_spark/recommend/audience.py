@@ -13,6 +13,7 @@ from pyspark.sql import types as T
 
 from profiling_spark.buckets import map_buckets
 from profiling_spark.config.settings import Recommend
+from profiling_spark.recommend.board import every
 from profiling_spark.recommend.catalogue import Catalogue
 from profiling_spark.recommend.graph_filter import scoring_all
 from profiling_spark.recommend.interactions import HISTORY_COLUMNS, UNITS, HistoryParams, interactions
@@ -74,7 +75,7 @@ class AudienceKernel:
         columns = known["user"].to_numpy(), known["item"].to_numpy(), known["units"].to_numpy() / UNITS
         for block, histories in padded_blocks(*columns, rows=block_rows(side.items)):
             scored = side.score(histories)
-            is_said = np.isfinite(scored.block()[:, self.wanted])
+            is_said = np.isfinite(every(scored.block())[:, self.wanted])
             for at in range(0, len(self.wanted), _MOST_ITEMS):
                 part = self.wanted[at : at + _MOST_ITEMS]
                 values = scored.exact(np.tile(part, (len(block), 1)))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from profiling_spark.recommend.board import every
 from profiling_spark.recommend.graph_filter import scoring_all
 from profiling_spark.recommend.item_side import Floats, Histories, Ints, ItemSide, Scored, Scores
 from profiling_spark.recommend.top_n import select_top
@@ -61,7 +62,7 @@ class BlendSide:
         total = np.full((len(histories), self.items), -np.inf, dtype=np.float32)
         scales = []
         for part, weight in zip(parts, self.weights, strict=True):
-            scores = part.block()
+            scores = every(part.block())
             # by its exact score, so that the last bits of float32 do not depend on who else is in the block
             best = select_top(scores, 1, part.exact)[1][:, 0]
             is_said = np.nan_to_num(best) > 0

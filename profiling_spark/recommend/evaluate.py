@@ -18,11 +18,13 @@ from pyspark.sql import functions as F
 
 from profiling_spark.contracts.operations import EVERYONE
 from profiling_spark.recommend import metrics
+from profiling_spark.recommend.board import best, close_items, close_pairs
 from profiling_spark.recommend.carrier import carrier
+from profiling_spark.recommend.graph_filter import rows_at_a_time
 from profiling_spark.recommend.interactions import UNITS
-from profiling_spark.recommend.item_side import Bools, Ints, ItemSide, block_rows, padded_blocks, rows_of
+from profiling_spark.recommend.item_side import Bools, Ints, ItemSide, padded_blocks, rows_of
 from profiling_spark.recommend.stored import StoredSide, sent_side
-from profiling_spark.recommend.top_n import NONE, select_top
+from profiling_spark.recommend.top_n import NONE
 
 CUTS = (5, 10, 20)
 K = CUTS[-1]
@@ -171,13 +173,13 @@ class _Evaluate:
         past = pairs.filter("is_train")
         truth, seen = _Marks.of(pairs.filter("is_truth")), _Marks.of(pairs.filter(pl.col("train_units").is_not_null()))
         columns = past["user"].to_numpy(), past["item"].to_numpy(), past["train_units"].to_numpy() / UNITS
-        for block, histories in padded_blocks(*columns, rows=block_rows(side.items)):
+        for block, histories in padded_blocks(*columns, rows=rows_at_a_time(side)):
             scored = side.score(histories)
-            scores = scored.block()
-            scores[:, ~self.training.is_offered] = -np.inf
+            board = scored.block()
+            close_items(board, ~self.training.is_offered)
             if self.masks_seen:
-                scores[seen.of_block(block)] = -np.inf
-            found, _ = select_top(scores, K, scored.exact)
+                close_pairs(board, *seen.of_block(block))
+            found, _ = best(board, K, scored.exact)
             hits, truths = truth.hits(block, found)
             for name, is_member in members.items():
                 mine = is_member[block]

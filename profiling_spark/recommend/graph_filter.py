@@ -18,12 +18,14 @@ from scipy import sparse
 
 from profiling_spark.recommend.entries import entries
 from profiling_spark.recommend.item_graph import power
-from profiling_spark.recommend.item_side import Bools, Floats, Histories, Ints, ItemSide, Scores
+from profiling_spark.recommend.item_side import Board, Bools, Few, Floats, Histories, Ints, ItemSide, Scores, block_rows
+from profiling_spark.recommend.top_n import NONE
 
 _PART_BYTES = 2**24  # of a temporary; small enough for the cache
 _PRODUCTS_A_ITEM = 500  # of the item-item part, about
 # a candidate takes as long as 64 items when all are scored: four times that, so that what is lost buys something
 _WORTH = 256
+_ROOM = 32
 _TOP = 20
 
 
@@ -46,7 +48,7 @@ class GraphFilterSide:
     `ends`, `exponents`, `weights` (bands,): one past the band's last vector, p_b and w_b.
 
     `candidates`: above 0, only the past items and so many others are scored for a customer, those with the largest
-    item-item part; their scores are the same, other items get -inf.
+    item-item part; their scores are the same.
     """
 
     neighbours: sparse.csr_array
@@ -107,7 +109,7 @@ class Filtered:
     past: sparse.csr_array
     user: Floats
 
-    def block(self) -> Scores:
+    def block(self) -> Board:
         if self.side.candidates:
             return self._of_candidates()
         scores: Scores = self.user.astype(np.float32) @ self.side.vectors.T
@@ -116,12 +118,13 @@ class Filtered:
         scores[np.diff(self.past.indptr) == 0] = -np.inf
         return scores
 
-    def _of_candidates(self) -> Scores:
-        """Scores of each customer's past items and of the nearest others; -inf elsewhere."""
-        side, user = self.side, self.user.astype(np.float32)
-        scores = np.full(self.past.shape, -np.inf, dtype=np.float32)
-        single, is_own = self.past.astype(np.float32), np.zeros(side.items, dtype=bool)
-        for part in _parts(len(scores), (_PRODUCTS_A_ITEM * self.past.nnz // max(len(scores), 1) + 1) * 8):
+    def _of_candidates(self) -> Few:
+        """Scores of each customer's past items and of the nearest others."""
+        side, user, single = self.side, self.user.astype(np.float32), self.past.astype(np.float32)
+        lengths = np.diff(single.indptr)
+        items = np.full((len(user), side.candidates + int(lengths.max(initial=0))), NONE)
+        scores, is_own = np.full(items.shape, -np.inf, dtype=np.float32), np.zeros(side.items, dtype=bool)
+        for part in _parts(len(user), (_PRODUCTS_A_ITEM * single.nnz // max(len(user), 1) + 1) * 8):
             near = single[part] @ side.neighbours
             for row, (begin, end) in enumerate(pairwise(near.indptr.tolist()), start=part.start):
                 item, value = near.indices[begin:end], near.data[begin:end]
@@ -130,8 +133,10 @@ class Filtered:
                 # all of the customer's own: where repeats count they are what is looked for
                 kept = _candidates(value, is_own[item], side.candidates)
                 is_own[own] = False
-                scores[row, item[kept]] = value[kept] + side.vectors[item[kept]] @ user[row]
-        return scores
+                kept = kept[np.argsort(item[kept])]
+                items[row, : len(kept)] = item[kept]
+                scores[row, : len(kept)] = value[kept] + side.vectors[item[kept]] @ user[row]
+        return Few(items, scores)
 
     def exact(self, chosen: Ints) -> Floats:
         values: Floats = self._near(chosen).sum(axis=2)
@@ -167,6 +172,13 @@ class Filtered:
 def scoring_all(side: ItemSide) -> ItemSide:
     """The side without candidates: for whoever asks for items that need not be among a customer's nearest."""
     return replace(side, candidates=0) if isinstance(side, GraphFilterSide) else side
+
+
+def rows_at_a_time(side: ItemSide) -> int:
+    """Customers of a block: as many as the scores of their items leave in the cache."""
+    few = side.candidates if isinstance(side, GraphFilterSide) else 0
+    # beside the candidates, each customer has rows of `neighbours` and of the vectors on hand
+    return block_rows(_ROOM * few or side.items)
 
 
 def candidates_for(candidates: int, items: int) -> int:
@@ -229,10 +241,11 @@ def add_neighbours(scores: Scores, past: sparse.csr_array, neighbours: sparse.cs
 
 def _candidates(value: Scores, is_own: Bools, most: int) -> Ints:
     """Places of the own ones and of the `most` largest others."""
-    others = np.flatnonzero(~is_own)
-    if len(others) > most:
-        others = others[np.argpartition(value[others], len(others) - most)[len(others) - most :]]
-    return np.concatenate([np.flatnonzero(is_own), others])
+    first = len(value) - int(np.count_nonzero(is_own)) - most
+    if first <= 0:
+        return np.arange(len(value))
+    kept: Ints = np.argpartition(np.where(is_own, np.inf, value), first)[first:]
+    return kept
 
 
 def _top_sum(scores: Scores, seen: Bools) -> float:

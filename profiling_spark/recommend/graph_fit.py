@@ -17,11 +17,12 @@ from scipy import sparse
 from profiling_spark.config.settings import GraphFilter
 from profiling_spark.recommend.blocks import customer_blocks, item_index, strength
 from profiling_spark.recommend.carrier import Carried, Carrier, carrier
+from profiling_spark.recommend.customer_rows import CustomerRows, MappedRows, Normalisation, customer_rows
 from profiling_spark.recommend.graph_filter import Band, GraphFilterSide, candidates_for, graph_filter_side
 from profiling_spark.recommend.interactions import UNITS
 from profiling_spark.recommend.item_graph import image, singular_vectors
 from profiling_spark.recommend.item_side import Floats, Ints, Scores
-from profiling_spark.recommend.nearest import RANGES_A_BLOCK, Normalisation, by_part, nearest
+from profiling_spark.recommend.nearest import RANGES_A_BLOCK, by_part, nearest
 
 _BASIS_BYTES = 2**28  # of the directions that travel to the tasks at a time
 _PART_BYTES = 2**22  # of a range of an image: as many of them as blocks are added up in one task
@@ -41,20 +42,21 @@ def fit_graph_filter(
     degree, counts = item_sums(pairs, items, units=units, is_used=is_used)
     known = int((degree > 0).sum())
     normalisation = Normalisation(degree, settings.user_exponent, settings.item_exponent)
-    rows = customer_blocks(pairs, items, units=units, is_used=is_used, blocks=blocks).persist()
+    packed = customer_blocks(pairs, items, units=units, is_used=is_used, blocks=blocks).persist()
     try:
         most, bands = neighbours_for(settings, known), bands_for(settings, known)
         with carrier(pairs.sparkSession) as way:
-            near = nearest(rows, normalisation, counts, most=most, ranges=blocks * RANGES_A_BLOCK, way=way)
+            rows = customer_rows(packed, normalisation, way)
+            near = nearest(rows, counts, most=most, ranges=blocks * RANGES_A_BLOCK, way=way)
             vectors, _ = singular_vectors(
-                lambda basis: summed_image(rows, normalisation, basis, way=way),
+                lambda basis: summed_image(rows, basis, way=way),
                 len(items),
                 rank=sum(band.count for band in bands),
                 passes=settings.passes,
                 seed=seed,
             )
     finally:
-        rows.unpersist()
+        packed.unpersist()
     sample = sampled_rows(pairs, items, units=units, is_used=is_used, most=settings.weight_users, salt=seed)
     candidates = candidates_for(settings.candidates, len(items))
     return graph_filter_side(near, vectors, degree, bands=bands, sample=sample, candidates=candidates)
@@ -104,15 +106,15 @@ def sampled_rows(
     return sparse.csr_array(entries, shape=(int(customer.max(initial=-1)) + 1, len(items)))
 
 
-def summed_image(rows: DataFrame, normalisation: Normalisation, basis: Scores, *, way: Carrier) -> Scores:
+def summed_image(rows: CustomerRows, basis: Scores, *, way: Carrier) -> Scores:
     """R~'R~ basis over all blocks; (items, width) float32. Shares are added up by Spark, in the order of the blocks."""
     found = np.empty_like(basis)
     step = max(1, _BASIS_BYTES // (4 * max(len(basis), 1)))
     for at in range(0, basis.shape[1], step):
         columns = slice(at, at + step)
         sent = np.ascontiguousarray(basis[:, columns])
-        task, add = _Image(normalisation, way.send(sent), way, sent.shape), _AddShares(way)
-        sums = by_part(rows.mapInArrow(task, _SHARES), add, _TOTALS)
+        task, add = _Image(rows.reader, way.send(sent), way, sent.shape), _AddShares(way)
+        sums = by_part(rows.frame.mapInArrow(task, _SHARES), add, _TOTALS)
         for part, total in zip(sums.column("part").to_pylist(), sums.column("total"), strict=True):
             values = way.unpack(total, np.float32).reshape(-1, sent.shape[1])
             found[part * task.step : part * task.step + len(values), columns] = values
@@ -123,15 +125,17 @@ def summed_image(rows: DataFrame, normalisation: Normalisation, basis: Scores, *
 class _Image:
     """What a worker runs on the pieces of blocks: each block's share of the image, in ranges of items."""
 
-    def __init__(self, normalisation: Normalisation, basis: Carried, way: Carrier, shape: tuple[int, ...]) -> None:
-        self.normalisation, self.basis, self.way, self.shape = normalisation, basis, way, shape
+    def __init__(
+        self, reader: Normalisation | MappedRows, basis: Carried, way: Carrier, shape: tuple[int, ...]
+    ) -> None:
+        self.reader, self.basis, self.way, self.shape = reader, basis, way, shape
         self.step = max(1, _PART_BYTES // (4 * max(shape[1], 1)))
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         basis = self.basis.load()
         current, share = -1, np.zeros(self.shape, dtype=np.float32)
         for batch in batches:
-            for block, taken in self.normalisation.rows(batch):
+            for block, taken in self.reader.rows(batch):
                 if block != current and current >= 0:
                     yield from self._parts(current, share)
                     share = np.zeros(self.shape, dtype=np.float32)

@@ -17,9 +17,10 @@ from scipy import sparse
 
 from profiling_spark.recommend.blocks import customer_blocks, unpack
 from profiling_spark.recommend.carrier import Carrier, carrier
+from profiling_spark.recommend.customer_rows import Normalisation, customer_rows
 from profiling_spark.recommend.entries import entries
 from profiling_spark.recommend.item_side import Floats, Histories, Ints, Scores
-from profiling_spark.recommend.nearest import RANGES_A_BLOCK, Normalisation, nearest
+from profiling_spark.recommend.nearest import RANGES_A_BLOCK, nearest
 
 _DECIMALS = 6
 _SHARES = "block int, squares binary, counts binary"
@@ -80,7 +81,10 @@ def cosine_neighbours(
             squares, counts = squared_lengths(rows, len(items), way)
             to_length_1 = Normalisation(squares, user_exponent=0.0, item_exponent=0.5)
             # one more, since each item is its own neighbour
-            near = nearest(rows, to_length_1, counts, most=neighbours + 1, ranges=blocks * RANGES_A_BLOCK, way=way)
+            near = nearest(
+                customer_rows(rows, to_length_1, way), counts, most=neighbours + 1, ranges=blocks * RANGES_A_BLOCK,
+                way=way,
+            )  # fmt: skip
     finally:
         rows.unpersist()
     speaks_for = near.tocoo()

@@ -45,12 +45,17 @@ def normalise(
     return sparse.csr_array((block.data * scale, block.indices, block.indptr), shape=block.shape)
 
 
+def by_item(block: sparse.csr_array, columns: slice) -> sparse.csr_array:
+    """(range, customers): the items `columns` of R~, a row each."""
+    return sparse.csr_array(block[:, columns].T)
+
+
 def gram_block(block: sparse.csr_array, columns: slice) -> sparse.csr_array:
     """(range, items): a block's share of the rows `columns` of R~'R~, each row sorted by column.
 
     A row is summed in the order of the block's customers, so the range does not change a bit of it.
     """
-    products = sparse.csr_array(block[:, columns].T @ block)
+    products = sparse.csr_array(by_item(block, columns) @ block)
     products.sort_indices()
     return products
 
@@ -74,9 +79,14 @@ def strongest(rows: sparse.csr_array, most: int) -> sparse.csr_array:
         least = np.partition(values, len(values) - most)[len(values) - most]
         kept[here] = values > least
         tied = np.flatnonzero(values == least)
-        kept[here.start + tied[: most - np.count_nonzero(values > least)]] = True
+        room = most - np.count_nonzero(values > least)
+        if len(tied) > room:
+            tied = tied[np.argsort(rows.indices[here][tied])]
+        kept[here.start + tied[:room]] = True
     ends = np.r_[0, np.cumsum(kept)][rows.indptr]
-    return sparse.csr_array((rows.data[kept], rows.indices[kept], ends), shape=rows.shape)
+    found = sparse.csr_array((rows.data[kept], rows.indices[kept], ends), shape=rows.shape)
+    found.sort_indices()  # few are left by now
+    return found
 
 
 def image(block: sparse.csr_array, basis: Scores) -> Scores:

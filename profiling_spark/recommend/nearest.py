@@ -1,14 +1,13 @@
 """Each item's nearest items: rows of R~'R~ (see item_graph.py) by Spark, of each item only the strongest entries.
 
-Customers' rows go to the ranges of items that they touch, where the products are made, cut and dropped. A task holds
-the rows of the customers of its range (more blocks make more and smaller ranges) and few products at a time; what comes
-to the driver is as long as the catalogue.
+A task makes the products of a range of items, a few at a time, cuts and drops them; what comes to the driver is as long
+as the catalogue. Where tasks cannot read all customers' rows from files, these go to the ranges of items that they
+touch, so that a task holds the rows of the customers of its range (more blocks make more and smaller ranges).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +16,9 @@ from scipy import sparse
 
 from profiling_spark.recommend.blocks import PACKED_NAMES, packed_row, unpack
 from profiling_spark.recommend.carrier import Carrier
-from profiling_spark.recommend.item_graph import gram_block, normalise, strongest
-from profiling_spark.recommend.item_side import Floats, Ints
+from profiling_spark.recommend.customer_rows import CustomerRows, MappedRows, Normalisation
+from profiling_spark.recommend.item_graph import by_item, strongest
+from profiling_spark.recommend.item_side import Ints
 
 RANGES_A_BLOCK = 4
 _PRODUCTS = 2**24  # of the item-item part in memory at a time: 200 MB
@@ -26,38 +26,17 @@ _SENT = "part int, block int, piece int, lengths binary, places binary, strength
 _ROWS = "first int, lengths binary, places binary, strengths binary"
 
 
-@dataclass(frozen=True)
-class Normalisation:
-    """What makes R~ of a piece of R: the items' sums (or squared lengths) over all customers, the exponents b and a."""
-
-    degree: Floats
-    user_exponent: float
-    item_exponent: float
-
-    @property
-    def items(self) -> int:
-        return len(self.degree)
-
-    def rows(self, batch: pa.RecordBatch | pa.Table) -> Iterator[tuple[int, sparse.csr_array]]:
-        """(block, R~) of each piece in a batch."""
-        for block, taken in unpack(batch, self.items):
-            yield (
-                block,
-                normalise(taken, self.degree, user_exponent=self.user_exponent, item_exponent=self.item_exponent),
-            )
-
-
-def nearest(
-    rows: DataFrame, normalisation: Normalisation, counts: Ints, *, most: int, ranges: int, way: Carrier
-) -> sparse.csr_array:
-    """(items, items) float32: R~'R~, of each column the `most` largest entries: [i, j] says how i speaks for j.
-
-    Each customer's row goes to the ranges of items that it touches, where the products are made, cut and dropped.
-    """
-    items = normalisation.items
-    edges = range_edges(counts, ranges)
-    sent = rows.mapInArrow(_Send(normalisation, edges), _SENT)
-    found = by_part(sent, _Nearest(items, edges, most, way), _ROWS).sort_by("first")
+def nearest(rows: CustomerRows, counts: Ints, *, most: int, ranges: int, way: Carrier) -> sparse.csr_array:
+    """(items, items) float32: R~'R~, of each column the `most` largest entries: [i, j] says how i speaks for j."""
+    items, edges = rows.items, range_edges(counts, ranges)
+    task = _Nearest(items, edges, most, way)
+    if isinstance(rows.reader, MappedRows):
+        parts = rows.frame.sparkSession.createDataFrame([(n,) for n in range(len(edges) - 1)], "part int")
+        spread = parts.repartitionById(len(edges) - 1, "part")
+        found = spread.mapInArrow(_OfFiles(rows.reader, task), _ROWS).toArrow()
+    else:
+        found = by_part(rows.frame.mapInArrow(_Send(rows.reader, edges), _SENT), task, _ROWS)
+    found = found.sort_by("first")
     kinds: dict[str, type[np.generic]] = {"lengths": np.int64, "places": np.int32, "strengths": np.float32}
     arrays = {name: [way.unpack(v, kind) for v in found.column(name)] for name, kind in kinds.items()}
     row_lengths = np.zeros(items, dtype=np.int64)
@@ -110,27 +89,42 @@ class _Nearest:
         ordered = table.sort_by([("block", "ascending"), ("piece", "ascending")])
         part = ordered.column("part")[0].as_py()
         taken = sparse.vstack([rows for _, rows in unpack(ordered, self.items)], format="csr")
-        found = [self._rows(taken, slice(a, b)) for a, b in self._steps(taken, *self.edges[part : part + 2].tolist())]
+        return self.of_part(part, taken)
+
+    def of_part(self, part: int, taken: sparse.csr_array) -> pa.Table:
+        """The rows of a range, from the customers who touch it (others change nothing)."""
+        first, end = self.edges[part : part + 2].tolist()
+        mine = by_item(taken, slice(first, end))
+        found = [self._rows(first + a, mine[a:b] @ taken) for a, b in self._steps(mine, np.diff(taken.indptr))]
         return pa.concat_tables(found)
 
-    def _steps(self, taken: sparse.csr_array, begin: int, end: int) -> Iterator[tuple[int, int]]:
+    def _steps(self, mine: sparse.csr_array, lengths: Ints) -> Iterator[tuple[int, int]]:
         """Ranges of items with at most `products` products each, unless one item alone has more."""
-        lengths = np.diff(taken.indptr)
-        products = np.bincount(taken.indices, weights=np.repeat(lengths, lengths), minlength=self.items)
-        total = np.r_[0, np.cumsum(products)]
+        total = np.r_[0, np.cumsum(lengths[mine.indices], dtype=np.int64)][mine.indptr]
+        begin, end = 0, mine.shape[0]
         while begin < end:
             stop = int(np.searchsorted(total, total[begin] + self.products, side="right")) - 1
             stop = min(max(stop, begin + 1), end)
             yield begin, stop
             begin = stop
 
-    def _rows(self, taken: sparse.csr_array, columns: slice) -> pa.Table:
-        kept = strongest(gram_block(taken, columns), self.most)
+    def _rows(self, first: int, products: sparse.csr_array) -> pa.Table:
+        kept = strongest(products, self.most)
         arrays = (np.diff(kept.indptr).astype(np.int64), kept.indices.astype(np.int32), kept.data.astype(np.float32))
         packed = [pa.array([self.way.pack(values)], pa.binary()) for values in arrays]
-        return pa.table(
-            [pa.array([columns.start], pa.int32()), *packed], names=["first", "lengths", "places", "strengths"]
-        )
+        return pa.table([pa.array([first], pa.int32()), *packed], names=["first", "lengths", "places", "strengths"])
+
+
+class _OfFiles:
+    """What a worker runs on the numbers of ranges where it can read all customers."""
+
+    def __init__(self, reader: MappedRows, task: _Nearest) -> None:
+        self.reader, self.task = reader, task
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for part in batch.column("part").to_pylist():
+                yield from self.task.of_part(part, self.reader.whole()).to_batches()
 
 
 def by_part(rows: DataFrame, task: Callable[[pa.Table], pa.Table], schema: str) -> pa.Table:

@@ -14,8 +14,9 @@ import numpy as np
 import polars as pl
 
 from profiling_spark.config.settings import RecommendPolicy
-from profiling_spark.recommend.item_side import Bools, Floats, Ints, Scores
-from profiling_spark.recommend.top_n import NONE, select_top
+from profiling_spark.recommend.board import best, close_pairs, columns_of, scores_of, some_rows
+from profiling_spark.recommend.item_side import Board, Bools, Floats, Ints
+from profiling_spark.recommend.top_n import NONE
 
 RULES = ("out_of_stock", "category", "brand", "price", "per_category", "per_brand")
 _LEAST_PRICES = 3  # a habit needs so many priced items
@@ -65,19 +66,19 @@ class Policy:
             usual[known["user"].to_numpy()] = known["price"].to_numpy()
         return usual
 
-    def outside(self, habits: Floats) -> Bools:
-        """(customers, items): True where the price lies outside the range around the customer's usual one. A customer
-        without a habit, and an item without a price, have no outside.
+    def outside(self, habits: Floats, items: Ints) -> Bools:
+        """(customers, any): True where the price of `items` (customers or 1, any) lies outside the range around the
+        customer's usual one. A customer without a habit, and an item without a price, have no outside.
         """
         least, most = self.price_range or (0.0, np.inf)
-        usual = habits[:, None]
-        found: Bools = (self.prices < least * usual) | (self.prices > most * usual)
+        usual, prices = habits[:, None], self.prices[items]
+        found: Bools = (prices < least * usual) | (prices > most * usual)
         return found
 
-    def counted(self, before: Ints, outside: Bools, listed: Ints) -> dict[str, int]:
+    def counted(self, before: Ints, habits: Floats, listed: Ints) -> dict[str, int]:
         """How many of the places of `before`, the lists without the rules, each rule took: the first rule that did.
 
-        `listed`: the lists with the rules; `outside` as of the method (customers, items).
+        `listed`: the lists with the rules; `habits` (customers,): usual prices.
         """
         is_open = before != NONE
         found = np.zeros(before.shape, dtype=bool)
@@ -85,7 +86,7 @@ class Policy:
         for rule, barred in self.barred.items():
             mine = is_open & ~found & barred[before]
             counts[rule], found = int(mine.sum()), found | mine
-        mine = is_open & ~found & np.take_along_axis(outside, np.maximum(before, 0), axis=1)
+        mine = is_open & ~found & self.outside(habits, before)
         counts["price"], found = int(mine.sum()), found | mine
         is_listed = (before[:, :, None] == listed[:, None, :]).any(axis=2)
         for cap in self.caps:
@@ -137,22 +138,22 @@ def _numbers(names: Sequence[str | None]) -> Ints:
 
 
 def select_capped(
-    scores: Scores, n: int, exact: Callable[[Ints], Floats], caps: Sequence[Cap], *, listed: Ints | None = None
+    board: Board, n: int, exact: Callable[[Ints], Floats], caps: Sequence[Cap], *, listed: Ints | None = None
 ) -> tuple[Ints, Floats]:
-    """`select_top`, going down each row's ranking and passing over items of a group that is full.
+    """`best`, going down each row's ranking and passing over items of a group that is full.
 
-    `listed` (rows, any): items that the list has already, which count. `scores` are changed.
+    `listed` (rows, any): items that the list has already, which count. `board` is changed.
     """
-    rows = len(scores)
+    rows = len(scores_of(board))
     if not caps:
-        return select_top(scores, n, exact)
+        return best(board, n, exact)
     chosen, values = np.full((rows, n), NONE), np.full((rows, n), np.nan)
     length = np.zeros(rows, dtype=np.int64)
     counts = [_group_counts(cap, listed, rows) for cap in caps]
-    _close_full(scores, np.arange(rows), caps, counts)
+    _close_full(board, np.arange(rows), caps, counts)
     active = np.arange(rows)
     while len(active):
-        found, value = select_top(scores[active], n, _for_rows(exact, active, rows))
+        found, value = best(some_rows(board, active), n, _for_rows(exact, active, rows))
         passed_over = np.zeros(len(active), dtype=bool)
         for place in range(n):
             item = found[:, place]
@@ -165,11 +166,11 @@ def select_capped(
             row, taken = active[fits], item[fits]
             chosen[row, length[row]], values[row, length[row]] = taken, value[fits, place]
             length[row] += 1
-            scores[row, taken] = -np.inf
+            close_pairs(board, row, taken)
             for cap, count in zip(caps, counts, strict=True):
                 count[row, cap.groups[taken]] += 1  # unknown groups count in the last column, which is never read
         active = active[passed_over & (length[active] < n)]
-        _close_full(scores, active, caps, counts)
+        _close_full(board, active, caps, counts)
     return chosen, values
 
 
@@ -193,11 +194,13 @@ def _group_counts(cap: Cap, listed: Ints | None, rows: int) -> Ints:
     return counts
 
 
-def _close_full(scores: Scores, rows: Ints, caps: Sequence[Cap], counts: Sequence[Ints]) -> None:
+def _close_full(board: Board, rows: Ints, caps: Sequence[Cap], counts: Sequence[Ints]) -> None:
     """Take the items of full groups out of the running."""
+    scores = scores_of(board)
+    columns = np.broadcast_to(columns_of(board), scores.shape)
     for cap, count in zip(caps, counts, strict=True):
         is_full = count[rows] >= cap.most
         is_full[:, NONE] = False
         for at, row in enumerate(rows):
             if is_full[at].any():
-                scores[row, is_full[at][cap.groups[: scores.shape[1]]]] = -np.inf
+                scores[row, is_full[at][cap.groups[columns[row]]]] = -np.inf

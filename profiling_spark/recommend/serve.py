@@ -13,7 +13,7 @@ from profiling_spark.config.settings import RecommendPolicy
 from profiling_spark.recommend import reasons
 from profiling_spark.recommend.catalogue import Catalogue
 from profiling_spark.recommend.content import CONTENT, ContentSide, ContentSpace, shared_kinds
-from profiling_spark.recommend.graph_filter import scoring_all
+from profiling_spark.recommend.graph_filter import rows_at_a_time, scoring_all
 from profiling_spark.recommend.interactions import UNITS, HistoryParams, favourite_category, interactions
 from profiling_spark.recommend.item_side import Ints, block_rows
 from profiling_spark.recommend.popular import POPULAR_IN_GROUP, GroupPopularity, Popularity
@@ -139,7 +139,7 @@ class Serve:
         if self.offer.rules.is_narrow:
             side = scoring_all(side)
         numbers, documents = np.arange(side.items), self._history(past, side.items)
-        found = ranked(shelf, side, documents, numbers, lists, new=False, rows=block_rows(side.items))
+        found = ranked(shelf, side, documents, numbers, lists, new=False, rows=rows_at_a_time(side))
         text = reasons.because(self.offer.language, self.params.kinds)
         return found.select(
             "user", "item", "score", order=pl.col("place") + 1, engine=pl.lit(side.engine), reason=text

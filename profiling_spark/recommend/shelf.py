@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
+from profiling_spark.recommend.board import best, close_items, close_pairs, columns_of, scores_of
 from profiling_spark.recommend.item_side import Bools, Floats, Ints, Scored, rows_of
 from profiling_spark.recommend.policy import RULES, Cap, Policy, select_capped
 from profiling_spark.recommend.popular import Fill, Popularity
-from profiling_spark.recommend.top_n import NONE, select_top
+from profiling_spark.recommend.top_n import NONE
 
 LIST = pl.Schema(
     {
@@ -47,34 +48,39 @@ class Shelf:
 
         `listed` (customers, any): items that each list has already. `counts`: whether this is a customer's first step.
         """
-        scores = scored.block()
-        scores[self._closed(users, numbers, self.is_offered, listed)] = -np.inf
-        before, values = select_top(scores, n, scored.exact)
+        board = scored.block()
+        close_items(board, ~self.is_offered[numbers])
+        close_pairs(board, *self._taken(users, numbers, listed))
+        before, values = best(board, n, scored.exact)
         if not self.policy.has_rules:
             return before, values
-        outside = self.policy.outside(self.habits[users])
-        scores[(outside | self.policy.is_barred)[:, numbers]] = -np.inf
+        close_items(board, self.policy.is_barred[numbers])
+        if self.policy.price_range is not None:
+            outside = self.policy.outside(self.habits[users], numbers[columns_of(board)])
+            scores_of(board)[outside] = -np.inf
         # what is listed may be no column here: all items stand once more after the columns
         caps = [Cap(c.rule, np.r_[c.groups[numbers], c.groups], c.most) for c in self.policy.caps]
         shifted = np.where(listed != NONE, listed + len(numbers), NONE)
-        columns, values = select_capped(scores, n, scored.exact, caps, listed=shifted)
+        columns, values = select_capped(board, n, scored.exact, caps, listed=shifted)
         if counts:
             kept = np.concatenate([listed, named(columns, numbers)], axis=1)
-            self._count(users, named(before, numbers), outside, kept)
+            self._count(users, named(before, numbers), kept)
         return columns, values
 
     def fill(self, users: Ints, listed: Ints, codes: Ints, room: Ints) -> Fill:
         """What fills up the lists of these customers, in order: `room` (customers,) places beside what is `listed`."""
         n = int(room.max(initial=0))
-        closed = self._closed(users, np.arange(len(self.policy.prices)), ~self.popularity.barred, listed)
+        every = np.arange(len(self.policy.prices))
+        closed = np.tile(self.popularity.barred, (len(users), 1))
+        closed[self._taken(users, every, listed)] = True
         is_over = np.arange(n) >= room[:, None]
         fill = self.popularity.fill(closed, codes, n)
         if self.policy.has_rules:
-            before, outside = np.where(is_over, NONE, fill.items), self.policy.outside(self.habits[users])
-            masked = closed | outside | self.policy.is_barred
+            before = np.where(is_over, NONE, fill.items)
+            masked = closed | self.policy.outside(self.habits[users], every[None, :]) | self.policy.is_barred
             fill = self.popularity.fill(masked, codes, n, caps=self.policy.caps, listed=listed)
             filled = np.where(is_over, NONE, fill.items)
-            self._count(users, before, outside, np.concatenate([listed, filled], axis=1))
+            self._count(users, before, np.concatenate([listed, filled], axis=1))
         return Fill(np.where(is_over, NONE, fill.items), fill.steps, fill.weights)
 
     def removed(self) -> pl.DataFrame:
@@ -82,23 +88,20 @@ class Shelf:
         rows = [("", 0, "", float(count), rule, "") for rule, count in self.counts.items() if count]
         return pl.DataFrame(rows, schema=LIST, orient="row")
 
-    def _closed(self, users: Ints, numbers: Ints, is_offered: Bools, listed: Ints | None) -> Bools:
-        """(users, numbers): True where the item is not offered, or the customer has seen it, or the list has it."""
-        closed = np.tile(~is_offered[numbers], (len(users), 1))
-        column_of = np.full(len(is_offered), NONE)
+    def _taken(self, users: Ints, numbers: Ints, listed: Ints) -> tuple[Ints, Ints]:
+        """(row, column): what each customer has seen, and what its list has already. Column j is item `numbers[j]`."""
+        column_of = np.full(len(self.is_offered), NONE)
         column_of[numbers] = np.arange(len(numbers))
         row, at = rows_of(self.seen[:, 0], users)
-        column = column_of[self.seen[at, 1]]
-        closed[row[column != NONE], column[column != NONE]] = True
-        if listed is not None:
-            row, place = np.nonzero(listed != NONE)
-            column = column_of[listed[row, place]]
-            closed[row[column != NONE], column[column != NONE]] = True
-        return closed
+        more, place = np.nonzero(listed != NONE)
+        rows = np.r_[row, more]
+        columns = column_of[np.r_[self.seen[at, 1], listed[more, place]]]
+        return rows[columns != NONE], columns[columns != NONE]
 
-    def _count(self, users: Ints, before: Ints, outside: Bools, listed: Ints) -> None:
+    def _count(self, users: Ints, before: Ints, listed: Ints) -> None:
         is_first = ~self.is_counted[users]
-        for rule, count in self.policy.counted(before[is_first], outside[is_first], listed[is_first]).items():
+        found = self.policy.counted(before[is_first], self.habits[users][is_first], listed[is_first])
+        for rule, count in found.items():
             self.counts[rule] += count
         self.is_counted[users] |= (before != NONE).any(axis=1)
 

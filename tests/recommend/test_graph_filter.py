@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from recommend_shop import as_histories, top_n
+from recommend_shop import as_histories, dense, top_n
 from scipy import sparse
 from scipy.sparse.linalg import svds
 
@@ -195,13 +195,28 @@ def test_candidates_are_the_past_items_and_the_nearest_others_with_their_full_sc
     side = replace(whole, candidates=most)
     near = np.log1p(taken.toarray()) @ whole.neighbours.toarray()
     for users, histories in histories_of(taken):
-        found, every = side.score(histories).block(), whole.score(histories).block()
+        board, every = side.score(histories).block(), whole.score(histories).block()
+        found = dense(board, ITEMS)
         for row, user in enumerate(users):
             past = set(taken[[user]].indices.tolist())
             others = [i for i in np.argsort(-near[user]).tolist() if i not in past and near[user, i] > 0]
             expected = sorted(past | set(others[:most]))
             assert np.flatnonzero(found[row] > -np.inf).tolist() == expected
             assert found[row, expected] == pytest.approx(every[row, expected], rel=1e-4, abs=1e-5)
+
+
+def test_lists_of_candidates_are_the_best_unseen_ones_of_them():
+    taken, most = shop(), 6
+    side = replace(prepared(taken), candidates=most)
+    for users, histories in histories_of(taken):
+        seen = taken[users].toarray() > 0
+        scores = np.where(seen, -np.inf, dense(side.score(histories).block(), ITEMS))
+        items, values, parts = top_n(side, histories, seen, 4)
+        for row, score in enumerate(scores):
+            best = [i for i in np.argsort(-score, kind="stable").tolist() if np.isfinite(score[i])][:4]
+            assert [i for i in items[row].tolist() if i != NONE] == best
+            assert values[row, : len(best)] == pytest.approx(score[best], rel=1e-4, abs=1e-5)
+        assert parts.sum(axis=2)[items != NONE] == pytest.approx(values[items != NONE], rel=1e-5)
 
 
 def test_a_blend_scores_what_is_no_candidate():

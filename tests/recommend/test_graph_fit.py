@@ -15,6 +15,7 @@ from profiling_spark.recommend import nearest as nearest_module
 from profiling_spark.recommend.blocks import customer_blocks, unpack
 from profiling_spark.recommend.carrier import Carrier, carrier
 from profiling_spark.recommend.choose import Fitted
+from profiling_spark.recommend.customer_rows import MappedRows, Normalisation, customer_rows
 from profiling_spark.recommend.fit import GRAPH_FILTER, Totals
 from profiling_spark.recommend.graph_filter import graph_filter_side
 from profiling_spark.recommend.graph_fit import (
@@ -34,7 +35,7 @@ from profiling_spark.recommend.item_graph import (
     strongest,
 )
 from profiling_spark.recommend.model import load, store, wanted
-from profiling_spark.recommend.nearest import Normalisation, nearest, range_edges
+from profiling_spark.recommend.nearest import nearest, range_edges
 from profiling_spark.recommend.stored import load_side, save_side
 
 USERS, ITEMS = 90, 120
@@ -130,9 +131,22 @@ def test_an_image_is_the_dense_product(pairs, strengths, small_pieces, way):
     normalisation = Normalisation(item_degrees(matrix), 0.3, 0.4)
     dense = normalise(matrix, normalisation.degree, user_exponent=0.3, item_exponent=0.4).toarray()
     basis = np.random.default_rng(1).standard_normal((ITEMS, 12), dtype=np.float32)
-    rows = customer_blocks(pairs, NAMES, units="units", is_used="used", blocks=3)
-    assert summed_image(rows, normalisation, basis, way=way) == pytest.approx(dense.T @ dense @ basis, abs=1e-4)
-    assert way.folder is None or not os.listdir(way.folder)
+    packed = customer_blocks(pairs, NAMES, units="units", is_used="used", blocks=3)
+    rows = customer_rows(packed, normalisation, way)
+    assert isinstance(rows.reader, MappedRows) == (way.folder is not None)
+    assert summed_image(rows, basis, way=way) == pytest.approx(dense.T @ dense @ basis, abs=1e-4)
+    assert way.folder is None or os.listdir(way.folder) == ["customer_rows"]
+
+
+def test_rows_in_files_are_the_packed_ones(pairs, strengths, small_pieces, tmp_path):
+    normalisation = Normalisation(item_degrees(sparse.csr_array(strengths)), 0.3, 0.4)
+    packed = customer_blocks(pairs, NAMES, units="units", is_used="used", blocks=4)
+    rows = customer_rows(packed, normalisation, Carrier(str(tmp_path)))
+    expected = list(normalisation.rows(packed.toArrow().sort_by([("block", "ascending"), ("piece", "ascending")])))
+    found = list(rows.reader.rows(rows.frame.toArrow().sort_by("block")))
+    assert [(b, r.toarray().tolist()) for b, r in found] == [(b, r.toarray().tolist()) for b, r in expected]
+    whole = np.concatenate([piece.toarray() for _, piece in expected])
+    assert (rows.reader.whole().toarray() == whole).all()
 
 
 def test_the_engine_is_that_of_all_customers_in_one_piece(pairs, strengths, small_pieces):
@@ -152,8 +166,9 @@ def test_the_same_customers_in_other_partitions_give_the_same_bits(pairs, streng
     ways = Carrier(None), Carrier(str(tmp_path))  # nor does it matter how arrays get to the tasks
     for frame, way in zip((pairs, pairs.repartition(5, "item_id")), ways, strict=True):
         rows = customer_blocks(frame, NAMES, units="units", is_used="used", blocks=3)
-        near = nearest(rows, normalisation, counts, most=7, ranges=4, way=way)
-        found.append((near.toarray(), summed_image(rows, normalisation, basis, way=way)))
+        rows = customer_rows(rows, normalisation, way)
+        near = nearest(rows, counts, most=7, ranges=4, way=way)
+        found.append((near.toarray(), summed_image(rows, basis, way=way)))
     assert all((first == other).all() for first, other in zip(*found, strict=True))
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from recommend_shop import few_of
 
 from profiling_spark.config.settings import RecommendPolicy
 from profiling_spark.recommend.policy import policy_of, select_capped
@@ -80,6 +81,20 @@ def test_lists_are_what_going_down_the_ranking_by_hand_gives(shop, n):
 
 
 @quick
+@given(shop=shops(), n=st.integers(1, 12), seed=st.integers(0, 99))
+def test_lists_of_a_few_scored_items_are_those_of_all_where_the_others_are_out_of_the_running(shop, n, seed):
+    rules, names, _, scores = shop
+    policy = shop_policy(rules, names[0], brands=names[1])
+    scores[np.random.default_rng(seed).random(scores.shape) < 0.4] = -np.inf
+    exact = scores.astype(np.float64)
+    select = lambda c: np.take_along_axis(exact, c, axis=1)  # noqa: E731
+    found, values = select_capped(few_of(scores), n, select, policy.caps)
+    whole, wanted = select_capped(scores, n, select, policy.caps)
+    assert found.tolist() == whole.tolist()
+    np.testing.assert_array_equal(values, wanted)
+
+
+@quick
 @given(shop=shops(), n=st.integers(1, 8), seed=st.integers(0, 99))
 def test_what_a_list_has_already_counts(shop, n, seed):
     rules, names, _, scores = shop
@@ -102,18 +117,20 @@ def test_prices_outside_the_own_habit():
     # the first has three prices with the median 20, so 10 to 40 is the range; two prices are no habit
     assert habits[0] == 20
     assert np.isnan(habits[1:]).all()
-    assert policy.outside(habits).tolist() == [[False, False, False, True, True, False, False], *[[False] * 7] * 3]
+    assert policy.outside(habits, np.arange(7)[None, :]).tolist() == [
+        [False, False, False, True, True, False, False],
+        *[[False] * 7] * 3,
+    ]
     assert np.isnan(shop_policy({}, [None] * 7, prices=prices).habits(users, items, 4)).all()
 
 
 def test_what_each_rule_took_is_counted_once():
     rules = {"bar_categories": ("b",), "max_per_category": 1, "price_range": (0.5, 2.0)}
     categories = ["a", "a", "b", "c", "c"]
-    policy = shop_policy(rules, categories, stocks=[1, 1, 0, 0, 5])
-    outside = np.zeros((1, 5), dtype=bool)
+    policy = shop_policy(rules, categories, stocks=[1, 1, 0, 0, 5], prices=[20.0, 41.0, 90.0, 20.0, 20.0])
     before = np.array([[0, 1, 2, 3, NONE]])
     # 1 was one too many of a; 2 is out of stock and of a barred category; 3 is out of stock
-    counts = policy.counted(before, outside, np.array([[0, 4, NONE, NONE, NONE]]))
+    counts = policy.counted(before, np.array([np.nan]), np.array([[0, 4, NONE, NONE, NONE]]))
     assert counts == {"out_of_stock": 2, "category": 0, "brand": 0, "price": 0, "per_category": 1}
-    outside[0, 1] = True
-    assert policy.counted(before, outside, np.array([[0, 4, NONE, NONE, NONE]]))["price"] == 1
+    # with a usual price of 20, 1 is too dear
+    assert policy.counted(before, np.array([20.0]), np.array([[0, 4, NONE, NONE, NONE]]))["price"] == 1

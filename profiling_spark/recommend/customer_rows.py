@@ -1,0 +1,138 @@
+"""R~ of all customers (see item_graph.py) as tasks read it, pass after pass.
+
+Where all tasks run on one machine, R~ lies in files that they map: a pass then copies nothing, and any range of it is
+at hand. Elsewhere the packed blocks travel from Spark's cache to each pass, which normalises them anew.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from scipy import sparse
+
+from profiling_spark.recommend.blocks import unpack
+from profiling_spark.recommend.carrier import Carrier
+from profiling_spark.recommend.item_graph import normalise
+from profiling_spark.recommend.item_side import Floats
+
+_MOST = np.iinfo(np.int32).max  # entries: beyond, SciPy copies the columns to 64 bits
+_FOLDER = "customer_rows"  # within the carrier's, which is cleared after each pass
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What makes R~ of a piece of R: the items' sums (or squared lengths) over all customers, the exponents b and a."""
+
+    degree: Floats
+    user_exponent: float
+    item_exponent: float
+
+    @property
+    def items(self) -> int:
+        return len(self.degree)
+
+    def rows(self, batch: pa.RecordBatch | pa.Table) -> Iterator[tuple[int, sparse.csr_array]]:
+        """(block, R~) of each piece in a batch of packed pieces."""
+        for block, taken in unpack(batch, self.items):
+            yield (
+                block,
+                normalise(taken, self.degree, user_exponent=self.user_exponent, item_exponent=self.item_exponent),
+            )
+
+
+@dataclass(frozen=True)
+class MappedRows:
+    """R~ (customers, items), in the order of blocks and pieces, in files `indptr`, `indices`, `data` of a folder."""
+
+    folder: str
+    items: int
+
+    def file(self, name: str) -> str:
+        """Path of one of the three arrays."""
+        return os.path.join(self.folder, f"{name}.npy")
+
+    def whole(self) -> sparse.csr_array:
+        """All customers."""
+        indptr, indices, data = self._arrays()
+        return sparse.csr_array((data, indices, indptr), shape=(len(indptr) - 1, self.items))
+
+    def rows(self, batch: pa.RecordBatch | pa.Table) -> Iterator[tuple[int, sparse.csr_array]]:
+        """(block, R~) of each piece of the blocks in a batch (block, edges of its pieces among the customers)."""
+        indptr, indices, data = self._arrays()
+        for block, edges in zip(batch.column("block").to_pylist(), batch.column("edges").to_pylist(), strict=True):
+            for first, last in pairwise(edges):
+                begin, end = int(indptr[first]), int(indptr[last])
+                piece = (data[begin:end], indices[begin:end], indptr[first : last + 1] - begin)
+                yield block, sparse.csr_array(piece, shape=(last - first, self.items))
+
+    def _arrays(self) -> list[NDArray[np.generic]]:
+        return [np.asarray(np.load(self.file(n), mmap_mode="r")) for n in ("indptr", "indices", "data")]
+
+
+@dataclass(frozen=True)
+class CustomerRows:
+    """`reader.rows` of the batches of `frame` are R~, piece by piece; a partition has the pieces of whole blocks."""
+
+    frame: DataFrame
+    reader: Normalisation | MappedRows
+
+    @property
+    def items(self) -> int:
+        return self.reader.items
+
+
+def customer_rows(packed: DataFrame, normalisation: Normalisation, way: Carrier) -> CustomerRows:
+    """R~ of `customer_blocks`; from files, which take 12 bytes an entry, `packed` is needed no longer."""
+    if way.folder is None:
+        return CustomerRows(packed, normalisation)
+    sizes = packed.select(
+        "block", "piece", (F.octet_length("lengths") / 8).cast("long").alias("customers"),
+        (F.octet_length("places") / 4).cast("long").alias("entries"),
+    ).toArrow().sort_by([("block", "ascending"), ("piece", "ascending")])  # fmt: skip
+    block, piece, customers, entries = (sizes.column(n).to_numpy() for n in sizes.column_names)
+    edges, begins = np.r_[0, np.cumsum(customers)], np.r_[0, np.cumsum(entries)]
+    if begins[-1] > _MOST:
+        return CustomerRows(packed, normalisation)
+    mapped = MappedRows(os.path.join(way.folder, _FOLDER), normalisation.items)
+    os.makedirs(mapped.folder, exist_ok=True)
+    shapes = {"indptr": (edges[-1] + 1, np.int32), "indices": (begins[-1], np.int32), "data": (begins[-1], np.float64)}
+    for name, (length, kind) in shapes.items():
+        np.lib.format.open_memmap(mapped.file(name), mode="w+", dtype=kind, shape=(int(length),)).flush()
+    keys = zip(block.tolist(), piece.tolist(), strict=True)
+    places = dict(zip(keys, zip(edges[:-1].tolist(), begins[:-1].tolist(), strict=True), strict=True))
+    packed.mapInArrow(_Save(normalisation, mapped, places), "block int").collect()
+    found = [(int(b), edges[np.r_[block == b, False] | np.r_[False, block == b]].tolist()) for b in np.unique(block)]
+    frame = packed.sparkSession.createDataFrame(found, "block int, edges array<bigint>")
+    return CustomerRows(frame.repartitionById(int(block.max(initial=0)) + 1, "block"), mapped)
+
+
+class _Save:
+    """What a worker runs on packed pieces: R~ of each goes to its place (customer, entry) in the files.
+
+    A task that runs twice writes the same bytes.
+    """
+
+    def __init__(
+        self, normalisation: Normalisation, mapped: MappedRows, places: Mapping[tuple[int, int], tuple[int, int]]
+    ) -> None:
+        self.normalisation, self.mapped, self.places = normalisation, mapped, places
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        indptr, indices, data = (
+            np.load(self.mapped.file(name), mmap_mode="r+") for name in ("indptr", "indices", "data")
+        )
+        for batch in batches:
+            pieces = batch.column("piece").to_pylist()
+            for (block, taken), piece in zip(self.normalisation.rows(batch), pieces, strict=True):
+                first, begin = self.places[block, piece]
+                indptr[first + 1 : first + 1 + taken.shape[0]] = begin + taken.indptr[1:]
+                indices[begin : begin + taken.nnz], data[begin : begin + taken.nnz] = taken.indices, taken.data
+            yield pa.RecordBatch.from_arrays([batch.column("block")], names=["block"])
