@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from scipy import sparse
 
@@ -24,6 +24,7 @@ from profiling_spark.recommend.item_graph import normalise
 from profiling_spark.recommend.item_side import Floats
 
 _MOST = np.iinfo(np.int32).max  # entries: beyond, SciPy copies the columns to 64 bits
+_ARRAYS: dict[str, type[np.generic]] = {"indptr": np.int32, "indices": np.int32, "data": np.float64}
 _FOLDER = "customer_rows"  # within the carrier's, which is cleared after each pass
 
 
@@ -49,11 +50,15 @@ class Normalisation:
 
 
 @dataclass(frozen=True)
-class MappedRows:
-    """R~ (customers, items), in the order of blocks and pieces, in files `indptr`, `indices`, `data` of a folder."""
+class RowFiles:
+    """R~ (customers, items) in files `indptr`, `indices`, `data` of a folder, in the order of blocks and pieces.
+
+    `blocks`: of each block the edges of its pieces among the customers.
+    """
 
     folder: str
     items: int
+    blocks: tuple[tuple[int, ...], ...]
 
     def file(self, name: str) -> str:
         """Path of one of the three arrays."""
@@ -64,35 +69,50 @@ class MappedRows:
         indptr, indices, data = self._arrays()
         return sparse.csr_array((data, indices, indptr), shape=(len(indptr) - 1, self.items))
 
-    def rows(self, batch: pa.RecordBatch | pa.Table) -> Iterator[tuple[int, sparse.csr_array]]:
-        """(block, R~) of each piece of the blocks in a batch (block, edges of its pieces among the customers)."""
+    def pieces(self) -> Iterator[list[sparse.csr_array]]:
+        """The pieces of each block."""
         indptr, indices, data = self._arrays()
-        for block, edges in zip(batch.column("block").to_pylist(), batch.column("edges").to_pylist(), strict=True):
+        for edges in self.blocks:
+            found = []
             for first, last in pairwise(edges):
                 begin, end = int(indptr[first]), int(indptr[last])
                 piece = (data[begin:end], indices[begin:end], indptr[first : last + 1] - begin)
-                yield block, sparse.csr_array(piece, shape=(last - first, self.items))
+                found.append(sparse.csr_array(piece, shape=(last - first, self.items)))
+            yield found
 
-    def _arrays(self) -> list[NDArray[np.generic]]:
-        return [np.asarray(np.load(self.file(n), mmap_mode="r")) for n in ("indptr", "indices", "data")]
+    def _arrays(self) -> tuple[NDArray[np.int32], NDArray[np.int32], Floats]:
+        indptr, indices, data = (np.asarray(np.load(self.file(n), mmap_mode="r")) for n in _ARRAYS)
+        return indptr, indices, data
 
 
 @dataclass(frozen=True)
-class CustomerRows:
-    """`reader.rows` of the batches of `frame` are R~, piece by piece; a partition has the pieces of whole blocks."""
+class PackedRows:
+    """`normalisation.rows` of the batches of `frame` are R~; a partition has the pieces of whole blocks."""
 
     frame: DataFrame
-    reader: Normalisation | MappedRows
+    normalisation: Normalisation
 
-    @property
-    def items(self) -> int:
-        return self.reader.items
+
+@dataclass(frozen=True)
+class MappedRows:
+    """R~ in `files` that the tasks of this session can map."""
+
+    spark: SparkSession
+    files: RowFiles
+
+    def tasks(self, count: int) -> DataFrame:
+        """(part): the numbers of so many tasks, each in a partition of its own."""
+        numbers = self.spark.createDataFrame([(n,) for n in range(count)], "part int")
+        return numbers.repartitionById(count, "part")
+
+
+CustomerRows = PackedRows | MappedRows
 
 
 def customer_rows(packed: DataFrame, normalisation: Normalisation, way: Carrier) -> CustomerRows:
     """R~ of `customer_blocks`; from files, which take 12 bytes an entry, `packed` is needed no longer."""
     if way.folder is None:
-        return CustomerRows(packed, normalisation)
+        return PackedRows(packed, normalisation)
     sizes = packed.select(
         "block", "piece", (F.octet_length("lengths") / 8).cast("long").alias("customers"),
         (F.octet_length("places") / 4).cast("long").alias("entries"),
@@ -100,18 +120,17 @@ def customer_rows(packed: DataFrame, normalisation: Normalisation, way: Carrier)
     block, piece, customers, entries = (sizes.column(n).to_numpy() for n in sizes.column_names)
     edges, begins = np.r_[0, np.cumsum(customers)], np.r_[0, np.cumsum(entries)]
     if begins[-1] > _MOST:
-        return CustomerRows(packed, normalisation)
-    mapped = MappedRows(os.path.join(way.folder, _FOLDER), normalisation.items)
-    os.makedirs(mapped.folder, exist_ok=True)
-    shapes = {"indptr": (edges[-1] + 1, np.int32), "indices": (begins[-1], np.int32), "data": (begins[-1], np.float64)}
-    for name, (length, kind) in shapes.items():
-        np.lib.format.open_memmap(mapped.file(name), mode="w+", dtype=kind, shape=(int(length),)).flush()
+        return PackedRows(packed, normalisation)
+    blocks = [np.r_[edges[:-1][block == b], edges[1:][block == b][-1]] for b in np.unique(block)]
+    files = RowFiles(os.path.join(way.folder, _FOLDER), normalisation.items, tuple(tuple(b.tolist()) for b in blocks))
+    os.makedirs(files.folder, exist_ok=True)
+    lengths = {"indptr": edges[-1] + 1, "indices": begins[-1], "data": begins[-1]}
+    for name, kind in _ARRAYS.items():
+        np.lib.format.open_memmap(files.file(name), mode="w+", dtype=kind, shape=(int(lengths[name]),)).flush()
     keys = zip(block.tolist(), piece.tolist(), strict=True)
     places = dict(zip(keys, zip(edges[:-1].tolist(), begins[:-1].tolist(), strict=True), strict=True))
-    packed.mapInArrow(_Save(normalisation, mapped, places), "block int").collect()
-    found = [(int(b), edges[np.r_[block == b, False] | np.r_[False, block == b]].tolist()) for b in np.unique(block)]
-    frame = packed.sparkSession.createDataFrame(found, "block int, edges array<bigint>")
-    return CustomerRows(frame.repartitionById(int(block.max(initial=0)) + 1, "block"), mapped)
+    packed.mapInArrow(_Save(normalisation, files, places), "block int").collect()
+    return MappedRows(packed.sparkSession, files)
 
 
 class _Save:
@@ -121,14 +140,12 @@ class _Save:
     """
 
     def __init__(
-        self, normalisation: Normalisation, mapped: MappedRows, places: Mapping[tuple[int, int], tuple[int, int]]
+        self, normalisation: Normalisation, files: RowFiles, places: Mapping[tuple[int, int], tuple[int, int]]
     ) -> None:
-        self.normalisation, self.mapped, self.places = normalisation, mapped, places
+        self.normalisation, self.files, self.places = normalisation, files, places
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        indptr, indices, data = (
-            np.load(self.mapped.file(name), mmap_mode="r+") for name in ("indptr", "indices", "data")
-        )
+        indptr, indices, data = (np.load(self.files.file(name), mmap_mode="r+") for name in _ARRAYS)
         for batch in batches:
             pieces = batch.column("piece").to_pylist()
             for (block, taken), piece in zip(self.normalisation.rows(batch), pieces, strict=True):

@@ -1,8 +1,9 @@
-"""Single entries of a sparse matrix, many at a time."""
+"""Sparse matrices: single entries, many at a time; the width of their numbers."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from profiling_spark.recommend.item_side import Floats, Ints
@@ -31,3 +32,12 @@ def _search(matrix: sparse.csr_array, rows: Ints, columns: Ints) -> Floats:
     place = np.minimum(low, last)
     found: Floats = np.where((low < end) & (matrix.indices[place] == wanted), matrix.data[place], 0.0)
     return found
+
+
+def row_ends(lengths: Ints) -> NDArray[np.signedinteger]:
+    """Where rows of these lengths end, from 0, in 32 bits where that is enough: SciPy gives all numbers of a matrix the
+    widest type among them, and a product of matrices of two types copies the narrower one each time.
+    """
+    ends: Ints = np.r_[0, np.cumsum(lengths, dtype=np.int64)]
+    kind = np.int32 if ends[-1] <= np.iinfo(np.int32).max else np.int64
+    return ends.astype(kind)

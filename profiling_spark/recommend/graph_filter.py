@@ -69,7 +69,8 @@ class GraphFilterSide:
         histories = replace(histories, weights=np.log1p(np.maximum(histories.weights, 0.0)))
         is_past = (histories.weights > 0) & (self.degree[histories.items] > 0)
         row, place = np.nonzero(is_past)
-        entry = histories.weights[row, place], (row, histories.items[row, place])
+        kind = self.neighbours.indices.dtype  # of another, a product would copy all neighbours each time
+        entry = histories.weights[row, place], (row.astype(kind), histories.items[row, place].astype(kind))
         past = sparse.csr_array(entry, shape=(len(histories), self.items))
         return Filtered(self, histories, is_past, past, self.users(past))
 

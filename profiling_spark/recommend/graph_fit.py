@@ -17,7 +17,7 @@ from scipy import sparse
 from profiling_spark.config.settings import GraphFilter
 from profiling_spark.recommend.blocks import customer_blocks, item_index, strength
 from profiling_spark.recommend.carrier import Carried, Carrier, carrier
-from profiling_spark.recommend.customer_rows import CustomerRows, MappedRows, Normalisation, customer_rows
+from profiling_spark.recommend.customer_rows import CustomerRows, MappedRows, Normalisation, RowFiles, customer_rows
 from profiling_spark.recommend.graph_filter import Band, GraphFilterSide, candidates_for, graph_filter_side
 from profiling_spark.recommend.interactions import UNITS
 from profiling_spark.recommend.item_graph import image, singular_vectors
@@ -26,6 +26,7 @@ from profiling_spark.recommend.nearest import RANGES_A_BLOCK, by_part, nearest
 
 _BASIS_BYTES = 2**28  # of the directions that travel to the tasks at a time
 _PART_BYTES = 2**22  # of a range of an image: as many of them as blocks are added up in one task
+_COLUMNS = 128  # of an image that a task makes from mapped rows
 _LEAST_ITEMS = 8  # for each vector
 _LEAST_NEIGHBOURS = 8  # one of them is the item itself, which says nothing of new ones
 _SHARES = "part int, block int, share binary"
@@ -107,13 +108,16 @@ def sampled_rows(
 
 
 def summed_image(rows: CustomerRows, basis: Scores, *, way: Carrier) -> Scores:
-    """R~'R~ basis over all blocks; (items, width) float32. Shares are added up by Spark, in the order of the blocks."""
+    """R~'R~ basis; (items, width) float32. Blocks' shares are added up in the order of the blocks."""
     found = np.empty_like(basis)
+    if isinstance(rows, MappedRows):
+        _fill_by_columns(found, rows, basis, way)
+        return found
     step = max(1, _BASIS_BYTES // (4 * max(len(basis), 1)))
     for at in range(0, basis.shape[1], step):
         columns = slice(at, at + step)
         sent = np.ascontiguousarray(basis[:, columns])
-        task, add = _Image(rows.reader, way.send(sent), way, sent.shape), _AddShares(way)
+        task, add = _Image(rows.normalisation, way.send(sent), way, sent.shape), _AddShares(way)
         sums = by_part(rows.frame.mapInArrow(task, _SHARES), add, _TOTALS)
         for part, total in zip(sums.column("part").to_pylist(), sums.column("total"), strict=True):
             values = way.unpack(total, np.float32).reshape(-1, sent.shape[1])
@@ -122,20 +126,51 @@ def summed_image(rows: CustomerRows, basis: Scores, *, way: Carrier) -> Scores:
     return found
 
 
+def _fill_by_columns(found: Scores, rows: MappedRows, basis: Scores, way: Carrier) -> None:
+    """A task for some columns of the image, over all customers: nothing is left to be added up."""
+    begins = range(0, basis.shape[1], _COLUMNS)
+    sent = [way.send(np.ascontiguousarray(basis[:, at : at + _COLUMNS])) for at in begins]
+    images = rows.tasks(len(sent)).mapInArrow(_ImageOfColumns(rows.files, sent, way), _TOTALS).toArrow()
+    for part, total in zip(images.column("part").to_pylist(), images.column("total"), strict=True):
+        columns = slice(begins[part], begins[part] + _COLUMNS)
+        found[:, columns] = way.unpack(total, np.float32).reshape(len(basis), -1)
+    way.clear()
+
+
+class _ImageOfColumns:
+    """What a worker runs on the numbers of column ranges: their image over all customers."""
+
+    def __init__(self, files: RowFiles, sent: Sequence[Carried], way: Carrier) -> None:
+        self.files, self.sent, self.way = files, sent, way
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for part in batch.column("part").to_pylist():
+                packed = pa.array([self.way.pack(self._total(self.sent[part].load()))], pa.large_binary())
+                yield pa.RecordBatch.from_arrays([pa.array([part], pa.int32()), packed], names=["part", "total"])
+
+    def _total(self, basis: Scores) -> Scores:
+        total = np.zeros_like(basis)
+        for pieces in self.files.pieces():
+            share = np.zeros_like(basis)
+            for taken in pieces:
+                share += image(taken, basis)
+            total += share
+        return total
+
+
 class _Image:
     """What a worker runs on the pieces of blocks: each block's share of the image, in ranges of items."""
 
-    def __init__(
-        self, reader: Normalisation | MappedRows, basis: Carried, way: Carrier, shape: tuple[int, ...]
-    ) -> None:
-        self.reader, self.basis, self.way, self.shape = reader, basis, way, shape
+    def __init__(self, normalisation: Normalisation, basis: Carried, way: Carrier, shape: tuple[int, ...]) -> None:
+        self.normalisation, self.basis, self.way, self.shape = normalisation, basis, way, shape
         self.step = max(1, _PART_BYTES // (4 * max(shape[1], 1)))
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         basis = self.basis.load()
         current, share = -1, np.zeros(self.shape, dtype=np.float32)
         for batch in batches:
-            for block, taken in self.reader.rows(batch):
+            for block, taken in self.normalisation.rows(batch):
                 if block != current and current >= 0:
                     yield from self._parts(current, share)
                     share = np.zeros(self.shape, dtype=np.float32)

@@ -33,9 +33,11 @@ class _Weighted:
 
     def block(self) -> Scores:
         h = self.histories
-        rows = np.repeat(np.arange(len(h)), h.items.shape[1])
+        kind = self.side.similar.indices.dtype  # of another, the product would copy `similar`
+        rows = np.repeat(np.arange(len(h), dtype=kind), h.items.shape[1])
         shape = (len(h), self.side.items)
-        past = sparse.csr_array((h.weights.ravel().astype(np.float32), (rows, h.items.ravel())), shape=shape)
+        entry = h.weights.ravel().astype(np.float32), (rows, h.items.ravel().astype(kind))
+        past = sparse.csr_array(entry, shape=shape)
         scores = np.asarray((past @ self.side.similar).todense(), dtype=np.float32)
         scores[scores <= 0] = -np.inf
         return scores

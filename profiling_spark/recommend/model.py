@@ -19,6 +19,7 @@ from profiling_spark.errors import ModelError
 from profiling_spark.models import Stored, Wanted
 from profiling_spark.recommend.als import FactorSide
 from profiling_spark.recommend.choose import Fitted, Live
+from profiling_spark.recommend.entries import row_ends
 from profiling_spark.recommend.fit import Totals
 from profiling_spark.recommend.graph_filter import GraphFilterSide, candidates_for
 from profiling_spark.recommend.item_cf import NeighbourSide
@@ -177,6 +178,6 @@ def _dense(rows: pa.Table, name: str) -> Scores:
 def _square(rows: pa.Table) -> sparse.csr_array:
     """The lists of places and values as (items, items)."""
     places, values = (rows.column(name).combine_chunks() for name in ("places", "values"))
-    ends = np.r_[0, np.cumsum(places.value_lengths().to_numpy())]
+    ends = row_ends(places.value_lengths().to_numpy())
     entries = (values.flatten().to_numpy(), places.flatten().to_numpy(), ends)
     return sparse.csr_array(entries, shape=(rows.num_rows,) * 2)

@@ -16,7 +16,8 @@ from scipy import sparse
 
 from profiling_spark.recommend.blocks import PACKED_NAMES, packed_row, unpack
 from profiling_spark.recommend.carrier import Carrier
-from profiling_spark.recommend.customer_rows import CustomerRows, MappedRows, Normalisation
+from profiling_spark.recommend.customer_rows import CustomerRows, MappedRows, Normalisation, RowFiles
+from profiling_spark.recommend.entries import row_ends
 from profiling_spark.recommend.item_graph import by_item, strongest
 from profiling_spark.recommend.item_side import Ints
 
@@ -28,14 +29,13 @@ _ROWS = "first int, lengths binary, places binary, strengths binary"
 
 def nearest(rows: CustomerRows, counts: Ints, *, most: int, ranges: int, way: Carrier) -> sparse.csr_array:
     """(items, items) float32: R~'R~, of each column the `most` largest entries: [i, j] says how i speaks for j."""
-    items, edges = rows.items, range_edges(counts, ranges)
+    items = len(counts)
+    edges = range_edges(counts, ranges)
     task = _Nearest(items, edges, most, way)
-    if isinstance(rows.reader, MappedRows):
-        parts = rows.frame.sparkSession.createDataFrame([(n,) for n in range(len(edges) - 1)], "part int")
-        spread = parts.repartitionById(len(edges) - 1, "part")
-        found = spread.mapInArrow(_OfFiles(rows.reader, task), _ROWS).toArrow()
+    if isinstance(rows, MappedRows):
+        found = rows.tasks(len(edges) - 1).mapInArrow(_OfFiles(rows.files, task), _ROWS).toArrow()
     else:
-        found = by_part(rows.frame.mapInArrow(_Send(rows.reader, edges), _SENT), task, _ROWS)
+        found = by_part(rows.frame.mapInArrow(_Send(rows.normalisation, edges), _SENT), task, _ROWS)
     found = found.sort_by("first")
     kinds: dict[str, type[np.generic]] = {"lengths": np.int64, "places": np.int32, "strengths": np.float32}
     arrays = {name: [way.unpack(v, kind) for v in found.column(name)] for name, kind in kinds.items()}
@@ -44,7 +44,7 @@ def nearest(rows: CustomerRows, counts: Ints, *, most: int, ranges: int, way: Ca
         row_lengths[first : first + len(lengths)] = lengths
     places, values = (np.concatenate([np.empty(0, kinds[n]), *arrays[n]]) for n in ("places", "strengths"))
     way.clear()
-    cut = sparse.csr_array((values, places, np.r_[0, np.cumsum(row_lengths)]), shape=(items, items))
+    cut = sparse.csr_array((values, places, row_ends(row_lengths)), shape=(items, items))
     return sparse.csr_array(cut.T)
 
 
@@ -118,13 +118,13 @@ class _Nearest:
 class _OfFiles:
     """What a worker runs on the numbers of ranges where it can read all customers."""
 
-    def __init__(self, reader: MappedRows, task: _Nearest) -> None:
-        self.reader, self.task = reader, task
+    def __init__(self, files: RowFiles, task: _Nearest) -> None:
+        self.files, self.task = files, task
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for part in batch.column("part").to_pylist():
-                yield from self.task.of_part(part, self.reader.whole()).to_batches()
+                yield from self.task.of_part(part, self.files.whole()).to_batches()
 
 
 def by_part(rows: DataFrame, task: Callable[[pa.Table], pa.Table], schema: str) -> pa.Table:

@@ -10,7 +10,7 @@ from scipy import sparse
 from scipy.sparse.linalg import svds
 
 from profiling_spark.recommend.blend import blend_side
-from profiling_spark.recommend.entries import entries
+from profiling_spark.recommend.entries import entries, row_ends
 from profiling_spark.recommend.graph_filter import Band, GraphFilterSide, candidates_for, graph_filter_side
 from profiling_spark.recommend.item_graph import (
     gram_block,
@@ -296,3 +296,10 @@ def test_entries_finds_what_is_stored():
     row, column = (x.ravel() for x in np.indices(matrix.shape))
     assert entries(matrix, row, column).tolist() == matrix.toarray().ravel().tolist()
     assert entries(sparse.csr_array((9, 30)), row, column).tolist() == [0.0] * 270
+
+
+def test_row_ends_are_as_narrow_as_they_can_be():
+    assert row_ends(np.array([2, 0, 3])).tolist() == [0, 2, 2, 5]
+    assert row_ends(np.array([2, 0, 3])).dtype == np.int32
+    assert row_ends(np.array([2**31 - 1])).dtype == np.int32
+    assert row_ends(np.array([2**31 - 1, 1])).tolist() == [0, 2**31 - 1, 2**31]

@@ -81,6 +81,7 @@ def small_pieces(monkeypatch):
     monkeypatch.setattr(blocks_module, "_USERS", 7)
     monkeypatch.setattr(nearest_module, "_PRODUCTS", 2000)
     monkeypatch.setattr(graph_fit, "_PART_BYTES", 4000)
+    monkeypatch.setattr(graph_fit, "_COLUMNS", 3)
     monkeypatch.setattr(graph_fit, "_BASIS_BYTES", 24 * 4 * ITEMS)  # two halves of a basis of 39
 
 
@@ -133,7 +134,7 @@ def test_an_image_is_the_dense_product(pairs, strengths, small_pieces, way):
     basis = np.random.default_rng(1).standard_normal((ITEMS, 12), dtype=np.float32)
     packed = customer_blocks(pairs, NAMES, units="units", is_used="used", blocks=3)
     rows = customer_rows(packed, normalisation, way)
-    assert isinstance(rows.reader, MappedRows) == (way.folder is not None)
+    assert isinstance(rows, MappedRows) == (way.folder is not None)
     assert summed_image(rows, basis, way=way) == pytest.approx(dense.T @ dense @ basis, abs=1e-4)
     assert way.folder is None or os.listdir(way.folder) == ["customer_rows"]
 
@@ -143,10 +144,10 @@ def test_rows_in_files_are_the_packed_ones(pairs, strengths, small_pieces, tmp_p
     packed = customer_blocks(pairs, NAMES, units="units", is_used="used", blocks=4)
     rows = customer_rows(packed, normalisation, Carrier(str(tmp_path)))
     expected = list(normalisation.rows(packed.toArrow().sort_by([("block", "ascending"), ("piece", "ascending")])))
-    found = list(rows.reader.rows(rows.frame.toArrow().sort_by("block")))
-    assert [(b, r.toarray().tolist()) for b, r in found] == [(b, r.toarray().tolist()) for b, r in expected]
+    found = [(b, piece.toarray().tolist()) for b, pieces in enumerate(rows.files.pieces()) for piece in pieces]
+    assert found == [(b, piece.toarray().tolist()) for b, piece in expected]
     whole = np.concatenate([piece.toarray() for _, piece in expected])
-    assert (rows.reader.whole().toarray() == whole).all()
+    assert (rows.files.whole().toarray() == whole).all()
 
 
 def test_the_engine_is_that_of_all_customers_in_one_piece(pairs, strengths, small_pieces):
@@ -217,6 +218,7 @@ def test_the_model_is_read_back_as_it_was(pairs, tables, tmp_path):
     save_side(tmp_path / "arrays", side)
     for found in (load(tables, made, candidates=400).side, load_side(tmp_path / "arrays")):
         assert (found.neighbours != side.neighbours).nnz == 0
+        assert found.neighbours.indices.dtype == side.neighbours.indices.dtype == np.int32
         for name in ("vectors", "degree", "ends", "exponents", "weights"):
             assert (getattr(found, name) == getattr(side, name)).all()
             assert getattr(found, name).dtype == getattr(side, name).dtype
