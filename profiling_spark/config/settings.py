@@ -129,6 +129,8 @@ class Recommend(Model):
     half_life_days: Annotated[float, Field(gt=0)] = 45.0
     history_days: Days = 365
     history_items: Positive = 300
+    min_items: Annotated[int, Field(ge=1, le=100)] = 2
+    bot_events_per_day: Positive | None = 1000
     top_n: Annotated[int, Field(ge=1, le=1000)] = 20
     neighbours: Annotated[int, Field(ge=1, le=1000)] = 50
     rank: Annotated[int, Field(ge=2, le=512)] = 32

@@ -60,14 +60,15 @@ class Offer:
 
 @dataclass(frozen=True)
 class Serve:
-    """Kernel over (events, sides["users"]: user_id, is_opted_out, a column per group): a list for each of these users.
+    """Kernel over (events, sides["users"]: user_id, is_opted_out, is_bot, a column per group): a list for each of these
+    users.
 
     First the engine, from the customer's own history; where it has nothing, what is like the items, searches and
     categories of the last visit. A list that is not full is filled up with popular items: of the customer's favourite
     category, of each of the customer's groups, of everyone. Some places are kept for new items that are like the
     history. Seen items are left out but in categories of repeat purchases, and the policy holds throughout. Customers
     who opted out of personalisation get the overall popular list, the same for all, in which nothing of theirs is left
-    out either.
+    out either; bots, whose history is no taste and often the whole catalogue, get the same.
 
     Rows of rank 0 are no recommendations: each counts in `score` what the rule named in `engine` took out.
     """
@@ -82,7 +83,7 @@ class Serve:
         popularity, category_numbers = self.goods.catalogue.popularity(tuple(self.goods.groups.values()))
         if not len(users) or not self.goods.catalogue.is_offered.any():
             return LIST.to_frame()
-        open_users = users.filter(~pl.col("is_opted_out"))
+        open_users = users.filter(~pl.col("is_opted_out") & ~pl.col("is_bot"))
         past = self._past(events, open_users)
         shelf = self._shelf(past, popularity, len(users))
         new_places = int(self.offer.top_n * self.offer.new_items_share + 1e-9)

@@ -43,14 +43,15 @@ NEIGHBOURS = StoredSide(copy=NeighbourSide(sparse.csr_array(SIMILAR)))
 
 
 def served(
-    rows, *, side=NEIGHBOURS, users=("u",), opted_out=(), n=3, language="en", catalogue=CATALOGUE, rules=None,
+    rows, *, side=NEIGHBOURS, users=("u",), opted_out=(), bots=(), n=3, language="en", catalogue=CATALOGUE, rules=None,
     top=(), member_of=None, new_share=0.0, gap=GAP, columns=None,
 ):  # fmt: skip
     """Lists from (user, item, event type, age) rows. `top`: (kind, group, item, units) of popular items in groups;
     `member_of`: groups of each user by kind; `columns`: further columns of the events."""
     groups = group_steps(pl.DataFrame(list(top), schema=TOP, orient="row"), catalogue.item_ids)
     named = {kind: [(member_of or {}).get(u, {}).get(kind) for u in users] for kind in groups}
-    frame = pl.DataFrame({"user_id": users, "is_opted_out": [u in opted_out for u in users]})
+    general = {"is_opted_out": [u in opted_out for u in users], "is_bot": [u in bots for u in users]}
+    frame = pl.DataFrame({"user_id": users, **general})
     frame = frame.with_columns(pl.Series(kind, names, dtype=pl.String) for kind, names in named.items())
     categories = dict(zip(catalogue.item_ids, catalogue.categories, strict=True))
     told = events(rows, categories).with_columns(search_text=pl.lit(None, pl.String)).with_columns(**(columns or {}))
