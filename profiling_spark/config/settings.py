@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from profiling_spark.config.base import Days, Model, Name, Positive, Share
 from profiling_spark.config.features import CustomFeature, check_together
+from profiling_spark.config.policy import RecommendPolicy
 from profiling_spark.config.prepare import Prepare, check_prepare
 from profiling_spark.config.quality import Ingest
 from profiling_spark.config.sources import IGNORED, Source, check_timezone
@@ -81,29 +82,6 @@ class GraphFilter(Model):
     passes: Annotated[int, Field(ge=2, le=30)] = 5
     weight_users: Positive = 1000
     candidates: Annotated[int, Field(ge=0)] = 400
-
-
-class RecommendPolicy(Model):
-    in_stock: bool = True
-    repeat_categories: tuple[str, ...] = ()
-    allow_categories: tuple[str, ...] = ()
-    bar_categories: tuple[str, ...] = ()
-    allow_brands: tuple[str, ...] = ()
-    bar_brands: tuple[str, ...] = ()
-    max_per_category: Positive | None = None
-    max_per_brand: Positive | None = None
-    price_range: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(gt=0)]] | None = None
-
-    @property
-    def is_narrow(self) -> bool:
-        """Whether the rules may leave a customer only few items of the catalogue."""
-        return bool(self.allow_categories or self.allow_brands or self.price_range)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> RecommendPolicy:
-        if self.price_range is not None and self.price_range[0] > self.price_range[1]:
-            raise ValueError(f"price_range {list(self.price_range)}: the least share comes first")
-        return self
 
 
 class Bundles(Model):

@@ -88,5 +88,5 @@ def outcome(
         )
     lists = f"{users:,} customers have a list; first item by: " + ", ".join(f"{s} {v:.1%}" for s, v in shares.items())
     told_removed = ", ".join(f"{rule} {count:,}" for rule, count in removed.items())
-    taken = [f"taken out of the first places by policy: {told_removed}"] if removed else []
+    taken = [f"first places changed by policy: {told_removed}"] if removed else []
     return Outcome(rows_out=written, facts=facts, lines=(told, lists, *taken, *left_out.lines(settings)))

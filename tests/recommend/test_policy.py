@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from profiling_spark.config.settings import RecommendPolicy
+from profiling_spark.config.policy import RecommendPolicy
 from profiling_spark.recommend.policy import policy_of, select_capped
 from profiling_spark.recommend.top_n import NONE
 
@@ -17,7 +17,7 @@ def shop_policy(rules, categories, brands=None, prices=None, stocks=None):
     unknown = [None] * len(categories)
     return policy_of(
         RecommendPolicy(**rules), categories=categories, brands=brands or unknown, prices=prices or unknown,
-        stocks=stocks or unknown,
+        stocks=stocks or unknown, price_percentiles=unknown,
     )  # fmt: skip
 
 
