@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from profiling_spark.config.base import Days, Model, Name, Positive, Share
 from profiling_spark.config.features import CustomFeature, check_together
+from profiling_spark.config.policy import RecommendPolicy
 from profiling_spark.config.prepare import Prepare, check_prepare
 from profiling_spark.config.quality import Ingest
 from profiling_spark.config.sources import IGNORED, Source, check_timezone
@@ -83,29 +84,6 @@ class GraphFilter(Model):
     candidates: Annotated[int, Field(ge=0)] = 400
 
 
-class RecommendPolicy(Model):
-    in_stock: bool = True
-    repeat_categories: tuple[str, ...] = ()
-    allow_categories: tuple[str, ...] = ()
-    bar_categories: tuple[str, ...] = ()
-    allow_brands: tuple[str, ...] = ()
-    bar_brands: tuple[str, ...] = ()
-    max_per_category: Positive | None = None
-    max_per_brand: Positive | None = None
-    price_range: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(gt=0)]] | None = None
-
-    @property
-    def is_narrow(self) -> bool:
-        """Whether the rules may leave a customer only few items of the catalogue."""
-        return bool(self.allow_categories or self.allow_brands or self.price_range)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> RecommendPolicy:
-        if self.price_range is not None and self.price_range[0] > self.price_range[1]:
-            raise ValueError(f"price_range {list(self.price_range)}: the least share comes first")
-        return self
-
-
 class Bundles(Model):
     min_orders: Annotated[int, Field(ge=2)] = 5
     max_items: Annotated[int, Field(ge=2, le=100)] = 30
@@ -129,6 +107,8 @@ class Recommend(Model):
     half_life_days: Annotated[float, Field(gt=0)] = 45.0
     history_days: Days = 365
     history_items: Positive = 300
+    min_items: Annotated[int, Field(ge=1, le=100)] = 2
+    bot_events_per_day: Positive | None = 1000
     top_n: Annotated[int, Field(ge=1, le=1000)] = 20
     neighbours: Annotated[int, Field(ge=1, le=1000)] = 50
     rank: Annotated[int, Field(ge=2, le=512)] = 32

@@ -97,7 +97,12 @@ USER_RECOMMENDATIONS = Table(
         USER,
         Column("rank", "int", "1 is the best"),
         Column("item_id", "string", "product", personal=True),
-        Column("score", "double", "the engine's own scale; comparable within one customer and engine"),
+        Column(
+            "score",
+            "double",
+            "the engine's own scale; comparable within one customer and engine; where the policy steers by price, "
+            "ranks need not follow it",
+        ),
         Column(
             "engine",
             "string",

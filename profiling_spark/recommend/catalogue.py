@@ -13,7 +13,8 @@ from pyspark.sql import functions as F
 
 from profiling_spark.attributes import believed, last_of_each_source
 from profiling_spark.config import Settings
-from profiling_spark.config.settings import RecommendPolicy
+from profiling_spark.config.policy import RecommendPolicy
+from profiling_spark.contracts.features import ITEM_FEATURES
 from profiling_spark.contracts.silver import ITEMS, USERS
 from profiling_spark.recommend.content import ContentSpace, content_space
 from profiling_spark.recommend.fit import Totals
@@ -51,6 +52,7 @@ class Catalogue:
     prices: tuple[float | None, ...]
     stocks: tuple[int | None, ...]
     are_new: tuple[bool, ...]
+    price_percentiles: tuple[float | None, ...]
 
     def popularity(self, groups: tuple[GroupPopularity, ...]) -> tuple[Popularity, dict[str, int]]:
         """The popularity with its steps, and the number of each category."""
@@ -62,8 +64,9 @@ class Catalogue:
     def policy(self, settings: RecommendPolicy) -> Policy:
         """The shop's rules over these items."""
         return policy_of(
-            settings, categories=self.categories, brands=self.brands, prices=self.prices, stocks=self.stocks
-        )
+            settings, categories=self.categories, brands=self.brands, prices=self.prices, stocks=self.stocks,
+            price_percentiles=self.price_percentiles,
+        )  # fmt: skip
 
     @property
     def is_offered(self) -> Bools:
@@ -84,7 +87,7 @@ class Catalogue:
 
 
 def served_users(features: DataFrame, tables: Tables, *, as_of: date, timezone: str) -> DataFrame:
-    """(user_id, is_opted_out) of everyone in user_features; who never said anything is not opted out.
+    """(user_id, is_opted_out, price_preference) of everyone in user_features; who never said anything is not opted out.
 
     A wish told by any source counts, whichever source is believed in other things.
     """
@@ -92,7 +95,8 @@ def served_users(features: DataFrame, tables: Tables, *, as_of: date, timezone: 
     told = last_of_each_source(tables.read(USERS), key=("user_id",), values=[wish], as_of=as_of, timezone=timezone)
     said = told.groupBy("user_id").agg(F.max(wish).alias(wish))
     opted_out = F.coalesce(wish, F.lit(False)).alias("is_opted_out")
-    return features.select("user_id").join(said, on="user_id", how="left").select("user_id", opted_out)
+    known = features.select("user_id", "price_preference").join(said, on="user_id", how="left")
+    return known.select("user_id", opted_out, "price_preference")
 
 
 def catalogue_of(
@@ -121,6 +125,7 @@ def catalogue_of(
         pl.DataFrame({"item_id": item_ids}, schema={"item_id": pl.String})
         .join(described, on="item_id", how="left", maintain_order="left")
         .join(taken, on="item_id", how="left", maintain_order="left")
+        .join(_price_percentiles(tables, as_of), on="item_id", how="left", maintain_order="left")
         .select(
             "item_id",
             pl.coalesce("title", "item_id").alias("title"),
@@ -131,9 +136,15 @@ def catalogue_of(
             "list_price",
             "stock",
             pl.col("item_id").is_in(sorted(new)).alias("is_new"),
+            "price_percentile",
         )
     )
     return Catalogue(*(tuple(column) for column in rows))
+
+
+def _price_percentiles(tables: Tables, as_of: date) -> pl.DataFrame:
+    found = tables.read(ITEM_FEATURES, as_of=as_of).select("item_id", "price_percentile")
+    return pl.DataFrame(found.toArrow()).cast({"item_id": pl.String, "price_percentile": pl.Float64})
 
 
 def _described(tables: Tables, settings: Settings, as_of: date) -> pl.DataFrame:

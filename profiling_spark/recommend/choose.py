@@ -85,14 +85,14 @@ def fit(
     if engine == ITEM_CF:
         return Fitted(engine, neighbour_side(neighbours, len(totals.items)), found)
     return Fitted(
-        engine, engine_side(engine, pairs, totals.items, settings, units="units", is_used="is_history"), found
+        engine, engine_side(engine, pairs, totals.items, settings, units="units", is_used="is_learned"), found
     )
 
 
 def refitted(live: Live, pairs: DataFrame, totals: Totals, settings: Settings) -> ItemSide:
     """The live model's engine by its own settings, on everything."""
     theirs = settings.model_copy(update={"recommend": live.settings})
-    return engine_side(live.engine, pairs, totals.items, theirs, units="units", is_used="is_history")
+    return engine_side(live.engine, pairs, totals.items, theirs, units="units", is_used="is_learned")
 
 
 def _compare(
@@ -102,7 +102,7 @@ def _compare(
     if live is not None and live.engine in ENGINES:
         contestants.append((LIVE, live.engine, settings.model_copy(update={"recommend": live.settings})))
     sides: dict[str, ItemSide] = {
-        name: engine_side(engine, pairs, totals.items, asked, units="train_units", is_used="is_train")
+        name: engine_side(engine, pairs, totals.items, asked, units="train_units", is_used="is_train_learned")
         for name, engine, asked in contestants
     }
     sides |= {POPULAR: PopularSide(totals.train_weights), OwnHistorySide.engine: OwnHistorySide(len(totals.items))}

@@ -17,6 +17,7 @@ from profiling_spark.config import Settings
 from profiling_spark.config.settings import Recommend
 from profiling_spark.errors import ConfigError
 from profiling_spark.recommend.als import FactorSide, fit_als
+from profiling_spark.recommend.bots import Bots
 from profiling_spark.recommend.evaluate import Training
 from profiling_spark.recommend.graph_filter import GraphFilterSide
 from profiling_spark.recommend.graph_fit import fit_graph_filter
@@ -34,8 +35,10 @@ _PAIR = T.StructType(
         T.StructField("category", T.StringType()),
         T.StructField("units", T.LongType()),
         T.StructField("is_history", T.BooleanType()),
+        T.StructField("is_learned", T.BooleanType()),
         T.StructField("train_units", T.LongType()),
         T.StructField("is_train", T.BooleanType()),
+        T.StructField("is_train_learned", T.BooleanType()),
         T.StructField("is_truth", T.BooleanType()),
         T.StructField("is_test", T.BooleanType()),
     ]
@@ -48,24 +51,28 @@ class _Pairs:
     cutoff: datetime | None
     timezone: str
 
-    def __call__(self, events: pl.DataFrame, _: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-        return split_interactions(events, self.params, cutoff=self.cutoff, timezone=self.timezone)
+    def __call__(self, events: pl.DataFrame, sides: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+        people = events.join(sides["bots"], on="user_id", how="anti")
+        return split_interactions(people, self.params, cutoff=self.cutoff, timezone=self.timezone)
 
 
-def pairs_of(tables: Tables, settings: Settings, *, as_of: date, cutoff: datetime | None) -> DataFrame:
-    """One row per customer and touched item (see `split_interactions`), a customer's rows in one partition."""
+def pairs_of(tables: Tables, settings: Settings, *, as_of: date, cutoff: datetime | None, bots: Bots) -> DataFrame:
+    """One row per customer, but for the bots, and touched item (see `split_interactions`), a customer's rows in one
+    partition.
+    """
     params = HistoryParams.of(settings, as_of)
     kernel = _Pairs(params, cutoff, settings.business_timezone)
     return map_buckets(
-        tables, kernel, schema=_PAIR, columns=SPLIT_COLUMNS, buckets=settings.buckets, before=as_of, since=params.since
-    )
+        tables, kernel, schema=_PAIR, columns=SPLIT_COLUMNS, buckets=settings.buckets, before=as_of, since=params.since,
+        sides={"bots": bots.ids},
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Totals:
     """All customers together, by item, in the order of ids. `weights` as of the run, `train_weights` at the cutoff.
 
-    `train_customers`: how many learn from an item at the cutoff. `pairs` counts the rows that can be learned from;
+    `train_customers`: how many have taken an item by the cutoff. `pairs` counts the rows that can be learned from;
     `fingerprint` changes with any row.
     """
 
@@ -91,7 +98,7 @@ def item_totals(pairs: DataFrame) -> Totals:
         F.sum(F.greatest("units", F.lit(0))).alias("units"),
         F.sum(F.greatest(F.coalesce("train_units", F.lit(0)), F.lit(0))).alias("train_units"),
         F.count_if("is_train").alias("train_customers"),
-        F.count_if("is_history").alias("pairs"),
+        F.count_if("is_learned").alias("pairs"),
         F.min("category").alias("category"),
     )
     table = summed.toArrow().sort_by("item_id")
@@ -105,6 +112,13 @@ def item_totals(pairs: DataFrame) -> Totals:
         int(table.column("pairs").to_numpy().sum()),
         hashlib.sha256(hashes.encode()).hexdigest(),
     )
+
+
+def few_items(pairs: DataFrame) -> int:
+    """How many customers have a history that is too short to be learned from."""
+    row = pairs.where("is_history AND NOT is_learned").agg(F.count_distinct("user_id")).first()
+    assert row is not None  # for mypy: an aggregate without groups has one row
+    return int(row[0])
 
 
 def training_of(totals: Totals, customers: int) -> Training:

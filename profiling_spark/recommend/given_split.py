@@ -120,6 +120,7 @@ def split_pairs(train: DataFrame, test: DataFrame, *, partitions: int) -> DataFr
         F.lit(None).cast("string").alias("category"),
         F.coalesce("train_units", F.lit(0)).alias("units"),
         is_train.alias("is_history"),
+        is_train.alias("is_learned"),
         "train_units",
         is_train.alias("is_train"),
         (is_test & F.col("train_units").isNull()).alias("is_truth"),

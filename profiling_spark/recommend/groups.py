@@ -93,7 +93,8 @@ class _GroupSums:
             by_group = mine.group_by("name").agg(customers=pl.col("user_id").n_unique().cast(pl.Int64))
             found += [by_item.with_columns(kind=pl.lit(kind)), by_group.with_columns(kind=pl.lit(kind))]
         is_taken = pl.col("item_id").is_not_null() & (pl.col("event_date") < self.params.as_of)
-        first = events.filter(is_taken).group_by("item_id").agg(first_date=pl.col("event_date").min())
+        theirs = events.filter(is_taken).join(sides["users"], on="user_id", how="semi")
+        first = theirs.group_by("item_id").agg(first_date=pl.col("event_date").min())
         found.append(first.with_columns(kind=pl.lit(_EVERYONE), name=pl.lit("")))
         return pl.concat(found, how="diagonal").select(*_SUMS)
 
@@ -101,15 +102,15 @@ class _GroupSums:
 @dataclass(frozen=True)
 class GroupSums:
     """`top`: (kind, name, item_id, units), the most popular items of each group, sorted by kind, name and place.
-    `first_dates`: (item_id, first_date) of every item with an event in the histories' window."""
+    `first_dates`: (item_id, first_date) of every item with an event of a customer in the histories' window."""
 
     top: pl.DataFrame
     first_dates: pl.DataFrame
 
 
 def group_sums(tables: Tables, users: DataFrame, settings: Settings, params: HistoryParams) -> GroupSums:
-    """Groups with at least `min_group_customers` customers who took something, the largest GROUPS of each kind; of each
-    the DEPTH items with the greatest decayed weight that at least LEAST_TAKERS took; ties by item id.
+    """Of these `users`, groups with at least `min_group_customers` customers who took something, the largest GROUPS of
+    each kind; of each the DEPTH items of the greatest decayed weight that at least LEAST_TAKERS took; ties by item id.
     """
     sums = map_buckets(
         tables, _GroupSums(params), schema=_SPARK_SUMS, columns=HISTORY_COLUMNS, buckets=settings.buckets,

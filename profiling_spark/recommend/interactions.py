@@ -26,7 +26,8 @@ VISIT_COLUMNS = (*SPLIT_COLUMNS, "search_text")
 class HistoryParams:
     """What a history depends on besides the events.
 
-    `as_of` is exclusive; `since` is the first day that counts. `weights` by event type, a refund's negative.
+    `as_of` is exclusive; `since` is the first day that counts. `weights` by event type, a refund's negative. Engines
+    learn from customers with at least `min_items` items.
     """
 
     as_of: date
@@ -34,13 +35,16 @@ class HistoryParams:
     weights: Mapping[str, float]
     half_life_days: float
     items: int
+    min_items: int = 1
 
     @classmethod
     def of(cls, settings: Settings, as_of: date) -> HistoryParams:
         """As the settings say."""
         recommend = settings.recommend
         since = as_of - timedelta(days=recommend.history_days)
-        return cls(as_of, since, recommend.weights, recommend.half_life_days, recommend.history_items)
+        return cls(
+            as_of, since, recommend.weights, recommend.half_life_days, recommend.history_items, recommend.min_items
+        )
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -86,11 +90,13 @@ def split_interactions(
 
     `train_units`, `is_train`: units and is_history of the events before the cutoff, aged from the cutoff's day; null
     and false for an item that was not seen by then. `is_test`: with an event at or after the cutoff that speaks for the
-    item; `is_truth`: the same, and first seen then. Without a cutoff nothing is split.
+    item; `is_truth`: the same, and first seen then. Without a cutoff nothing is split. `is_learned`,
+    `is_train_learned`: is_history and is_train of customers with `min_items` such items; fewer say nothing about what
+    goes together.
     """
-    every = interactions(events, params)
+    every = interactions(events, params).with_columns(is_learned=_learned("is_history", params.min_items))
     if cutoff is None:
-        nothing = dict.fromkeys(("is_train", "is_truth", "is_test"), pl.lit(value=False))
+        nothing = dict.fromkeys(("is_train", "is_train_learned", "is_truth", "is_test"), pl.lit(value=False))
         return every.with_columns(train_units=pl.lit(None, pl.Int64), **nothing)
     test = interactions(events.filter(pl.col("event_time") >= cutoff), params).select(
         "user_id", "item_id", (pl.col("kind") >= 0).alias("is_test")
@@ -103,7 +109,10 @@ def split_interactions(
         every.join(train, on=["user_id", "item_id"], how="left", maintain_order="left")
         .join(test, on=["user_id", "item_id"], how="left", maintain_order="left")
         .with_columns(pl.col("is_train", "is_test").fill_null(False))
-        .with_columns(is_truth=pl.col("is_test") & pl.col("train_units").is_null())
+        .with_columns(
+            is_truth=pl.col("is_test") & pl.col("train_units").is_null(),
+            is_train_learned=_learned("is_train", params.min_items),
+        )
     )
 
 
@@ -123,6 +132,10 @@ def favourite_category(events: pl.DataFrame, params: HistoryParams) -> pl.DataFr
     )
     best = counted.sort("user_id", pl.col("len").cast(pl.Int64).neg(), "category")
     return best.unique("user_id", keep="first", maintain_order=True).select("user_id", "category")
+
+
+def _learned(used: str, least: int) -> pl.Expr:
+    return pl.col(used) & (pl.col(used).sum().over("user_id") >= least)
 
 
 def _lookup(values: Mapping[str, float], default: float, dtype: type[pl.DataType]) -> pl.Expr:

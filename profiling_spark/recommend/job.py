@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -22,42 +20,24 @@ from profiling_spark.contracts.table import Table
 from profiling_spark.errors import InputError, ModelError
 from profiling_spark.models import Stored
 from profiling_spark.recommend.audience import AudienceKernel, audiences, wanted_items
+from profiling_spark.recommend.bots import Bots, bots_of
 from profiling_spark.recommend.bundles import bundles, order_items
 from profiling_spark.recommend.catalogue import catalogue_of, served_users
-from profiling_spark.recommend.choose import LIVE, Comparison, Fitted, fit, refitted
-from profiling_spark.recommend.figures import figure_facts, figure_line, figure_rows
-from profiling_spark.recommend.fit import ENGINES, Totals, item_totals, pairs_of
-from profiling_spark.recommend.groups import GROUP_STEPS, group_steps, group_sums, with_groups
+from profiling_spark.recommend.choose import LIVE, Fitted, fit, refitted
+from profiling_spark.recommend.figures import figure_rows
+from profiling_spark.recommend.fit import Totals, few_items, item_totals, pairs_of
+from profiling_spark.recommend.groups import group_steps, group_sums, with_groups
 from profiling_spark.recommend.interactions import VISIT_COLUMNS, HistoryParams
 from profiling_spark.recommend.item_cf import cosine_neighbours
 from profiling_spark.recommend.model import JOB, TASK, Model, for_tasks, live_of, load, store, wanted
-from profiling_spark.recommend.policy import RULES
-from profiling_spark.recommend.popular import POPULAR, POPULAR_IN_CATEGORY
+from profiling_spark.recommend.outcome import Choice, LeftOut, counts, outcome
 from profiling_spark.recommend.serve import Goods, Offer, Serve
-from profiling_spark.recommend.sessions import LAST_SESSION
 from profiling_spark.recommend.split import time_cutoff
 from profiling_spark.recommend.stored import StoredSide
 from profiling_spark.runner import Context, Outcome
 from profiling_spark.storage import literal
 
 _LIST = T.StructType([f for f in USER_RECOMMENDATIONS.schema if f.name != "as_of"])
-_STEPS = (*ENGINES, LAST_SESSION, POPULAR_IN_CATEGORY, *GROUP_STEPS.values(), POPULAR)
-
-
-@dataclass(frozen=True)
-class _Choice:
-    """What serves this run. `model` None: too little data to fit one. `is_new`: fitted by this run; `stays`: this run
-    compared it and keeps it.
-    """
-
-    model: Model | None = None
-    is_new: bool = False
-    stays: bool = False
-    figures: Comparison = field(default_factory=dict)
-
-    @property
-    def engine(self) -> str:
-        return self.model.engine if self.model else POPULAR
 
 
 @dataclass(frozen=True)
@@ -72,50 +52,54 @@ class _Serving:
 
 def recommend_items(ctx: Context) -> Outcome:
     """Write what to offer each customer, with reasons, and what is often taken together."""
-    users = _users(ctx)
+    features = _features(ctx)
     asked = wanted(ctx.settings)
     stored = models.serving(ctx, asked) or models.kept(ctx, asked)
     params = HistoryParams.of(ctx.settings, ctx.as_of)
-    cutoff = None
+    bots, cutoff = bots_of(ctx.tables, ctx.settings, params), None
     if stored is None:
         cutoff = time_cutoff(
-            ctx.tables.read(EVENTS), since=params.since, before=ctx.as_of, event_types=params.kinds,
+            bots.left_out(ctx.tables.read(EVENTS)), since=params.since, before=ctx.as_of, event_types=params.kinds,
             share=ctx.settings.recommend.test_share,
         )  # fmt: skip
-    pairs = pairs_of(ctx.tables, ctx.settings, as_of=ctx.as_of, cutoff=cutoff).persist()
+    pairs = pairs_of(ctx.tables, ctx.settings, as_of=ctx.as_of, cutoff=cutoff, bots=bots).persist()
     try:
         totals = item_totals(pairs)
         if not (totals.weights > 0).any():
-            return _nothing(ctx)
+            return _nothing(ctx, bots)
         neighbours = cosine_neighbours(
-            pairs, totals.items, units="units", is_used="is_history", neighbours=ctx.settings.recommend.neighbours,
+            pairs, totals.items, units="units", is_used="is_learned", neighbours=ctx.settings.recommend.neighbours,
             blocks=ctx.settings.spark.fit_partitions,
         )  # fmt: skip
         choice = _choice(ctx, stored, pairs, totals, neighbours)
+        left_out = LeftOut(bots, few_items(pairs))
     finally:
         pairs.unpersist()
-    users = users.persist()  # each pass over the customers asks for them
+    users = _users(ctx, features, bots).persist()  # each pass over the customers asks for them
     try:
-        return _publish(ctx, choice, users, totals, neighbours, params)
+        return _publish(ctx, choice, users, totals, neighbours, params, left_out)
     finally:
         users.unpersist()
 
 
-def _users(ctx: Context) -> DataFrame:
+def _features(ctx: Context) -> DataFrame:
     table = user_features_table(ctx.settings.windows_days)
     if not ctx.tables.exists(table):
         raise InputError(f"{ctx.tables.path(table)}: expected features of {ctx.as_of}, found none; run build_features")
-    features = ctx.tables.read(table, as_of=ctx.as_of)
+    return ctx.tables.read(table, as_of=ctx.as_of)
+
+
+def _users(ctx: Context, features: DataFrame, bots: Bots) -> DataFrame:
     users = served_users(features, ctx.tables, as_of=ctx.as_of, timezone=ctx.settings.business_timezone)
-    return with_groups(users, features, ctx.tables, as_of=ctx.as_of)
+    return with_groups(bots.told(users), features, ctx.tables, as_of=ctx.as_of)
 
 
-def _choice(ctx: Context, stored: Stored | None, pairs: DataFrame, totals: Totals, neighbours: pa.Table) -> _Choice:
+def _choice(ctx: Context, stored: Stored | None, pairs: DataFrame, totals: Totals, neighbours: pa.Table) -> Choice:
     if stored is not None:
-        return _Choice(_loaded(ctx, stored))
+        return Choice(_loaded(ctx, stored))
     if not totals.has_enough(ctx.settings.recommend):
         models.no_figures(ctx, JOB, TASK)
-        return _Choice(is_new=True)
+        return Choice(is_new=True)
     features = ctx.tables.read(user_features_table(ctx.settings.windows_days), as_of=ctx.as_of)
     attributes = features.select("user_id", "gender_code", "age_band")
     now = _serving_now(ctx)
@@ -133,7 +117,7 @@ def _choice(ctx: Context, stored: Stored | None, pairs: DataFrame, totals: Total
         made = now
     models.write_figures(ctx, asked, made, figure_rows(fitted.figures), serves=fitted.engine)
     # read back, so that this run serves from the same files as the next
-    return _Choice(_loaded(ctx, made), is_new=made is not now, stays=stays, figures=fitted.figures)
+    return Choice(_loaded(ctx, made), is_new=made is not now, stays=stays, figures=fitted.figures)
 
 
 def _loaded(ctx: Context, stored: Stored) -> Model:
@@ -159,48 +143,55 @@ def _serving_now(ctx: Context) -> Stored | None:
     return None if is_same else stored
 
 
-def _nothing(ctx: Context) -> Outcome:
+def _nothing(ctx: Context, bots: Bots) -> Outcome:
     """Nobody took anything: the day's lists are empty, whatever an earlier run wrote."""
     for table in (USER_RECOMMENDATIONS, ITEM_NEIGHBOURS):
         ctx.tables.replace_slice(table, ctx.spark.createDataFrame([], table.schema), as_of=ctx.as_of)
     for table in (BUNDLES, ITEM_AUDIENCE):
         _clear(ctx, table)
-    days = ctx.settings.recommend.history_days
-    return Outcome(rows_out=0, skipped=f"no customer took an item in the {days} days before {ctx.as_of}")
+    settings = ctx.settings.recommend
+    nothing = f"no customer took an item in the {settings.history_days} days before {ctx.as_of}"
+    lines = LeftOut(bots, 0).lines(settings)
+    return Outcome(rows_out=0, facts={"bots": bots.count}, skipped="; ".join([nothing, *lines]))
 
 
 def _publish(
     ctx: Context,
-    choice: _Choice,
+    choice: Choice,
     users: DataFrame,
     totals: Totals,
     neighbours: pa.Table,
     params: HistoryParams,
+    left_out: LeftOut,
 ) -> Outcome:
     """Write the tables; the model goes live last, so that a run that dies before its end is completed by the next."""
     ctx.tables.replace_slice(ITEM_NEIGHBOURS, _neighbour_rows(ctx, totals, neighbours), as_of=ctx.as_of)
     model_items = choice.model.items if choice.model else totals.items
-    sums = group_sums(ctx.tables, users, ctx.settings, params)
+    people = users.where("NOT is_bot")
+    sums = group_sums(ctx.tables, people, ctx.settings, params)
     catalogue = catalogue_of(
         totals, model_items, ctx.tables, ctx.settings, first_dates=sums.first_dates, as_of=ctx.as_of
     )
     goods = Goods(catalogue, catalogue.content(), group_steps(sums.top, catalogue.item_ids))
     serving = _Serving(users, goods, for_tasks(ctx.tables, choice.model) if choice.model else None, params)
-    next_uses = {"bundles": _write_bundles(ctx, params), "item_audience": _write_audience(ctx, choice, serving)}
+    next_uses = {
+        "bundles": _write_bundles(ctx, params, left_out.bots),
+        "item_audience": _write_audience(ctx, choice, serving, people),
+    }
     counted = Observation()
     written = ctx.tables.replace_slice(
         USER_RECOMMENDATIONS,
-        _lists(ctx, choice, serving).observe(counted, *_counts()).where("rank > 0"),
+        _lists(ctx, choice, serving).observe(counted, *counts()).where("rank > 0"),
         as_of=ctx.as_of,
     )
     if choice.model is not None:
         row = models.live(ctx.tables, TASK)
         if row is None or row["model_version"] != choice.model.stored.version:
             models.promote_unless_older(ctx, choice.model.stored)
-    return _outcome(choice, written, counted.get, next_uses)
+    return outcome(choice, written, counted.get, next_uses, left_out, ctx.settings.recommend)
 
 
-def _lists(ctx: Context, choice: _Choice, serving: _Serving) -> DataFrame:
+def _lists(ctx: Context, choice: Choice, serving: _Serving) -> DataFrame:
     recommend = ctx.settings.recommend
     popular_is_best = choice.model is not None and choice.model.side is None
     gap = None if popular_is_best else timedelta(minutes=recommend.session_gap_minutes)
@@ -219,18 +210,18 @@ def _clear(ctx: Context, table: Table) -> int:
     return 0
 
 
-def _write_bundles(ctx: Context, params: HistoryParams) -> int:
+def _write_bundles(ctx: Context, params: HistoryParams, bots: Bots) -> int:
     settings = ctx.settings.recommend.bundles
     if settings.most == 0:
         return _clear(ctx, BUNDLES)
-    lines = order_items(ctx.tables.read(EVENTS), since=params.since, before=ctx.as_of)
+    lines = order_items(bots.left_out(ctx.tables.read(EVENTS)), since=params.since, before=ctx.as_of)
     if lines.isEmpty():
         return _clear(ctx, BUNDLES)
     rows = ctx.spark.createDataFrame(bundles(lines, settings, as_of=ctx.as_of).to_arrow()).coalesce(1)
     return ctx.tables.replace_slice(BUNDLES, rows, as_of=ctx.as_of)
 
 
-def _write_audience(ctx: Context, choice: _Choice, serving: _Serving) -> int:
+def _write_audience(ctx: Context, choice: Choice, serving: _Serving, people: DataFrame) -> int:
     known = len(choice.model.items) if choice.model else 0
     wanted = wanted_items(serving.goods.catalogue, ctx.settings.recommend, known)
     if serving.side is None or not len(wanted):
@@ -239,7 +230,7 @@ def _write_audience(ctx: Context, choice: _Choice, serving: _Serving) -> int:
         serving.goods.catalogue.item_ids[:known], wanted, serving.side, serving.params,
         ctx.settings.recommend.audience.customers,
     )  # fmt: skip
-    found = audiences(ctx.tables, serving.users, kernel, buckets=ctx.settings.buckets)
+    found = audiences(ctx.tables, people, kernel, buckets=ctx.settings.buckets)
     return ctx.tables.replace_slice(ITEM_AUDIENCE, found, as_of=ctx.as_of)
 
 
@@ -254,34 +245,3 @@ def _neighbour_rows(ctx: Context, totals: Totals, neighbours: pa.Table) -> DataF
         similarity="similarity",
     )
     return ctx.spark.createDataFrame(rows.to_arrow()).coalesce(1)
-
-
-def _counts() -> list[Any]:
-    first = [F.count_if((F.col("engine") == s) & (F.col("rank") == 1)).alias(f"users_{s}") for s in _STEPS]
-    removed = [
-        F.coalesce(F.sum(F.when((F.col("rank") == 0) & (F.col("engine") == r), F.col("score"))), F.lit(0.0)).alias(r)
-        for r in RULES
-    ]
-    return [F.count_if(F.col("rank") == 1).alias("users"), *first, *removed]
-
-
-def _outcome(choice: _Choice, written: int, counted: Mapping[str, int], next_uses: Mapping[str, int]) -> Outcome:
-    users = counted["users"]
-    shares = {s: round(counted[f"users_{s}"] / users, 4) for s in _STEPS if users and counted[f"users_{s}"]}
-    facts: dict[str, Any] = {"engine": choice.engine, "users_served": users, "share_by_engine": shares}
-    removed = {rule: int(counted[rule]) for rule in RULES if counted[rule]}
-    facts |= {"removed_by_policy": removed, **next_uses}
-    facts |= {"fitted": choice.is_new, **figure_facts(choice.figures)}
-    told = f"{POPULAR} serves: too few customers took items to learn from"
-    if choice.model is not None:
-        stored = choice.model.stored
-        facts["model_version"] = stored.version
-        told = (
-            figure_line(choice.figures, LIVE if choice.stays else choice.engine)
-            if choice.figures or choice.is_new
-            else f"{stored.version} ({choice.engine}) serves"
-        )
-    lists = f"{users:,} customers have a list; first item by: " + ", ".join(f"{s} {v:.1%}" for s, v in shares.items())
-    told_removed = ", ".join(f"{rule} {count:,}" for rule, count in removed.items())
-    lines = (told, lists, f"taken out of the first places by policy: {told_removed}") if removed else (told, lists)
-    return Outcome(rows_out=written, facts=facts, lines=lines)

@@ -2,7 +2,7 @@
 
 Rules on items: in stock, categories and brands allowed or barred. Rules on a customer's items: what was taken before
 (but in categories of repeat purchases), prices outside the customer's own habit. Rules on a list: at most so many items
-of a category or a brand, by going down the ranking.
+of a category or a brand, by going down the ranking. What is left is steered by price (steering.py).
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from profiling_spark.config.settings import RecommendPolicy
+from profiling_spark.config.policy import RecommendPolicy
 from profiling_spark.recommend.board import best, close_pairs, columns_of, scores_of, some_rows
 from profiling_spark.recommend.item_side import Board, Bools, Floats, Ints
+from profiling_spark.recommend.steering import PRICE_STEERING, Steering
 from profiling_spark.recommend.top_n import NONE
 
-RULES = ("out_of_stock", "category", "brand", "price", "per_category", "per_brand")
+RULES = ("out_of_stock", "category", "brand", "price", "per_category", "per_brand", PRICE_STEERING)
 _LEAST_PRICES = 3  # a habit needs so many priced items
 
 
@@ -42,6 +43,7 @@ class Policy:
     caps: tuple[Cap, ...]
     prices: Floats
     price_range: tuple[float, float] | None
+    steering: Steering
 
     @property
     def has_rules(self) -> bool:
@@ -106,6 +108,7 @@ def policy_of(
     brands: Sequence[str | None],
     prices: Sequence[float | None],
     stocks: Sequence[int | None],
+    price_percentiles: Sequence[float | None],
 ) -> Policy:
     """The rules of the settings over a catalogue, item by item. Stock that is not known counts as in stock; an item
     whose category (brand) is not known is barred only where categories (brands) are allowed by name.
@@ -124,8 +127,12 @@ def policy_of(
         if most is not None
     ]
     may_repeat = np.array([c in settings.repeat_categories for c in categories], dtype=bool)
-    known = np.array([np.nan if p is None else p for p in prices], dtype=np.float64)
-    return Policy(barred, may_repeat, tuple(caps), known, settings.price_range)
+    steering = Steering(settings.price_steering, _known(price_percentiles))
+    return Policy(barred, may_repeat, tuple(caps), _known(prices), settings.price_range, steering)
+
+
+def _known(values: Sequence[float | None]) -> Floats:
+    return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
 
 
 def _listed(names: Sequence[str | None], allowed: Sequence[str], barred: Sequence[str]) -> Bools:

@@ -34,11 +34,13 @@ class GroupPopularity:
 
 @dataclass(frozen=True)
 class Fill:
-    """Items for (customers, places), NONE where the catalogue ends; the step that gave each and its weight there."""
+    """Items for (customers, places), NONE where the catalogue ends; the step that gave each and its weight there; to
+    which end of the prices steering moved it up, 0: it did not."""
 
     items: Ints
     steps: Ints
     weights: Floats
+    lifts: Ints
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ class Popularity:
             row, place = np.nonzero((tiers == tier) & (chosen != NONE))
             within = tier * count - whole[row, place]
             weights[row, place] = group.weights[group.ends[codes[row, number + 1]] + within]
-        return Fill(chosen, len(self.groups) + 2 - tiers, weights)
+        return Fill(chosen, len(self.groups) + 2 - tiers, weights, np.zeros_like(chosen))
 
 
 @dataclass(frozen=True)

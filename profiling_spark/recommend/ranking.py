@@ -24,6 +24,7 @@ _RANKED = pl.Schema(
         "item": pl.Int64,
         "score": pl.Float64,
         "past": pl.Int64,
+        "lift": pl.Int64,
     }
 )
 
@@ -67,7 +68,7 @@ def ranked(
     shelf: Shelf, side: ItemSide, documents: Documents, numbers: Ints, lists: Lists, *, new: bool, rows: int
 ) -> pl.DataFrame:
     """The best items of each customer with documents: user, place (from 0), column and item (its number), score, past
-    (the document that added most), its kind and past_title.
+    (the document that added most), its kind and past_title; lift: to which end of the prices steering moved it up.
 
     They take all open places of `lists`, or those kept for new items where `new`. `numbers`: item of each column of
     the side. `rows`: customers at a time.
@@ -78,7 +79,7 @@ def ranked(
     for users, histories in padded_blocks(columns[0], columns[1], columns[2], rows=rows):
         scored = side.score(histories)
         n = open_lists.shape[1]
-        chosen, scores = shelf.best(scored, users, numbers, n, listed=lists.listed(users), counts=not new)
+        chosen, scores, lifts = shelf.best(scored, users, numbers, n, listed=lists.listed(users), counts=not new)
         if not new:
             chosen[np.arange(n) >= lists.room(users)[:, None]] = NONE
         open_lists[users] = named(chosen, numbers)
@@ -91,6 +92,7 @@ def ranked(
             "item": numbers[chosen[row, place]],
             "score": scores[row, place],
             "past": histories.items[row, strongest[row, place]],
+            "lift": lifts[row, place],
         }
         found.append(pl.DataFrame(values, schema=_RANKED))
     return documents.of(pl.concat(found))

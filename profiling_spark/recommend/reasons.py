@@ -19,6 +19,7 @@ from profiling_spark.recommend.popular import (
     POPULAR_IN_SEGMENT,
 )
 from profiling_spark.recommend.sessions import CATEGORY, SEARCH
+from profiling_spark.recommend.steering import LOW_PRICE, QUALITY_FIRST
 
 Language = Literal["en", "zh"]
 
@@ -72,6 +73,13 @@ _PEOPLE: Mapping[Language, Mapping[str, str]] = {
     "en": {"female": "women", "male": "men", "": "customers"},
     "zh": {"female": "女性顾客", "male": "男性顾客", "": "顾客"},
 }
+_STEERED: Mapping[Language, Mapping[int, str]] = {
+    "en": {
+        LOW_PRICE: ", at one of the lower prices of its category, as you often choose",
+        QUALITY_FIRST: ", at one of the higher prices of its category, as you often choose",
+    },
+    "zh": {LOW_PRICE: "，在同类中价位较低，符合您的偏好", QUALITY_FIRST: "，在同类中价位较高，符合您的偏好"},
+}
 _BANDS_ZH = {"under 18": "18岁以下", "over 65": "65岁以上"}
 
 
@@ -118,6 +126,12 @@ def shared(language: Language, kinds: Sequence[str], *, is_new: bool) -> list[st
     start = _NEW[language] if is_new else ""
     opening, closing = (" (", ")") if language == "en" else ("（", "）")
     return [f"{opening}{start}{known.get(k) or word.format(k)}{closing}" for k in kinds]
+
+
+def steered(language: Language) -> pl.Expr:
+    """Addition to the reason from the column `lift`: empty where prices did not move the item up."""
+    words = _STEERED[language]
+    return pl.col("lift").replace_strict(list(words), list(words.values()), default="", return_dtype=pl.String)
 
 
 def _filled(template: pl.Expr, name: str) -> pl.Expr:

@@ -9,7 +9,7 @@ from datetime import timedelta
 import numpy as np
 import polars as pl
 
-from profiling_spark.config.settings import RecommendPolicy
+from profiling_spark.config.policy import RecommendPolicy
 from profiling_spark.recommend import reasons
 from profiling_spark.recommend.catalogue import Catalogue
 from profiling_spark.recommend.content import CONTENT, ContentSide, ContentSpace, shared_kinds
@@ -60,14 +60,15 @@ class Offer:
 
 @dataclass(frozen=True)
 class Serve:
-    """Kernel over (events, sides["users"]: user_id, is_opted_out, a column per group): a list for each of these users.
+    """Kernel over (events, sides["users"]: user_id, is_opted_out, is_bot, price_preference, a column per group): a
+    list for each of these users.
 
     First the engine, from the customer's own history; where it has nothing, what is like the items, searches and
     categories of the last visit. A list that is not full is filled up with popular items: of the customer's favourite
     category, of each of the customer's groups, of everyone. Some places are kept for new items that are like the
     history. Seen items are left out but in categories of repeat purchases, and the policy holds throughout. Customers
     who opted out of personalisation get the overall popular list, the same for all, in which nothing of theirs is left
-    out either.
+    out either; bots, whose history is no taste and often the whole catalogue, get the same.
 
     Rows of rank 0 are no recommendations: each counts in `score` what the rule named in `engine` took out.
     """
@@ -82,9 +83,9 @@ class Serve:
         popularity, category_numbers = self.goods.catalogue.popularity(tuple(self.goods.groups.values()))
         if not len(users) or not self.goods.catalogue.is_offered.any():
             return LIST.to_frame()
-        open_users = users.filter(~pl.col("is_opted_out"))
+        open_users = users.filter(~pl.col("is_opted_out") & ~pl.col("is_bot"))
         past = self._past(events, open_users)
-        shelf = self._shelf(past, popularity, len(users))
+        shelf = self._shelf(past, popularity, len(users), open_users)
         new_places = int(self.offer.top_n * self.offer.new_items_share + 1e-9)
         lists = Lists(*(np.full((len(users), places), NONE) for places in (self.offer.top_n, new_places)))
         chosen = [_CHOSEN.to_frame(), self._new(past, shelf, lists), self._personal(past, shelf, lists)]
@@ -93,7 +94,7 @@ class Serve:
         chosen += self._popular(shelf, lists, codes)
         return pl.concat([self._named(pl.concat(chosen), users), shelf.removed()])
 
-    def _shelf(self, past: pl.DataFrame, popularity: Popularity, count: int) -> Shelf:
+    def _shelf(self, past: pl.DataFrame, popularity: Popularity, count: int, users: pl.DataFrame) -> Shelf:
         """What may be offered to whom."""
         policy = self.goods.catalogue.policy(self.offer.rules)
         pairs = past.select("user", "item").to_numpy()
@@ -101,7 +102,10 @@ class Serve:
         habits = policy.habits(bought["user"].to_numpy(), bought["item"].to_numpy(), count)
         seen = np.asfortranarray(pairs[~policy.may_repeat[pairs[:, 1]]])  # searched by user
         is_offered = self.goods.catalogue.is_offered
-        return Shelf(popularity, policy, is_offered, seen, habits, np.zeros(count, dtype=bool))
+        preferences = np.full(count, np.nan)
+        preferences[users["user"].to_numpy()] = users["price_preference"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        ends = policy.steering.ends(preferences)
+        return Shelf(popularity, policy, is_offered, seen, habits, ends, np.zeros(count, dtype=bool))
 
     def _past(self, events: pl.DataFrame, users: pl.DataFrame) -> pl.DataFrame:
         """The customers' interactions with items of the catalogue, numbered, sorted by user."""
@@ -140,7 +144,8 @@ class Serve:
             side = scoring_all(side)
         numbers, documents = np.arange(side.items), self._history(past, side.items)
         found = ranked(shelf, side, documents, numbers, lists, new=False, rows=rows_at_a_time(side))
-        text = reasons.because(self.offer.language, self.params.kinds)
+        language = self.offer.language
+        text = pl.concat_str(reasons.because(language, self.params.kinds), reasons.steered(language))
         return found.select(
             "user", "item", "score", order=pl.col("place") + 1, engine=pl.lit(side.engine), reason=text
         ).select(pl.col(c).cast(t) for c, t in _CHOSEN.items())
@@ -180,7 +185,8 @@ class Serve:
         because = reasons.because(language, (*self.params.kinds, SEARCH, CATEGORY))
         # a search or a category is itself what is shared
         text = pl.when(pl.col("past") < items).then(pl.concat_str(because, shared)).otherwise(because)
-        return found.select("user", "item", "score", order=order, engine=pl.lit(engine), reason=text).select(
+        reason = pl.concat_str(text, reasons.steered(language))
+        return found.select("user", "item", "score", order=order, engine=pl.lit(engine), reason=reason).select(
             pl.col(c).cast(t) for c, t in _CHOSEN.items()
         )
 
@@ -190,7 +196,7 @@ class Serve:
         found = []
         for at in range(0, len(short), rows):
             users = short[at : at + rows]
-            fill = shelf.fill(users, lists.listed(users), codes[users], lists.room(users))
+            fill = shelf.fill(users, lists.listed(users), codes[users], lists.room(users), self.offer.top_n)
             row, place = np.nonzero(fill.items != NONE)
             begun = (lists.own[users] != NONE).sum(axis=1)
             steps = fill.steps[row, place]
@@ -202,8 +208,11 @@ class Serve:
                     "score": fill.weights[row, place],
                     "engine": pl.Series(shelf.popularity.steps, dtype=pl.String).gather(steps),
                     "subject": self._subjects(steps, fill.items[row, place], codes[users][row]),
+                    "lift": fill.lifts[row, place],
                 }
-            ).with_columns(reason=reasons.popularity(self.offer.language))
+            )
+            language = self.offer.language
+            frame = frame.with_columns(reason=pl.concat_str(reasons.popularity(language), reasons.steered(language)))
             found.append(frame.select(pl.col(c).cast(t) for c, t in _CHOSEN.items()))
         return found
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recommend_shop import few_of
 
-from profiling_spark.config.settings import RecommendPolicy
+from profiling_spark.config.policy import RecommendPolicy
 from profiling_spark.recommend.policy import policy_of, select_capped
 from profiling_spark.recommend.top_n import NONE
 
@@ -18,7 +18,7 @@ def shop_policy(rules, categories, brands=None, prices=None, stocks=None):
     unknown = [None] * len(categories)
     return policy_of(
         RecommendPolicy(**rules), categories=categories, brands=brands or unknown, prices=prices or unknown,
-        stocks=stocks or unknown,
+        stocks=stocks or unknown, price_percentiles=unknown,
     )  # fmt: skip
 
 

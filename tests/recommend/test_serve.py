@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from recommend_shop import PARAMS, events
 from scipy import sparse
 
-from profiling_spark.config.settings import RecommendPolicy
+from profiling_spark.config.policy import RecommendPolicy
 from profiling_spark.recommend.als import FactorSide
 from profiling_spark.recommend.catalogue import Catalogue
 from profiling_spark.recommend.groups import group_steps
@@ -22,13 +22,14 @@ GAP = timedelta(minutes=30)
 TOP = {"kind": pl.String, "name": pl.String, "item_id": pl.String, "units": pl.Int64}
 
 
-def shelf(items, titles, categories, weights, *, brands=None, prices=None, stocks=None, new=()):
+def shelf(items, titles, categories, weights, *, brands=None, prices=None, stocks=None, new=(), percentiles=None):
     """A catalogue; what is not given is not known."""
     unknown = (None,) * len(items)
     are_new = tuple(i in new for i in items)
     return Catalogue(
-        items, titles, categories, weights, unknown, brands or unknown, prices or unknown, stocks or unknown, are_new
-    )
+        items, titles, categories, weights, unknown, brands or unknown, prices or unknown, stocks or unknown, are_new,
+        percentiles or unknown,
+    )  # fmt: skip
 
 
 ITEMS = ("a", "b", "c", "d", "e")
@@ -43,14 +44,17 @@ NEIGHBOURS = StoredSide(copy=NeighbourSide(sparse.csr_array(SIMILAR)))
 
 
 def served(
-    rows, *, side=NEIGHBOURS, users=("u",), opted_out=(), n=3, language="en", catalogue=CATALOGUE, rules=None,
-    top=(), member_of=None, new_share=0.0, gap=GAP, columns=None,
+    rows, *, side=NEIGHBOURS, users=("u",), opted_out=(), bots=(), n=3, language="en", catalogue=CATALOGUE, rules=None,
+    top=(), member_of=None, new_share=0.0, gap=GAP, columns=None, preferences=None,
 ):  # fmt: skip
     """Lists from (user, item, event type, age) rows. `top`: (kind, group, item, units) of popular items in groups;
-    `member_of`: groups of each user by kind; `columns`: further columns of the events."""
+    `member_of`: groups of each user by kind; `columns`: further columns of the events; `preferences`: of prices."""
     groups = group_steps(pl.DataFrame(list(top), schema=TOP, orient="row"), catalogue.item_ids)
     named = {kind: [(member_of or {}).get(u, {}).get(kind) for u in users] for kind in groups}
-    frame = pl.DataFrame({"user_id": users, "is_opted_out": [u in opted_out for u in users]})
+    general = {"is_opted_out": [u in opted_out for u in users], "is_bot": [u in bots for u in users]}
+    frame = pl.DataFrame({"user_id": users, **general})
+    prefers = [(preferences or {}).get(u) for u in users]
+    frame = frame.with_columns(pl.Series("price_preference", prefers, dtype=pl.Float64))
     frame = frame.with_columns(pl.Series(kind, names, dtype=pl.String) for kind, names in named.items())
     categories = dict(zip(catalogue.item_ids, catalogue.categories, strict=True))
     told = events(rows, categories).with_columns(search_text=pl.lit(None, pl.String)).with_columns(**(columns or {}))
@@ -170,6 +174,7 @@ def random_policies(draw):
         "bar_categories": draw(names),
         "max_per_category": draw(st.sampled_from([None, 1, 3])),
         "max_per_brand": draw(st.sampled_from([None, 2])),
+        "price_steering": {"strength": draw(st.sampled_from([0.0, 0.25, 1.0]))},
     }
 
 
@@ -187,6 +192,7 @@ def random_shops(draw):
         brands=tuple(f"b{k}" for k in rng.integers(0, 3, count)),
         stocks=tuple(int(k) for k in rng.integers(0, 3, count)),
         new={n for n in names if rng.random() < 0.3},
+        percentiles=tuple(None if k == 5 else k / 4 for k in rng.integers(0, 6, count).tolist()),
     )
     factors = rng.normal(size=(draw(st.integers(1, count)), 3)).astype(np.float32)
     rows = [
@@ -201,13 +207,14 @@ def random_shops(draw):
     ids = tuple(f"u{n}" for n in range(users))
     side = StoredSide(copy=FactorSide(factors, alpha=1.0, regularisation=0.1)) if draw(st.booleans()) else None
     top = [
-        (kind, name, item, units)
+        (kind, name, item, 9 - place)
         for kind, group in (("segment", ("0", "1")), ("attributes", ("female/",)), ("region", ("Hunan",)))
         for name in group
-        for units, item in enumerate(rng.permutation(names)[: rng.integers(0, 4)], start=1)
+        for place, item in enumerate(rng.permutation(names)[: rng.integers(0, 4)])
     ]
     member_of = {u: {"segment": str(rng.integers(3)), "region": "Hunan"} for u in ids if rng.random() < 0.7}
     options = {"side": side, "users": ids, "top": top, "member_of": member_of, "catalogue": catalogue}
+    options["preferences"] = {u: float(rng.choice([0.1, 0.5, 0.9])) for u in ids if rng.random() < 0.7}
     return rows, options | {"new_share": draw(st.sampled_from([0.0, 0.25, 0.5]))}
 
 

@@ -1,0 +1,92 @@
+"""What the job did, as facts and as lines for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyspark.sql import functions as F
+
+from profiling_spark.config.settings import Recommend
+from profiling_spark.recommend.bots import Bots
+from profiling_spark.recommend.choose import LIVE, Comparison
+from profiling_spark.recommend.figures import figure_facts, figure_line
+from profiling_spark.recommend.fit import ENGINES
+from profiling_spark.recommend.groups import GROUP_STEPS
+from profiling_spark.recommend.model import Model
+from profiling_spark.recommend.policy import RULES
+from profiling_spark.recommend.popular import POPULAR, POPULAR_IN_CATEGORY
+from profiling_spark.recommend.sessions import LAST_SESSION
+from profiling_spark.runner import Outcome
+
+_STEPS = (*ENGINES, LAST_SESSION, POPULAR_IN_CATEGORY, *GROUP_STEPS.values(), POPULAR)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What serves this run. `model` None: too little data to fit one. `is_new`: fitted by this run; `stays`: this run
+    compared it and keeps it.
+    """
+
+    model: Model | None = None
+    is_new: bool = False
+    stays: bool = False
+    figures: Comparison = field(default_factory=dict)
+
+    @property
+    def engine(self) -> str:
+        return self.model.engine if self.model else POPULAR
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Customers from whom engines do not learn: bots, and those with too few items."""
+
+    bots: Bots
+    few_items: int
+
+    def lines(self, settings: Recommend) -> list[str]:
+        """For the terminal; none where there are no such customers."""
+        most, told = settings.bot_events_per_day, []
+        if self.bots.count:
+            told.append(f"customers with more than {most:,} events on a day (bots) {self.bots.count:,}")
+        if self.few_items:
+            told.append(f"customers with fewer than {settings.min_items} items {self.few_items:,}")
+        return ["not learned from: " + ", ".join(told)] if told else []
+
+
+def counts() -> list[Any]:
+    """What is observed of the lists: customers by the step of their first item, and what each rule took."""
+    first = [F.count_if((F.col("engine") == s) & (F.col("rank") == 1)).alias(f"users_{s}") for s in _STEPS]
+    removed = [
+        F.coalesce(F.sum(F.when((F.col("rank") == 0) & (F.col("engine") == r), F.col("score"))), F.lit(0.0)).alias(r)
+        for r in RULES
+    ]
+    return [F.count_if(F.col("rank") == 1).alias("users"), *first, *removed]
+
+
+def outcome(
+    choice: Choice, written: int, counted: Mapping[str, int], next_uses: Mapping[str, int], left_out: LeftOut,
+    settings: Recommend,
+) -> Outcome:  # fmt: skip
+    """`counted`: `counts` of the lists; `next_uses`: rows of the other tables by name."""
+    users = counted["users"]
+    shares = {s: round(counted[f"users_{s}"] / users, 4) for s in _STEPS if users and counted[f"users_{s}"]}
+    facts: dict[str, Any] = {"engine": choice.engine, "users_served": users, "share_by_engine": shares}
+    removed = {rule: int(counted[rule]) for rule in RULES if counted[rule]}
+    facts |= {"removed_by_policy": removed, "bots": left_out.bots.count, "few_items": left_out.few_items, **next_uses}
+    facts |= {"fitted": choice.is_new, **figure_facts(choice.figures)}
+    told = f"{POPULAR} serves: too few customers took items to learn from"
+    if choice.model is not None:
+        stored = choice.model.stored
+        facts["model_version"] = stored.version
+        told = (
+            figure_line(choice.figures, LIVE if choice.stays else choice.engine)
+            if choice.figures or choice.is_new
+            else f"{stored.version} ({choice.engine}) serves"
+        )
+    lists = f"{users:,} customers have a list; first item by: " + ", ".join(f"{s} {v:.1%}" for s, v in shares.items())
+    told_removed = ", ".join(f"{rule} {count:,}" for rule, count in removed.items())
+    taken = [f"first places changed by policy: {told_removed}"] if removed else []
+    return Outcome(rows_out=written, facts=facts, lines=(told, lists, *taken, *left_out.lines(settings)))
