@@ -1,31 +1,28 @@
-"""The only place that says "delta": read pinned versions, replace a slice, upsert, append."""
+"""The only place that says "delta", with storage_files.py: read pinned versions, replace a slice, upsert, append."""
 
 from __future__ import annotations
 
-import json
 import re
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-import deltalake
 import polars as pl
 from delta.tables import DeltaTable
-from deltalake.exceptions import DeltaError
-from deltalake.transaction import AddAction, PostCommitHookProperties, RemoveAction
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import ContractError, StorageError
+from profiling_spark.storage_files import WRITTEN, File, NewFile, commit, create, files_of, lacking, staged, written
 
-_STATISTIC_LENGTH = 32
 _LOG_FILE = re.compile(r"(\d{20})\.json")
+_DEFAULTS = "spark.databricks.delta.properties.defaults"
+_PROPERTIES = ("enableDeletionVectors", "checkpointPolicy")
 SliceValue = date | str | int
 
 
@@ -35,17 +32,6 @@ class Size:
 
     files: int
     bytes: int
-
-
-@dataclass(frozen=True)
-class NewFile:
-    """A Parquet file on a local disk that is to become part of a table. `partition`: value of its partition column."""
-
-    path: str
-    bytes: int
-    rows: int
-    statistics: str
-    partition: str | None
 
 
 class Tables:
@@ -88,18 +74,20 @@ class Tables:
 
     def read(self, table: Table, **where: SliceValue) -> DataFrame:
         """The table at the run's pinned version, cut to `where`; an absent table reads as one without rows."""
-        version = self.read_versions.get(table.name)
+        version = self._pinned(table)
         if version is None:
-            version = self.version(table)
-            if version is None:
-                return self.spark.createDataFrame([], table.schema)
-            self.read_versions[table.name] = version
+            return self.spark.createDataFrame([], table.schema)
         frame = self.spark.read.format("delta").option("versionAsOf", version).load(self.path(table))
         # a table written before a column was added to the contract reads as null there
         absent = [c for c in table.columns if c.name not in frame.columns]
         if absent:
             frame = frame.withColumns({c.name: F.lit(None).cast(c.data_type) for c in absent})
         return frame.where(_predicate(where)) if where else frame
+
+    def files(self, table: Table) -> list[File]:
+        """The files of the table's pinned version, which lies on a local disk."""
+        version, place = self._pinned(table), local_path(self.path(table))
+        return [] if version is None or place is None else files_of(place, version)
 
     def replace_slice(self, table: Table, frame: DataFrame, **values: SliceValue) -> int:
         """Replace the rows of one slice in one commit; an empty frame empties it. Returns the rows written."""
@@ -124,29 +112,31 @@ class Tables:
 
         Files that were moved when the process dies belong to no version; `remove_old_files` deletes them.
         """
-        place = local_path(self.path(table))
-        if place is None:
-            raise StorageError(f"{self.path(table)}: files can only be added on a local disk")
-        if not self.exists(table) or set(table.names) - set(self.read(table).columns):
-            self.append(table, self.spark.createDataFrame([], table.schema))
         if not files:
+            self._ready_for_files(table)
             return 0
-        actions: list[AddAction | RemoveAction] = [_moved_into(place, table, file) for file in files]
-        # Spark's own commits write the checkpoints
-        hooks = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
-        try:
-            target = deltalake.DeltaTable(place)
-            target.create_write_transaction(
-                actions,
-                mode="append",
-                schema=target.schema(),
-                partition_by=list(table.partition_by),
-                post_commithook_properties=hooks,
-            )
-        except DeltaError as err:
-            raise StorageError(f"{self.path(table)}: its new files cannot be committed: {err}") from err
-        self._moved(table)
-        return sum(f.rows for f in files)
+        return self._commit_files(table, files, None)
+
+    def replace_partitions(self, table: Table, frame: DataFrame | pl.DataFrame, values: Sequence[SliceValue]) -> int:
+        """Replace all rows of these values of the table's partition column, in one commit. Returns the rows written."""
+        root = local_path(self.root)
+        if root is None:
+            listed = ", ".join(literal(v) for v in values)
+            rows = self.spark.createDataFrame(frame.to_arrow()) if isinstance(frame, pl.DataFrame) else frame
+            return self.replace_where(table, rows, f"{table.partition_by[0]} IN ({listed})")
+        # a commit of files that tasks wrote takes milliseconds, one of Spark's takes seconds of planning
+        with staged(root, table) as writer:
+            if isinstance(frame, pl.DataFrame):
+                return self.replace_files(table, writer.write_partitions(frame), values)
+            return self.replace_files(table, written(table.conform(frame).mapInArrow(writer, WRITTEN)), values)
+
+    def replace_files(self, table: Table, files: Sequence[NewFile], values: Sequence[SliceValue]) -> int:
+        """Put finished files (see `add_files`) in the place of all rows of these partitions, in one commit."""
+        partitions = [str(v) for v in values]
+        strange = sorted({str(f.partition) for f in files} - set(partitions))
+        if strange or len(table.partition_by) != 1:
+            raise ContractError(f"{table.name}: expected files of {table.partition_by} {partitions}, found {strange}")
+        return self._commit_files(table, files, partitions)
 
     def upsert(self, table: Table, frame: DataFrame, *, update_where: str | None = None) -> None:
         """Merge on the table's key in one commit; the frame's key must be unique.
@@ -193,6 +183,15 @@ class Tables:
         """Delete files that only versions older than `keep_days` need: those versions can no longer be read."""
         DeltaTable.forPath(self.spark, self.path(table)).vacuum(keep_days * 24)
 
+    def _pinned(self, table: Table) -> int | None:
+        """The version that this run reads; None where the table does not exist."""
+        version = self.read_versions.get(table.name)
+        if version is None:
+            version = self.version(table)
+            if version is not None:
+                self.read_versions[table.name] = version
+        return version
+
     def _write(self, table: Table, frame: DataFrame, *, mode: str, options: dict[str, str]) -> int:
         counted = Observation()
         conformed = table.conform(frame).observe(counted, F.count(F.lit(1)).alias("rows"))
@@ -205,45 +204,32 @@ class Tables:
         self._moved(table)
         return int(counted.get["rows"])
 
+    def _ready_for_files(self, table: Table) -> Path:
+        """The table's folder; the table has all columns of its contract. Raises ContractError where others differ."""
+        place = local_path(self.path(table))
+        if place is None:
+            raise StorageError(f"{self.path(table)}: files can only be added on a local disk")
+        if self.version(table) is None:
+            create(place, table, _properties(table) | self._defaults())
+            self._moved(table)
+        elif lacking(place, table):
+            self.append(table, self.spark.createDataFrame([], table.schema))
+        return place
+
+    def _defaults(self) -> dict[str, str]:
+        """Properties that the session gives to every new table (session.py says which)."""
+        return {f"delta.{name}": self.spark.conf.get(f"{_DEFAULTS}.{name}") for name in _PROPERTIES}  # type: ignore[misc]
+
+    def _commit_files(self, table: Table, files: Sequence[NewFile], replaced: Sequence[str] | None) -> int:
+        commit(self._ready_for_files(table), table, files, replaced)
+        self._moved(table)
+        return sum(f.rows for f in files)
+
     def _moved(self, table: Table) -> None:
         version = self.version(table)
         if version is None:
             raise StorageError(f"{self.path(table)}: written, but no version is found")
         self.read_versions[table.name] = self.written_versions[table.name] = version
-
-
-def _moved_into(place: Path, table: Table, file: NewFile) -> AddAction:
-    name, values = Path(file.path).name, {}
-    if table.partition_by:
-        values = {table.partition_by[0]: file.partition}
-        name = f"{table.partition_by[0]}={file.partition}/{name}"
-    (place / name).parent.mkdir(parents=True, exist_ok=True)
-    Path(file.path).rename(place / name)
-    return AddAction(name, file.bytes, values, time.time_ns() // 1_000_000, True, file.statistics)
-
-
-def file_statistics(rows: pl.DataFrame, columns: Sequence[str]) -> str:
-    """Delta's statistics of a file: rows, nulls, and least and greatest value of texts, dates and times."""
-    found = {c: (rows[c].null_count(), rows[c].min(), rows[c].max()) for c in columns}
-    ends = {c: (_statistic(low), _statistic(high)) for c, (_, low, high) in found.items()}
-    known = [c for c, (low, high) in ends.items() if low is not None and high is not None]
-    told = {
-        "numRecords": len(rows),
-        "minValues": {c: ends[c][0] for c in known},
-        "maxValues": {c: ends[c][1] for c in known},
-        "nullCount": {c: nulls for c, (nulls, _, _) in found.items()},
-    }
-    return json.dumps(told)
-
-
-def _statistic(value: Any) -> str | None:
-    if isinstance(value, datetime):
-        # Delta cuts to milliseconds, also the greatest value, and readers know
-        return f"{value:%Y-%m-%dT%H:%M:%S}.{value.microsecond // 1000:03d}Z"
-    if isinstance(value, date):
-        return value.isoformat()
-    # a longer text would have to be cut, and the greatest value then raised
-    return value if isinstance(value, str) and len(value) <= _STATISTIC_LENGTH else None
 
 
 def _properties(table: Table) -> dict[str, str]:

@@ -90,7 +90,9 @@ def load_bucket(
         )
         .with_columns(pl.col("user_id").to_physical().alias(USER))
     )
-    users = coded.select(USER, "user_id").unique(subset=USER).with_columns(pl.col("user_id").cast(pl.String))
+    users = coded.select(pl.col("user_id").unique()).select(
+        pl.col("user_id").to_physical().alias(USER), pl.col("user_id").cast(pl.String)
+    )
     bucket = Bucket(coded, _days(coded, totals), users)
     del keep_codes
     return bucket

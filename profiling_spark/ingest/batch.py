@@ -33,7 +33,8 @@ from profiling_spark.ingest.readers import Reading, identity, raw_text, read_sou
 from profiling_spark.ingest.resolve import ACCEPTED, Group
 from profiling_spark.ingest.rules import REJECTED, check_rows
 from profiling_spark.runner import Context
-from profiling_spark.storage import NewFile, literal
+from profiling_spark.storage import literal
+from profiling_spark.storage_files import NewFile
 
 _ID_COLUMN = {"events": "event_id", "reviews": "review_id"}
 

@@ -12,12 +12,10 @@ import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from math import ceil
-from pathlib import Path
 from uuid import uuid4
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -31,14 +29,12 @@ from profiling_spark.ingest.files import SourceFile
 from profiling_spark.ingest.readers import as_written
 from profiling_spark.ingest.resolve import HELPERS, Group, Resolved, from_json, resolve, to_json
 from profiling_spark.ingest.rules import OK
-from profiling_spark.storage import NewFile, Tables, file_statistics, local_path
+from profiling_spark.storage import Tables, local_path
+from profiling_spark.storage_files import STAGING, FileWriter, NewFile, conformed, staging_folder, write_parquet
 
-STAGING = "_staging"
-"""Folder under the storage root for the rows of a run that is not published yet."""
 _TASK_BYTES = 128 * 2**20
 # text that a byte of a file stands for
 _UNPACKED = {".gz": 8, ".parquet": 4}
-_ROW_GROUP = 250_000
 _REFUSED = T.StructType(
     [T.StructField(c, T.StringType()) for c in ("source", "file_id", "row_hash", "raw", "reasons")]
     + [T.StructField("occurrences", T.LongType())]
@@ -132,14 +128,7 @@ class _ToCache(_Task):
             found.refused.with_columns(pl.lit(_REFUSED_ROW).alias(_KIND)),
             done,
         )
-        yield from _conformed(pl.concat(kinds, how="diagonal"), self.schema).to_batches()
-
-
-def _conformed(frame: pl.DataFrame, schema: pa.Schema) -> pa.Table:
-    """The schema's columns, in order; those that the frame lacks are null."""
-    found = frame.to_arrow()
-    columns = {f.name: found[f.name] if f.name in found.column_names else pa.nulls(len(frame), f.type) for f in schema}
-    return pa.table(columns).cast(schema)
+        yield from conformed(pl.concat(kinds, how="diagonal"), self.schema).to_batches()
 
 
 def _in_cache(placed: DataFrame, table: Table, run_id: str) -> Held:
@@ -164,56 +153,32 @@ def _forget(frame: DataFrame) -> None:
 
 @dataclass(frozen=True)
 class _ToFiles(_Task):
-    folder: str
-    schema: pa.Schema
+    writer: FileWriter
     refused: pa.Schema
-    statistics: tuple[str, ...]
-    partition: str | None
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         found = self.resolved(batches)
         if found is None:
             return
-        # a task can run twice: only the files that it names at its end count
-        name, files, refused = f"{uuid4()}.parquet", [], []
-        if len(found.accepted):
-            bucket = None if self.partition is None else str(found.accepted[self.partition][0])
-            size = self._write(found.accepted, self.schema, f"{self.folder}/part-{name}")
-            told = file_statistics(found.accepted, [c for c in self.statistics if c in found.accepted.columns])
-            files.append(asdict(NewFile(f"{self.folder}/part-{name}", size, len(found.accepted), told, bucket)))
+        files = [asdict(self.writer.write(found.accepted))] if len(found.accepted) else []
+        refused = []
         if len(found.refused):
-            refused.append(f"{self.folder}/refused-{name}")
-            self._write(found.refused, self.refused, refused[0])
+            # a task can run twice: only the files that it names at its end count
+            refused.append(f"{self.writer.folder}/refused-{uuid4()}.parquet")
+            write_parquet(found.refused, self.refused, refused[0], dictionary=self.refused.names)
         done = {"groups": to_json(found.groups), "files": files, "refused": refused}
         yield pa.RecordBatch.from_pydict({_DONE: [json.dumps(done)]})
-
-    def _write(self, frame: pl.DataFrame, schema: pa.Schema, path: str) -> int:
-        # keys do not repeat, so a dictionary of them is work for nothing
-        words = [n for n in schema.names if n != self.key[0]]
-        table = _conformed(frame, schema)
-        pq.write_table(table, path, row_group_size=_ROW_GROUP, use_dictionary=words, store_decimal_as_integer=True)
-        return Path(path).stat().st_size
 
 
 def _in_files(placed: DataFrame, table: Table, tables: Tables, buckets: int) -> Held:
     root = local_path(tables.root)
     assert root is not None  # `hold` asked
-    folder = root.absolute() / STAGING / table.name
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    in_file = T.StructType([f for f in table.schema if f.name not in table.partition_by])
-    task = _ToFiles(
-        table.key,
-        _order(table),
-        tables.run_id,
-        str(folder),
-        to_arrow_schema(in_file, timezone="UTC"),
-        to_arrow_schema(_REFUSED, timezone="UTC"),
-        table.statistics_columns,
-        next(iter(table.partition_by), None),
-    )
+    folder = staging_folder(root, table)
+    refused = to_arrow_schema(_REFUSED, timezone="UTC")
+    task = _ToFiles(table.key, _order(table), tables.run_id, FileWriter.of(table, folder), refused)
     done = [json.loads(row[_DONE]) for row in placed.mapInArrow(task, f"{_DONE} string").collect()]
     files = [NewFile(**f) for d in done for f in d["files"]]
+    in_file = T.StructType([f for f in table.schema if f.name not in table.partition_by])
     accepted = _read(tables, [f.path for f in files], in_file)
     if table is EVENTS:
         accepted = accepted.withColumn("user_bucket", bucket_of("user_id", buckets))

@@ -1,0 +1,240 @@
+"""Delta on a local disk without Spark: files that tasks write themselves, where they wait, and how they are committed.
+
+For `storage.Tables`, whose add_files, replace_files and files are the doors to this room.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import deltalake
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake.exceptions import DeltaError
+from deltalake.transaction import AddAction, PostCommitHookProperties, RemoveAction
+from pyspark.sql import DataFrame
+from pyspark.sql import types as T
+from pyspark.sql.pandas.types import to_arrow_schema
+
+from profiling_spark.contracts.table import Table
+from profiling_spark.errors import ContractError, StorageError
+
+STAGING = "_staging"
+"""Folder under the storage root for the files of a run that is not published yet."""
+_STATISTIC_LENGTH = 32
+_ROW_GROUP = 250_000
+_FILE_ROWS = 2_000_000
+_FILE = "_file"
+WRITTEN = T.StructType([T.StructField(_FILE, T.StringType())])
+
+
+@dataclass(frozen=True)
+class NewFile:
+    """A Parquet file on a local disk that is to become part of a table. `partition`: value of its partition column."""
+
+    path: str
+    bytes: int
+    rows: int
+    statistics: str
+    partition: str | None
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of a stored table and what the log tells of it (`min.event_date`, `partition.user_bucket`, ...)."""
+
+    path: str
+    told: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class FileWriter:
+    """Writes rows of a table as its files in `folder`. Holds only plain values, so that it travels to any worker.
+
+    `columns` are the table's; `schema` is what a file holds, all of them but the partition column.
+    """
+
+    table: str
+    folder: str
+    schema: pa.Schema
+    columns: tuple[str, ...]
+    key: tuple[str, ...]
+    statistics: tuple[str, ...]
+    partition: str | None
+
+    @classmethod
+    def of(cls, table: Table, folder: Path) -> FileWriter:
+        """The writer of a table that has one partition column at most."""
+        held = T.StructType([f for f in table.schema if f.name not in table.partition_by])
+        schema = to_arrow_schema(held, timezone="UTC")
+        partition = next(iter(table.partition_by), None)
+        return cls(table.name, str(folder), schema, table.names, table.key, table.statistics_columns, partition)
+
+    def write(self, rows: pl.DataFrame) -> NewFile:
+        """One file of rows of one partition; columns that the rows lack are null. A null key is refused."""
+        for column in self.key:
+            if rows[column].null_count():
+                raise ContractError(f"{self.table}.{column}: the key must not be null")
+        # a task can run twice: only the files that it names at its end count
+        path = f"{self.folder}/part-{uuid4()}.parquet"
+        # ids that do not repeat make a dictionary of them work for nothing
+        own = next((c for c in self.key if c != self.partition), None)
+        write_parquet(rows, self.schema, path, dictionary=[c for c in self.schema.names if c != own])
+        statistics = file_statistics(rows, [c for c in self.statistics if c in rows.columns])
+        value = None if self.partition is None else str(rows[self.partition][0])
+        return NewFile(path, Path(path).stat().st_size, len(rows), statistics, value)
+
+    def write_partitions(self, rows: pl.DataFrame) -> list[NewFile]:
+        """A file for each value of the table's partition column; the rows must have all columns of the table."""
+        rows = rows.select(self.columns)
+        if self.partition is None or not len(rows):
+            return [self.write(rows)] if len(rows) else []
+        values = rows[self.partition].unique(maintain_order=True)
+        return [self.write(rows.filter(pl.col(self.partition).eq_missing(pl.lit(v)))) for v in values]
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Write a task's rows; what comes back is of `WRITTEN`, see `written`."""
+        held: list[pa.RecordBatch] = []
+        for batch in batches:
+            held.append(batch)
+            if sum(b.num_rows for b in held) >= _FILE_ROWS:
+                yield from self._written(held)
+                held = []
+        yield from self._written(held)
+
+    def _written(self, batches: Sequence[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        if batches:
+            rows = pl.from_arrow(pa.Table.from_batches(batches))
+            assert isinstance(rows, pl.DataFrame)  # for mypy
+            yield from report(self.write_partitions(rows)).to_batches()
+
+
+def report(files: Sequence[NewFile]) -> pa.Table:
+    """What a task says of the files that it wrote: rows of `WRITTEN`."""
+    return pa.table({_FILE: pa.array([json.dumps(asdict(f)) for f in files], pa.string())})
+
+
+def written(done: DataFrame) -> list[NewFile]:
+    """Run the tasks; the files that they wrote."""
+    return [NewFile(**json.loads(row[_FILE])) for row in done.collect()]
+
+
+@contextmanager
+def staged(root: Path, table: Table) -> Iterator[FileWriter]:
+    """A writer of a table's next files; what is still in its folder at the end is removed."""
+    folder = staging_folder(root, table)
+    try:
+        yield FileWriter.of(table, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def staging_folder(root: Path, table: Table) -> Path:
+    """The folder where a table's next files wait, made empty: what a dead run left there belongs to no table."""
+    folder = root.absolute() / STAGING / table.name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def write_parquet(rows: pl.DataFrame, schema: pa.Schema, path: str, *, dictionary: Collection[str]) -> None:
+    """The rows as one Parquet file; `dictionary`: columns whose values are worth one."""
+    names = [*dictionary]
+    table = conformed(rows, schema)
+    pq.write_table(table, path, row_group_size=_ROW_GROUP, use_dictionary=names, store_decimal_as_integer=True)
+
+
+def conformed(rows: pl.DataFrame, schema: pa.Schema) -> pa.Table:
+    """The schema's columns, in order; those that the rows lack are null."""
+    found = rows.to_arrow()
+    columns = {f.name: found[f.name] if f.name in found.column_names else pa.nulls(len(rows), f.type) for f in schema}
+    return pa.table(columns).cast(schema)
+
+
+def create(place: Path, table: Table, properties: Mapping[str, str]) -> None:
+    """A table without rows, as Spark would make it, in milliseconds instead of seconds."""
+    schema = deltalake.Schema.from_json(table.schema.json())
+    deltalake.DeltaTable.create(place, schema, partition_by=list(table.partition_by), configuration=properties)
+
+
+def lacking(place: Path, table: Table) -> set[str]:
+    """Columns of the contract that the stored table lacks; raises ContractError where it holds another type."""
+    want, have = (_types(text) for text in (table.schema.json(), deltalake.DeltaTable(place).schema().to_json()))
+    wrong = {c: (t, have[c]) for c, t in want.items() if have.get(c, t) != t}
+    if wrong:
+        raise ContractError(f"{table.name}: (expected, stored) differs for {wrong}")
+    return want.keys() - have.keys()
+
+
+def _types(schema: str) -> dict[str, str]:
+    """Type of each column of a schema's JSON, which Spark and Delta write alike."""
+    return {f["name"]: f["type"] for f in json.loads(schema)["fields"]}
+
+
+def files_of(place: Path, version: int) -> list[File]:
+    """The files of one version of a table."""
+    told = pl.DataFrame(deltalake.DeltaTable(place, version=version).get_add_actions(flatten=True))
+    return [File(str(place.absolute() / row["path"]), row) for row in told.rows(named=True)]
+
+
+def commit(place: Path, table: Table, files: Sequence[NewFile], replaced: Sequence[str] | None) -> None:
+    """Move files into their table and add them to it, in one commit, in the place of the partitions `replaced`."""
+    actions: list[AddAction | RemoveAction] = [_moved_into(place, table, file) for file in files]
+    # without checkpoints each reader would go through all commits that this table ever had
+    hooks = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
+    try:
+        target = deltalake.DeltaTable(place)
+        target.create_write_transaction(
+            actions,
+            mode="append" if replaced is None else "overwrite",
+            schema=target.schema(),
+            partition_by=list(table.partition_by),
+            partition_filters=None if replaced is None else [(table.partition_by[0], "in", list(replaced))],
+            post_commithook_properties=hooks,
+        )
+    except DeltaError as err:
+        raise StorageError(f"{place}: its new files cannot be committed: {err}") from err
+
+
+def _moved_into(place: Path, table: Table, file: NewFile) -> AddAction:
+    name, values = Path(file.path).name, {}
+    if table.partition_by:
+        values = {table.partition_by[0]: file.partition}
+        name = f"{table.partition_by[0]}={file.partition}/{name}"
+    (place / name).parent.mkdir(parents=True, exist_ok=True)
+    Path(file.path).rename(place / name)
+    return AddAction(name, file.bytes, values, time.time_ns() // 1_000_000, True, file.statistics)
+
+
+def file_statistics(rows: pl.DataFrame, columns: Sequence[str]) -> str:
+    """Delta's statistics of a file: rows, nulls, and least and greatest value of texts, dates and times."""
+    found = {c: (rows[c].null_count(), rows[c].min(), rows[c].max()) for c in columns}
+    ends = {c: (_statistic(low), _statistic(high)) for c, (_, low, high) in found.items()}
+    known = [c for c, (low, high) in ends.items() if low is not None and high is not None]
+    told = {
+        "numRecords": len(rows),
+        "minValues": {c: ends[c][0] for c in known},
+        "maxValues": {c: ends[c][1] for c in known},
+        "nullCount": {c: nulls for c, (nulls, _, _) in found.items()},
+    }
+    return json.dumps(told)
+
+
+def _statistic(value: Any) -> str | None:
+    if isinstance(value, datetime):
+        # Delta cuts to milliseconds, also the greatest value, and readers know
+        return f"{value:%Y-%m-%dT%H:%M:%S}.{value.microsecond // 1000:03d}Z"
+    if isinstance(value, date):
+        return value.isoformat()
+    # a longer text would have to be cut, and the greatest value then raised
+    return value if isinstance(value, str) and len(value) <= _STATISTIC_LENGTH else None

@@ -1,0 +1,144 @@
+"""Tables whose files the tasks write themselves: one commit replaces whole partitions, and every reader agrees."""
+
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import deltalake
+import duckdb
+import polars as pl
+import pytest
+from deltalake.exceptions import DeltaError
+from pyspark.sql import DataFrame, SparkSession
+
+from profiling_spark.contracts.table import AMOUNT_SUM, Column, Table
+from profiling_spark.errors import ContractError, StorageError
+from profiling_spark.storage import Tables
+
+SCORES = Table(
+    name="scores",
+    layer="gold",
+    row="customer and date",
+    columns=(
+        Column("as_of", "date", "date"),
+        Column("user_id", "string", "customer", personal=True),
+        Column("spent", AMOUNT_SUM, "money", "never bought", personal=True),
+        Column("share", "double", "ratio", "no events", personal=True),
+        Column("visits", "bigint", "count", personal=True),
+        Column("is_new", "boolean", "flag", personal=True),
+    ),
+    key=("as_of", "user_id"),
+    slice=("as_of",),
+    partition_by=("as_of",),
+)
+MONDAY, TUESDAY, SUNDAY = date(2026, 5, 4), date(2026, 5, 5), date(2026, 5, 3)
+Row = tuple[Any, ...]
+OLD: list[Row] = [
+    (SUNDAY, "a", Decimal("1.0000"), 0.1, 1, True),
+    (MONDAY, "a", Decimal("2.5000"), None, 2, False),
+    (MONDAY, "gone", Decimal("-3.1250"), 0.25, 3, True),
+    (TUESDAY, "b", None, 0.5, 4, None),
+]
+NEW: list[Row] = [
+    (MONDAY, "a", Decimal("123456789012345678901234.5678"), 1 / 3, 2**40, True),
+    (MONDAY, "née 'é", None, None, 0, None),
+]
+
+
+def frame(spark: SparkSession, rows: list[Row], table: Table = SCORES) -> DataFrame:
+    return spark.createDataFrame(rows, table.schema)
+
+
+def polars_types() -> dict[str, Any]:
+    types = (pl.Date, pl.String, pl.Decimal(28, 4), pl.Float64, pl.Int64, pl.Boolean)
+    return dict(zip(SCORES.names, types, strict=True))
+
+
+def stored(tables: Tables, table: Table = SCORES) -> list[Row]:
+    """What a fresh run reads."""
+    fresh = Tables(tables.spark, tables.root, run_id="fresh").read(table)
+    return sorted((tuple(r) for r in fresh.select(*table.names).collect()), key=lambda r: r[:2])
+
+
+def test_only_the_named_dates_are_replaced_and_all_readers_see_the_same(spark: SparkSession, tables: Tables) -> None:
+    assert tables.replace_partitions(SCORES, frame(spark, OLD), [SUNDAY, MONDAY, TUESDAY]) == 4
+    assert stored(tables) == OLD
+    # Tuesday is named and has no new row: it is empty afterwards
+    assert tables.replace_partitions(SCORES, frame(spark, NEW), [MONDAY, TUESDAY]) == 2
+    expected = [OLD[0], *NEW]
+    assert stored(tables) == expected
+    assert [tuple(r) for r in tables.read(SCORES).orderBy("as_of", "user_id").collect()] == expected
+
+    place = tables.path(SCORES)
+    target, order = deltalake.DeltaTable(place), ("as_of", "user_id")
+    assert pl.read_delta(place).select(SCORES.names).sort(order).rows() == expected
+    through_arrow = pl.DataFrame(pl.from_arrow(target.to_pyarrow_table()))
+    assert through_arrow.select(SCORES.names).sort(order).rows() == expected
+    found = duckdb.sql(
+        f"select {', '.join(SCORES.names)} from read_parquet({target.file_uris()}, hive_partitioning = true,"
+        " hive_types = {'as_of': date}) order by as_of, user_id"
+    )
+    assert found.fetchall() == expected
+    assert (target.protocol().min_reader_version, target.protocol().min_writer_version) == (1, 2)
+    assert target.metadata().configuration["delta.enableDeletionVectors"] == "false"
+    told = pl.DataFrame(target.get_add_actions(flatten=True))
+    assert told["num_records"].sum() == 3
+    assert not [c for c in told.columns if c.startswith(("min.", "max."))]  # all personal: they would outlive a delete
+    assert target.version() == len(list(Path(place, "_delta_log").glob("*.json"))) - 1 == 2  # made, then two commits
+    assert not list(Path(tables.root, "_staging").glob("*"))
+
+
+def test_death_between_moving_and_committing_leaves_the_old_version(
+    spark: SparkSession, tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables.replace_partitions(SCORES, frame(spark, OLD), [SUNDAY, MONDAY, TUESDAY])
+    held = set(Path(tables.path(SCORES)).rglob("*.parquet"))
+
+    def die(*args: Any, **named: Any) -> None:
+        raise DeltaError("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(deltalake.DeltaTable, "create_write_transaction", die)
+        with pytest.raises(StorageError, match="cannot be committed"):
+            tables.replace_partitions(SCORES, frame(spark, NEW), [MONDAY])
+    assert set(Path(tables.path(SCORES)).rglob("*.parquet")) > held  # moved, of no version
+    assert stored(tables) == OLD
+    tables.replace_partitions(SCORES, frame(spark, NEW), [MONDAY])
+    assert stored(tables) == [OLD[0], *NEW, OLD[3]]
+
+
+@pytest.mark.parametrize("is_local", [True, False])
+def test_other_storage_and_rows_of_this_process_give_the_same_table(
+    spark: SparkSession, tables: Tables, monkeypatch: pytest.MonkeyPatch, is_local: bool
+) -> None:
+    if not is_local:
+        monkeypatch.setattr("profiling_spark.storage.local_path", lambda path: None)
+    tables.replace_partitions(SCORES, frame(spark, OLD), [SUNDAY, MONDAY, TUESDAY])
+    rows = pl.DataFrame(NEW, schema=polars_types(), orient="row")
+    assert tables.replace_partitions(SCORES, rows, [MONDAY, TUESDAY]) == 2
+    assert stored(tables) == [OLD[0], *NEW]
+
+
+def test_many_commits_keep_the_log_readable_and_new_columns_join(spark: SparkSession, tables: Tables) -> None:
+    rows = pl.DataFrame(NEW, schema=polars_types(), orient="row")
+    for _ in range(101):  # the hundredth writes a checkpoint
+        tables.replace_partitions(SCORES, rows, [MONDAY])
+    assert list(Path(tables.path(SCORES), "_delta_log").glob("*.checkpoint.parquet"))
+    wider = replace(SCORES, columns=(*SCORES.columns, Column("level", "string", "word", "unknown", personal=True)))
+    tables.replace_partitions(wider, frame(spark, [(*OLD[0], "high")], wider), [SUNDAY])
+    assert stored(tables, wider) == [(*OLD[0], "high"), *((*row, None) for row in NEW)]
+    assert pl.read_delta(tables.path(SCORES)).sort("as_of", "user_id")["level"].to_list() == ["high", None, None]
+
+
+def test_what_breaks_the_contract_is_refused(spark: SparkSession, tables: Tables) -> None:
+    tables.replace_partitions(SCORES, frame(spark, OLD), [SUNDAY, MONDAY, TUESDAY])
+    with pytest.raises(ContractError, match=r"expected files of .*2026-05-05.*, found \['2026-05-04'\]"):
+        tables.replace_partitions(SCORES, frame(spark, NEW), [TUESDAY])
+    with pytest.raises(Exception, match=r"scores\.user_id: the key must not be null"):
+        tables.replace_partitions(SCORES, frame(spark, [(MONDAY, None, None, None, 1, None)]), [MONDAY])
+    other = replace(SCORES, columns=(*SCORES.columns[:4], Column("visits", "int", "count", personal=True)))
+    with pytest.raises(ContractError, match=r"\(expected, stored\) differs for {'visits': \('integer', 'long'\)}"):
+        tables.replace_partitions(other, frame(spark, [(*OLD[1][:4], 1)], other), [MONDAY])
+    assert stored(tables) == OLD
