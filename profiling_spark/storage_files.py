@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
@@ -34,6 +34,7 @@ STAGING = "_staging"
 _STATISTIC_LENGTH = 32
 _ROW_GROUP = 250_000
 _FILE_ROWS = 2_000_000
+_SAMPLE = 10_000
 _FILE = "_file"
 WRITTEN = T.StructType([T.StructField(_FILE, T.StringType())])
 
@@ -87,9 +88,7 @@ class FileWriter:
                 raise ContractError(f"{self.table}.{column}: the key must not be null")
         # a task can run twice: only the files that it names at its end count
         path = f"{self.folder}/part-{uuid4()}.parquet"
-        # ids that do not repeat make a dictionary of them work for nothing
-        own = next((c for c in self.key if c != self.partition), None)
-        write_parquet(rows, self.schema, path, dictionary=[c for c in self.schema.names if c != own])
+        write_parquet(rows, self.schema, path)
         statistics = file_statistics(rows, [c for c in self.statistics if c in rows.columns])
         value = None if self.partition is None else str(rows[self.partition][0])
         return NewFile(path, Path(path).stat().st_size, len(rows), statistics, value)
@@ -147,11 +146,13 @@ def staging_folder(root: Path, table: Table) -> Path:
     return folder
 
 
-def write_parquet(rows: pl.DataFrame, schema: pa.Schema, path: str, *, dictionary: Collection[str]) -> None:
-    """The rows as one Parquet file; `dictionary`: columns whose values are worth one."""
-    names = [*dictionary]
+def write_parquet(rows: pl.DataFrame, schema: pa.Schema, path: str) -> None:
+    """The rows as one Parquet file."""
+    # where values hardly repeat, such as those of keys, a dictionary is work for nothing
+    sample = rows.head(_SAMPLE)
+    words = [n for n in schema.names if n in sample.columns and sample[n].n_unique() <= max(1, len(sample) // 2)]
     table = conformed(rows, schema)
-    pq.write_table(table, path, row_group_size=_ROW_GROUP, use_dictionary=names, store_decimal_as_integer=True)
+    pq.write_table(table, path, row_group_size=_ROW_GROUP, use_dictionary=words, store_decimal_as_integer=True)
 
 
 def conformed(rows: pl.DataFrame, schema: pa.Schema) -> pa.Table:

@@ -189,11 +189,13 @@ def judge(
     if table is EVENTS:
         rows = _with_catalogue(ctx, rows, items)
     keep, buckets, day = _keep(ctx, table, rows), ctx.settings.buckets, _day(table, ctx.settings.business_timezone)
+    has_catalogue = items is not None or ctx.tables.exists(ITEMS)
     held = hold(
-        _with_helpers(rows, table, keep, day),
+        _with_helpers(ctx, rows, table, keep, day),
         table,
         ctx.tables,
-        absent=_absent(ctx, table),
+        files=files,
+        absent=_absent(ctx, table) - ({"category", "brand"} if has_catalogue else set()),
         buckets=buckets,
         tasks_per_bucket=tasks_per_bucket(files, table, buckets),
     )
@@ -219,24 +221,25 @@ def judge(
 
 
 def _absent(ctx: Context, table: Table) -> set[str]:
-    """Columns that are null in all new rows. Those that ingest itself can fill are not among them."""
+    """Columns that are null in all new rows, where the catalogue fills none."""
     mapped = {column for s in ctx.settings.sources.values() if s.target == table.name for column in s.columns}
-    return set(mappable(table.name)) - mapped - {*table.key, "amount", "category", "brand", "unit_price"}
+    return set(mappable(table.name)) - mapped - {*table.key, "amount", "unit_price"}
 
 
-def _with_helpers(rows: DataFrame, table: Table, keep: Column, day: Column) -> DataFrame:
-    """What `resolve` needs beside the rows themselves."""
+def _with_helpers(ctx: Context, rows: DataFrame, table: Table, keep: Column, day: Column) -> DataFrame:
+    """What `resolve` needs beside the rows themselves; what it can tell from them is left out (see `hold`)."""
     is_refused = F.col("_status") == REJECTED
     stored_by = F.col("_row_hash") if "_row_hash" in rows.columns else F.when(is_refused, F.md5("_raw"))
-    return rows.withColumns(
-        {
-            "_hash": stored_by,
-            "_keep": keep,
-            "_content": content_hash(table),
-            "_new": F.when(F.col("rescued").isNotNull(), F.concat_ws(",", F.json_object_keys("rescued"))),
-            "_day": day,
-        }
-    )
+    helpers = {
+        "_hash": stored_by,
+        "_content": content_hash(table),
+        "_new": F.when(F.col("rescued").isNotNull(), F.concat_ws(",", F.json_object_keys("rescued"))),
+    }
+    if table.name in ctx.settings.ingest.keep:
+        helpers["_keep"] = keep
+    if table is not EVENTS:
+        helpers["_day"] = day
+    return rows.withColumns(helpers)
 
 
 def _keep(ctx: Context, table: Table, rows: DataFrame) -> Column:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import ceil
 from uuid import uuid4
@@ -39,7 +40,7 @@ _REFUSED = T.StructType(
     [T.StructField(c, T.StringType()) for c in ("source", "file_id", "row_hash", "raw", "reasons")]
     + [T.StructField("occurrences", T.LongType())]
 )
-_KIND, _DONE = "_kind", "_done"
+_KIND, _DONE, _ORIGIN = "_kind", "_done", "_origin"
 _ACCEPTED_ROW, _REFUSED_ROW = "accepted", "refused"
 
 
@@ -55,14 +56,40 @@ class Held:
 
 
 def hold(
-    rows: DataFrame, table: Table, tables: Tables, *, absent: Collection[str], buckets: int, tasks_per_bucket: int
+    rows: DataFrame,
+    table: Table,
+    tables: Tables,
+    *,
+    files: Iterable[SourceFile],
+    absent: Collection[str],
+    buckets: int,
+    tasks_per_bucket: int,
 ) -> Held:
-    """Judge and keep the rows; each source file is read once, here. `absent`: columns that no source fills."""
+    """Judge and keep the rows; each source file is read once, here.
+
+    `absent`: columns that no source fills; `files`: where the rows come from, empty where that is not known.
+    """
+    origins = _origins(files)
     # columns without values, or with one for all rows, need not travel: they are added where the rows are written
-    placed = _placed(rows.drop(*absent, "run_id"), table, buckets, tasks_per_bucket)
+    placed = _placed(_shortened(rows.drop(*absent, "run_id"), origins), table, buckets, tasks_per_bucket)
+    task = _Task(table.key, _order(table), tables.run_id, origins)
     if local_path(tables.root) is None:
-        return _in_cache(placed, table, tables.run_id)
-    return _in_files(placed, table, tables, buckets)
+        return _in_cache(placed, table, task)
+    return _in_files(placed, table, tables, buckets, task)
+
+
+def _origins(files: Iterable[SourceFile]) -> dict[int, tuple[str, str]]:
+    """(source, file_id) by the number that travels for them; empty where two would have one number."""
+    keys = {(f.source, f.file_id) for f in files}
+    numbers = {zlib.crc32(f"{source}{file_id}".encode()): (source, file_id) for source, file_id in keys}
+    return numbers if len(numbers) == len(keys) else {}
+
+
+def _shortened(rows: DataFrame, origins: Mapping[int, tuple[str, str]]) -> DataFrame:
+    """Rows as they travel: a number for where they come from. `_Task` writes it out again."""
+    if not origins:
+        return rows
+    return rows.withColumn(_ORIGIN, F.crc32(F.concat("source", "file_id"))).drop("source", "file_id")
 
 
 def tasks_per_bucket(files: Iterable[SourceFile], table: Table, buckets: int) -> int:
@@ -88,7 +115,9 @@ def _placed(rows: DataFrame, table: Table, buckets: int, tasks: int) -> DataFram
     share = F.pmod(F.when(is_ok, F.hash(owner)).otherwise(F.hash("_raw", owner)), F.lit(tasks))
     ids = {"user_bucket": bucket} if table is EVENTS else {}
     named = rows.withColumns({**ids, "_task": bucket * F.lit(tasks) + share})
-    columns = [*(n for n in table.names if n in named.columns), *HELPERS, "_task"]
+    # almost every row is good: nothing is the shortest way to say so
+    named = named.withColumn("_status", F.nullif("_status", F.lit(OK)))
+    columns = [n for n in (*table.names, *HELPERS, _ORIGIN, "_task") if n in named.columns]
     return named.select(*columns).repartitionById(tasks * (buckets if table is EVENTS else 1), "_task").drop("_task")
 
 
@@ -99,6 +128,7 @@ class _Task:
     key: tuple[str, ...]
     order: tuple[str, ...]
     run_id: str
+    origins: dict[int, tuple[str, str]]
 
     def resolved(self, batches: Iterable[pa.RecordBatch]) -> Resolved | None:
         """None: no rows."""
@@ -107,7 +137,19 @@ class _Task:
             return None
         rows = pl.from_arrow(pa.Table.from_batches(found))
         assert isinstance(rows, pl.DataFrame)  # for mypy
-        return resolve(rows.with_columns(run_id=pl.lit(self.run_id)), key=self.key, order=self.order)
+        return resolve(self._whole(rows), key=self.key, order=self.order)
+
+    def _whole(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """With the columns that did not travel, since they follow from the others."""
+        follow = {"run_id": pl.lit(self.run_id), "_status": pl.col("_status").fill_null(OK)}
+        if "_keep" not in rows.columns:
+            follow["_keep"] = pl.lit(1)
+        if "_day" not in rows.columns:
+            follow["_day"] = pl.col("event_date")
+        for place, name in enumerate(("source", "file_id") if self.origins else ()):
+            texts = {number: key[place] for number, key in self.origins.items()}
+            follow[name] = pl.col(_ORIGIN).replace_strict(texts, return_dtype=pl.String)
+        return rows.with_columns(**follow).drop(_ORIGIN, strict=False)
 
 
 def _order(table: Table) -> tuple[str, ...]:
@@ -115,11 +157,12 @@ def _order(table: Table) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class _ToCache(_Task):
+class _ToCache:
+    task: _Task
     schema: pa.Schema
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        found = self.resolved(batches)
+        found = self.task.resolved(batches)
         if found is None:
             return
         done = pl.DataFrame({_DONE: [json.dumps(to_json(found.groups))]})
@@ -131,12 +174,12 @@ class _ToCache(_Task):
         yield from conformed(pl.concat(kinds, how="diagonal"), self.schema).to_batches()
 
 
-def _in_cache(placed: DataFrame, table: Table, run_id: str) -> Held:
+def _in_cache(placed: DataFrame, table: Table, task: _Task) -> Held:
     other = [f for f in _REFUSED if f.name not in table.names]
     texts = [T.StructField(c, T.StringType()) for c in (_KIND, _DONE)]
     schema = T.StructType([*table.schema, *other, *texts])
-    task = _ToCache(table.key, _order(table), run_id, to_arrow_schema(schema, timezone="UTC"))
-    cached = placed.mapInArrow(task, schema).persist(StorageLevel.MEMORY_AND_DISK)
+    writer = _ToCache(task, to_arrow_schema(schema, timezone="UTC"))
+    cached = placed.mapInArrow(writer, schema).persist(StorageLevel.MEMORY_AND_DISK)
     done = cached.where(F.col(_DONE).isNotNull()).select(_DONE).collect()
     return Held(
         cached.where(F.col(_KIND) == _ACCEPTED_ROW).select(*table.names),
@@ -152,12 +195,13 @@ def _forget(frame: DataFrame) -> None:
 
 
 @dataclass(frozen=True)
-class _ToFiles(_Task):
+class _ToFiles:
+    task: _Task
     writer: FileWriter
     refused: pa.Schema
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        found = self.resolved(batches)
+        found = self.task.resolved(batches)
         if found is None:
             return
         files = [asdict(self.writer.write(found.accepted))] if len(found.accepted) else []
@@ -165,18 +209,17 @@ class _ToFiles(_Task):
         if len(found.refused):
             # a task can run twice: only the files that it names at its end count
             refused.append(f"{self.writer.folder}/refused-{uuid4()}.parquet")
-            write_parquet(found.refused, self.refused, refused[0], dictionary=self.refused.names)
+            write_parquet(found.refused, self.refused, refused[0])
         done = {"groups": to_json(found.groups), "files": files, "refused": refused}
         yield pa.RecordBatch.from_pydict({_DONE: [json.dumps(done)]})
 
 
-def _in_files(placed: DataFrame, table: Table, tables: Tables, buckets: int) -> Held:
+def _in_files(placed: DataFrame, table: Table, tables: Tables, buckets: int, task: _Task) -> Held:
     root = local_path(tables.root)
     assert root is not None  # `hold` asked
     folder = staging_folder(root, table)
-    refused = to_arrow_schema(_REFUSED, timezone="UTC")
-    task = _ToFiles(table.key, _order(table), tables.run_id, FileWriter.of(table, folder), refused)
-    done = [json.loads(row[_DONE]) for row in placed.mapInArrow(task, f"{_DONE} string").collect()]
+    writer = _ToFiles(task, FileWriter.of(table, folder), to_arrow_schema(_REFUSED, timezone="UTC"))
+    done = [json.loads(row[_DONE]) for row in placed.mapInArrow(writer, f"{_DONE} string").collect()]
     files = [NewFile(**f) for d in done for f in d["files"]]
     in_file = T.StructType([f for f in table.schema if f.name not in table.partition_by])
     accepted = _read(tables, [f.path for f in files], in_file)

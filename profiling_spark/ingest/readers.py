@@ -34,6 +34,10 @@ that the settings do not know, null where there is none."""
 # separates values inside `identity`; cannot be confused with a value's own text, which is JSON-quoted nowhere else
 _SEPARATOR = "\u001f"
 _NULL = "\u0000"
+_PATH = "_uri"
+# a path that Spark writes as it is
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9/._=:-]+")
+_FEW_FILES = 16
 
 
 def raw_text(rows: DataFrame) -> Column:
@@ -70,12 +74,12 @@ def read_source(spark: SparkSession, reading: Reading, files: Sequence[SourceFil
     """All rows of the files, none dropped: a row that cannot be parsed has `_unreadable` true. At least one frame."""
     source = reading.source
     if source.format == "json":
-        lines = spark.read.text(_paths(files)).select("value", _uri()).where(F.trim("value") != "")
+        lines = spark.read.text(_paths(files)).select("value", _path()).where(F.trim("value") != "")
         return [parse_json(_with_file_id(spark, lines, files), reading)]
     if source.format == "csv":
         return _read_csv(spark, reading, files)
     if source.format in ("fixed", "pattern"):
-        lines = decoded_lines(spark, _paths(files), _uri(), source.lines.encoding)
+        lines = decoded_lines(spark, _paths(files), _path(), source.lines.encoding)
         headers = {first_line(spark, f, source.lines.encoding) for f in files} - {""} if source.lines.header else set()
         if headers:
             lines = lines.where(~F.col("value").isin(*sorted(headers)))
@@ -83,23 +87,39 @@ def read_source(spark: SparkSession, reading: Reading, files: Sequence[SourceFil
     return _read_typed(spark, reading, files)
 
 
+def _path() -> Column:
+    return F.col("_metadata.file_path").alias(_PATH)
+
+
 def _with_file_id(spark: SparkSession, frame: DataFrame, files: Sequence[SourceFile]) -> DataFrame:
-    """`_file_id` from the path; a few hundred paths are a small broadcast join."""
-    ids = [(re.sub("^file:///", "file:/", f.uri), f.file_id) for f in files]
-    names = spark.createDataFrame(ids, "_uri string, _file_id string")
-    # left, so that a row whose file is not recognised stands out instead of vanishing (see Batch.count)
-    return frame.join(F.broadcast(names), "_uri", how="left").drop("_uri")
+    """`_file_id` from the path: of a few files by comparing, which is cheap; else a small broadcast join.
+
+    A row whose file is not recognised has none, so that it stands out instead of vanishing (see Batch.count).
+    """
+    if len(files) <= _FEW_FILES and all(_PLAIN_PATH.fullmatch(f.uri) for f in files):
+        ids = [F.when(F.col(_PATH).isin(f.uri, _short(f.uri)), F.lit(f.file_id)) for f in files]
+        return frame.withColumn("_file_id", F.coalesce(*ids)).drop(_PATH)
+    names = spark.createDataFrame([(_short(f.uri), f.file_id) for f in files], "_uri_decoded string, _file_id string")
+    return (
+        frame.withColumn("_uri_decoded", _decoded())
+        .join(F.broadcast(names), "_uri_decoded", how="left")
+        .drop("_uri_decoded", _PATH)
+    )
 
 
-def _uri() -> Column:
-    """The row's file, decoded: Spark writes a blank as %20 here, and a plus sign as itself."""
-    path = F.col("_metadata.file_path")
+def _short(uri: str) -> str:
+    """Spark writes both file:/ and file:/// for the same file."""
+    return re.sub("^file:///", "file:/", uri)
+
+
+def _decoded() -> Column:
+    """The row's file: Spark writes a blank as %20, and a plus sign as itself."""
+    path = F.col(_PATH)
     # most paths hold nothing to decode, and a regular expression for every row is dear
     decoded = F.url_decode(F.replace(path, F.lit("+"), F.lit("%2B")))
     plain = F.when(path.contains("%"), decoded).otherwise(path)
-    # Spark writes both file:/ and file:/// for the same file
     short = F.concat(F.lit("file:"), F.substring(plain, len("file://") + 1, 1 << 20))
-    return F.when(plain.startswith("file:///"), short).otherwise(plain).alias("_uri")
+    return F.when(plain.startswith("file:///"), short).otherwise(plain)
 
 
 def as_written(uri: str) -> str:
@@ -115,11 +135,17 @@ def parse_json(lines: DataFrame, reading: Reading) -> DataFrame:
     """Lines (value, _file_id) of JSON objects as rows."""
     # as a map, since one parse then serves both the columns that are mapped and those that nobody knows
     frame = lines.select("value", "_file_id", F.from_json("value", "map<string,string>").alias("_row"))
-    found = reduce(add, (F.map_contains_key("_row", k).cast("int") for k in sorted(reading.known)))
+    values = {word: F.try_element_at("_row", F.lit(word)) for word in reading.source.words}
+    is_there = {name: F.map_contains_key("_row", name) for name in sorted(reading.known)}
+    found = reduce(add, (there.cast("int") for there in is_there.values()))
+    # most lines hold what is mapped and nothing else, and the values tell so without another search for each name
+    given = [values[name].isNotNull() if name in values else there for name, there in is_there.items()]
+    filled = reduce(add, (there.cast("int") for there in given))
     kept = F.map_filter("_row", lambda key, value: ~key.isin(*sorted(reading.known)) & value.isNotNull())
     extra = F.when(F.size("_row") > found, F.when(F.size(kept) > 0, F.to_json(kept)))
+    extra = F.when(F.size("_row") > filled, extra)
     return frame.select(
-        *(F.try_element_at("_row", F.lit(word)).alias(word) for word in reading.source.words),
+        *(value.alias(word) for word, value in values.items()),
         "_file_id",
         F.col("value").alias("_raw"),
         F.lit(None).cast("string").alias("_values"),
@@ -155,7 +181,7 @@ def _read_csv_group(
         encoding=options.encoding,
         **_csv_options(options),
     )
-    frame = _with_file_id(spark, frame.select("*", _uri()), files)
+    frame = _with_file_id(spark, frame.select("*", _path()), files)
     return _finish(frame, header, reading, F.col(_CORRUPT).isNotNull(), raw=F.col(_CORRUPT))
 
 
@@ -245,7 +271,7 @@ def _read_typed(spark: SparkSession, reading: Reading, files: Sequence[SourceFil
     for group in (groups[key] for key in sorted(groups)):
         frame = spark.read.option("mergeSchema", "true").parquet(*_paths(group))
         names = frame.columns
-        with_ids = _with_file_id(spark, frame.select("*", _uri()), group)
+        with_ids = _with_file_id(spark, frame.select("*", _path()), group)
         frames.append(_finish(_with_instants(with_ids, group[0]), names, reading, F.lit(False)))
     return frames
 

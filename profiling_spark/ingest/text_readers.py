@@ -11,13 +11,13 @@ from pyspark.sql import functions as F
 from profiling_spark.config.sources import LineOptions, Source
 
 
-def decoded_lines(spark: SparkSession, paths: Sequence[str], uri: Column, encoding: str) -> DataFrame:
-    """(value, _uri): every line that is not blank, without its end."""
+def decoded_lines(spark: SparkSession, paths: Sequence[str], path: Column, encoding: str) -> DataFrame:
+    """(value, path): every line that is not blank, without its end."""
     text = F.col("value")
     if encoding != "UTF-8":
         # the text source hands on the bytes as they are; neither encoding has a line end inside a character
         text = F.decode(text.cast("binary"), encoding)
-    lines = spark.read.text(list(paths)).select(F.rtrim(text, F.lit("\r")).alias("value"), uri)
+    lines = spark.read.text(list(paths)).select(F.rtrim(text, F.lit("\r")).alias("value"), path)
     return lines.where(F.trim("value") != "")
 
 

@@ -1,0 +1,99 @@
+"""Rows know their file, and JSON lines become columns whatever they hold."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ingest_shop import BAD, GOOD, HEADER, everything, settings
+from pyspark.sql import SparkSession
+
+from profiling_spark.config.sources import Source
+from profiling_spark.ingest import hold, readers
+from profiling_spark.ingest.files import SourceFile, find_files
+from profiling_spark.ingest.job import ingest
+from profiling_spark.ingest.readers import Reading, parse_json, read_source
+from profiling_spark.storage import Tables
+
+CLICKS = Source.model_validate(
+    {
+        "format": "json",
+        "path": "**/*.jsonl",
+        "target": "events",
+        "columns": {"event_time": "at", "user_id": "who", "event_type": "'x'", "item_id": "item"},
+        "event_types": {"x": "view"},
+        "unused": ("seen",),
+    }
+)
+ABSENT = {"at": None, "who": None, "item": None, "_extra": None, "_unreadable": False}
+LINES: dict[str, dict[str, Any]] = {
+    '{"at": "9", "who": "u", "item": "i"}': {"at": "9", "who": "u", "item": "i"},
+    '{"at":"9"}': {"at": "9"},
+    "{}": {},
+    '{"who": "u", "seen": 1}': {"who": "u"},
+    '{"who": null, "seen": null}': {},
+    # Spark writes a number that is no text as it writes a double
+    '{"at": 1.50, "who": 1e2, "item": true}': {"at": "1.5", "who": "100.0", "item": "true"},
+    '{"item": {"a": [1, null, "x:y"]}, "who": ["u"]}': {"item": '{"a":[1,null,"x:y"]}', "who": '["u"]'},
+    '{"who": "a\\"b:c", "item": "\\u00e9"}': {"who": 'a"b:c', "item": "é"},
+    '{"who": "u", "Who": "v"}': {"who": "u", "_extra": '{"Who":"v"}'},
+    '{"who": "u", "new": 1.0, "gone": null}': {"who": "u", "_extra": '{"new":"1.0"}'},
+    '{"who": null, "new": {"a": null}}': {"_extra": '{"new":"{\\"a\\":null}"}'},
+    '{"who": "u", "at": "9", "item": "i", "seen": 2, "gone": null}': {"who": "u", "at": "9", "item": "i"},
+    '{"who": "u", "who": "v"}': {"who": "u"},
+    '{"who": "u", "at": null, "item": "i", "new": "n"}': {"who": "u", "item": "i", "_extra": '{"new":"n"}'},
+    '{"who": "u", "seen": null, "new": "n"}': {"who": "u", "_extra": '{"new":"n"}'},
+    "[1]": {"_unreadable": True},
+    '"who"': {"_unreadable": True},
+    "not json": {"_unreadable": True},
+    '{"who": "u", "at": ': {"_unreadable": True},
+}
+
+
+def test_json_lines_of_every_kind(spark: SparkSession) -> None:
+    lines = spark.createDataFrame([(line, "f") for line in LINES], "value string, _file_id string")
+    rows = parse_json(lines, Reading(CLICKS, {*CLICKS.words, *CLICKS.unused})).coalesce(1).collect()
+    found = {r["_raw"]: {name: r[name] for name in ABSENT} for r in rows}
+    assert found == {line: {**ABSENT, **expected} for line, expected in LINES.items()}
+
+
+@pytest.mark.parametrize("few", [0, 16])
+@pytest.mark.parametrize("folder", ["plain", "odd name+50%"])
+def test_a_row_knows_its_file(spark: SparkSession, tmp_path: Path, monkeypatch, few: int, folder: str) -> None:
+    monkeypatch.setattr(readers, "_FEW_FILES", few)
+    # one path is the end of another
+    for part in ("a.jsonl", "deeper/a.jsonl", "b.jsonl", f"deeper/{tmp_path.name}/a.jsonl"):
+        path = tmp_path / folder / part
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"who": part}) + "\n", encoding="utf-8")
+    files = find_files(spark, "clicks", CLICKS, str(tmp_path / folder))
+    (frame,) = read_source(spark, Reading(CLICKS, CLICKS.words), files)
+    found = {(r["_file_id"], r["who"]) for r in frame.collect()}
+    assert found == {(f.file_id, f.path.split(f"/{folder}/", 1)[1]) for f in files}
+    assert len(found) == 4
+
+
+def test_the_number_that_travels_for_a_file_changes_nothing(tables, make_context, tmp_path, monkeypatch) -> None:
+    (tmp_path / "raw").mkdir()
+    for day, lines in enumerate(([*GOOD, *BAD], [GOOD[0], *BAD], GOOD[1:])):
+        (tmp_path / "raw" / f"{day}.csv").write_text(HEADER + "\n".join(lines) + "\n", encoding="utf-8")
+    lakes = []
+    for name in ("numbers", "texts"):
+        if name == "texts":
+            monkeypatch.setattr(hold, "_origins", lambda files: {})
+        lake = Tables(tables.spark, str(tmp_path / name), run_id="x")
+        ingest(make_context(settings(lake.root, tmp_path / "raw"), run_id="x", tables=lake))
+        lakes.append(everything(lake))
+    assert lakes[0] == lakes[1]
+    assert {r["source"] for r in lakes[0]["events"]} == {"log"}
+    assert len({r["file_id"] for r in lakes[0]["rejected_rows"]}) == 2
+
+
+def test_files_whose_numbers_would_be_equal_keep_their_names() -> None:
+    def file(source: str, file_id: str) -> SourceFile:
+        return SourceFile(source, "events", "p", "u", file_id, 1)
+
+    assert set(hold._origins([file("a", "b"), file("a", "b"), file("a", "c")]).values()) == {("a", "b"), ("a", "c")}
+    assert hold._origins([file("a", "bc"), file("ab", "c")]) == {}
