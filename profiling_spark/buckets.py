@@ -7,11 +7,9 @@ Two feeds give the same values. `files`: the task opens the bucket's Parquet fil
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any, Literal
-from urllib.parse import unquote, urlparse
 
 import polars as pl
 import pyarrow as pa
@@ -21,14 +19,15 @@ from pyspark.sql import types as T
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from profiling_spark.contracts.silver import EVENTS
+from profiling_spark.contracts.table import Table
 from profiling_spark.errors import ConfigError, StorageError
-from profiling_spark.storage import Tables, local_path
+from profiling_spark.storage import SliceValue, Tables, local_path
+from profiling_spark.storage_files import WRITTEN, FileWriter, report, staged, written
 
 Feed = Literal["files", "spark"]
 Kernel = Callable[[pl.DataFrame, Mapping[str, pl.DataFrame]], pl.DataFrame]
 """(events of some customers, side frames by name) -> results. Pure: no Spark, no I/O."""
 
-_BUCKET = re.compile(r"/user_bucket=(\d+)/")
 _SIDE = "_side"
 _SAMPLE = 1000
 
@@ -42,13 +41,23 @@ def check_layout(tables: Tables, buckets: int) -> None:
     """Raises ConfigError where the stored events lie in another number of buckets than the settings say."""
     if tables.known_buckets == buckets:  # once a run: every feature and history asks
         return
-    sample = tables.read(EVENTS).select("user_bucket", "user_id").limit(_SAMPLE)
-    if not sample.where(F.col("user_bucket") != bucket_of("user_id", buckets)).isEmpty():
+    if not _sample(tables).where(F.col("user_bucket") != bucket_of("user_id", buckets)).isEmpty():
         raise ConfigError(
             f"buckets = {buckets}: {tables.path(EVENTS)} was written with another number of buckets; "
             "set that number, or ingest the source files into a new storage.root"
         )
     tables.known_buckets = buckets
+
+
+def _sample(tables: Tables) -> DataFrame:
+    """user_bucket and user_id of some events."""
+    if local_path(tables.root) is None:
+        return tables.read(EVENTS).select("user_bucket", "user_id").limit(_SAMPLE)
+    rows = []
+    for file in tables.files(EVENTS)[:1]:
+        users = pl.read_parquet(file.path, columns=["user_id"], n_rows=_SAMPLE, hive_partitioning=False)["user_id"]
+        rows = [(file.told.get("partition.user_bucket"), user) for user in users.unique()]
+    return tables.spark.createDataFrame(rows, "user_bucket int, user_id string")
 
 
 def map_buckets(
@@ -61,31 +70,52 @@ def map_buckets(
     before: date,
     since: date | None = None,
     sides: Mapping[str, DataFrame] | None = None,
-    feed: Feed | None = None,
 ) -> DataFrame:
     """Apply a kernel to each bucket's events with event_date in [since, before); rows of `schema` come back.
 
-    A bucket without events still runs when a side frame (each has user_id) has rows in it. `feed` is chosen by the
-    storage unless given.
+    A bucket without events still runs when a side frame (each has user_id) has rows in it.
     """
+    task = _Task(kernel, tuple(columns), before, since, to_arrow_schema(schema, timezone="UTC"))
+    return _run(tables, task, schema, buckets, sides)
+
+
+def replace_from_buckets(
+    tables: Tables,
+    kernel: Kernel,
+    table: Table,
+    partitions: Sequence[SliceValue],
+    *,
+    columns: Sequence[str],
+    buckets: int,
+    before: date,
+    sides: Mapping[str, DataFrame] | None = None,
+) -> int:
+    """Replace these partitions of `table` by what a kernel makes of the buckets (see `map_buckets`), in one commit.
+
+    On a local disk each task writes its rows as files of the table: to pass them through Spark takes longer than to
+    find them. Returns the rows written.
+    """
+    root = local_path(tables.root)
+    if root is None:
+        frame = map_buckets(
+            tables, kernel, schema=table.schema, columns=columns, buckets=buckets, before=before, sides=sides
+        )
+        return tables.replace_partitions(table, frame, partitions)
+    with staged(root, table) as writer:
+        task = _Task(kernel, tuple(columns), before, None, writer)
+        return tables.replace_files(table, written(_run(tables, task, WRITTEN, buckets, sides)), partitions)
+
+
+def _run(
+    tables: Tables,
+    task: _Task,
+    schema: T.StructType,
+    buckets: int,
+    sides: Mapping[str, DataFrame] | None,
+) -> DataFrame:
     check_layout(tables, buckets)
-    events = tables.read(EVENTS).where(F.col("event_date") < F.lit(before))
-    if since is not None:
-        events = events.where(F.col("event_date") >= F.lit(since))
-    if feed is None:
-        feed = "files" if local_path(tables.root) is not None else "spark"
-    event_schema = EVENTS.schema
-    empty = T.StructType([f for f in event_schema if f.name in columns])
-    task = _Task(
-        kernel,
-        tuple(columns),
-        to_arrow_schema(empty, timezone="UTC"),
-        to_arrow_schema(schema, timezone="UTC"),
-        before,
-        since,
-        feed,
-    )
-    left = _file_rows(tables, events) if feed == "files" else events.select("user_bucket", *columns)
+    task.feed = "files" if local_path(tables.root) is not None else "spark"
+    left = _file_rows(tables, task) if task.feed == "files" else _event_rows(tables, task)
     right, task.side_schemas = _side_rows(tables, sides or {}, buckets)
     grouped = _by_bucket(left, buckets).cogroup(_by_bucket(right, buckets))
     result: DataFrame = grouped.applyInArrow(lambda events, side: task(events, side), schema)
@@ -97,14 +127,24 @@ def _by_bucket(frame: DataFrame, buckets: int) -> Any:
     return frame.repartition(buckets, "user_bucket").groupBy("user_bucket")
 
 
-def _file_rows(tables: Tables, events: DataFrame) -> DataFrame:
+def _event_rows(tables: Tables, task: _Task) -> DataFrame:
+    events = tables.read(EVENTS).where(F.col("event_date") < F.lit(task.before))
+    if task.since is not None:
+        events = events.where(F.col("event_date") >= F.lit(task.since))
+    return events.select("user_bucket", *task.columns)
+
+
+def _file_rows(tables: Tables, task: _Task) -> DataFrame:
     """(user_bucket, file) of the snapshot's files that can hold such events."""
     rows = []
-    for uri in events.inputFiles():
-        match = _BUCKET.search(uri)
-        if match is None:
-            raise StorageError(f"{uri}: expected a file in a folder user_bucket=N, as ingest writes it")
-        rows.append((int(match[1]), unquote(urlparse(uri).path)))
+    for file in tables.files(EVENTS):
+        bucket, first, last = (file.told.get(c) for c in ("partition.user_bucket", "min.event_date", "max.event_date"))
+        if bucket is None:
+            raise StorageError(f"{file.path}: expected a file in a folder user_bucket=N, as ingest writes it")
+        is_later = first is not None and first >= task.before
+        is_earlier = last is not None and task.since is not None and last < task.since
+        if not (is_later or is_earlier):
+            rows.append((int(bucket), file.path))
     return tables.spark.createDataFrame(sorted(rows), "user_bucket int, file string")
 
 
@@ -134,20 +174,21 @@ class _Task:
         self,
         kernel: Kernel,
         columns: tuple[str, ...],
-        events: pa.Schema,
-        result: pa.Schema,
         before: date,
         since: date | None,
-        feed: Feed,
+        result: pa.Schema | FileWriter,
     ) -> None:
-        self.kernel, self.columns, self.events, self.result = kernel, columns, events, result
-        self.before, self.since, self.feed = before, since, feed
+        self.kernel, self.columns, self.before, self.since, self.result = kernel, columns, before, since, result
+        self.events = to_arrow_schema(T.StructType([f for f in EVENTS.schema if f.name in columns]), timezone="UTC")
+        self.feed: Feed = "files"
         self.side_schemas: dict[str, tuple[str, ...]] = {}
 
     def __call__(self, left: pa.Table, right: pa.Table) -> pa.Table:
         events = self._from_files(left) if self.feed == "files" else self._from_rows(left)
-        out = self.kernel(events, self._sides(right)).to_arrow()
-        return out.select(self.result.names).cast(self.result)
+        out = self.kernel(events, self._sides(right))
+        if isinstance(self.result, FileWriter):
+            return report(self.result.write_partitions(out))
+        return out.to_arrow().select(self.result.names).cast(self.result)
 
     def _empty(self) -> pl.DataFrame:
         frame = pl.from_arrow(self.events.empty_table())

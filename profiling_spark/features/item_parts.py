@@ -34,7 +34,7 @@ class ItemParts:
     """Kernel over events: rows of four kinds, by column `_part`, each with what of its columns it knows.
 
     - totals: for item, category and brand, views, carts, and the time of the last event;
-    - prices: for item and unit_price, events (`_rows`);
+    - prices: for item and unit_price, events (`_rows`), but not of the items `priced` (item_id), whose price is listed;
     - orders: for item, orders (`purchases`), customers with a first one (`buyers`) and with a second (`_repeaters`);
     - views: for item, views.
 
@@ -44,16 +44,21 @@ class ItemParts:
 
     dates: Sequence[date]
     windows: Sequence[int]
+    priced: pl.DataFrame
 
     def __call__(self, events: pl.DataFrame, sides: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         day = pl.col("event_date")
         past = events.filter(day < max(self.dates), pl.col("item_id").is_not_null()).with_columns(
             first_after(day, self.dates).alias(FIRST)
         )
-        parts = {TOTALS: _totals(past), PRICES: _prices(past), ORDERS: _orders(past), VIEWS: self._views(past)}
+        parts = {TOTALS: _totals(past), PRICES: self._prices(past), ORDERS: _orders(past), VIEWS: self._views(past)}
         named = [frame.with_columns(pl.lit(name).alias("_part")) for name, frame in parts.items()]
         out = pl.concat(named, how="diagonal")
         return out.with_columns(pl.col(*_COUNTS).cast(pl.Int64)).select(SCHEMA.names)
+
+    def _prices(self, past: pl.DataFrame) -> pl.DataFrame:
+        unlisted = past.filter(pl.col("unit_price").is_not_null()).join(self.priced, on="item_id", how="anti")
+        return unlisted.group_by("item_id", FIRST, "unit_price").agg(_rows=pl.len())
 
     def _views(self, past: pl.DataFrame) -> pl.DataFrame:
         begins = {d - timedelta(days=w) for d in self.dates for w in self.windows}
@@ -68,16 +73,13 @@ def first_after(day: pl.Expr, dates: Collection[date]) -> pl.Expr:
 
 
 def _totals(past: pl.DataFrame) -> pl.DataFrame:
-    return past.group_by("item_id", FIRST, "category", "brand").agg(
+    groups = past.lazy().group_by("item_id", FIRST, "category", "brand")
+    totals = groups.agg(
         views=(pl.col("event_type") == "view").sum(),
         carts=(pl.col("event_type") == "cart").sum(),
         _last=pl.col("event_time").max(),
     )
-
-
-def _prices(past: pl.DataFrame) -> pl.DataFrame:
-    priced = past.filter(pl.col("unit_price").is_not_null())
-    return priced.group_by("item_id", FIRST, "unit_price").agg(_rows=pl.len())
+    return totals.collect(engine="streaming")  # it adds to running totals, and takes half the time
 
 
 def _orders(past: pl.DataFrame) -> pl.DataFrame:

@@ -14,10 +14,8 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from profiling_spark.attributes import believed
-from profiling_spark.buckets import Feed, map_buckets
-from profiling_spark.features.item_parts import COLUMNS, FIRST, ORDERS, PRICES, SCHEMA, TOTALS, VIEWS, ItemParts
+from profiling_spark.features.item_parts import FIRST, ORDERS, PRICES, TOTALS, VIEWS
 from profiling_spark.features.preference import LONE_PRICE_PERCENTILE
-from profiling_spark.storage import Tables
 
 POPULAR_ITEMS = 10
 _KEY = ("as_of", "item_id")
@@ -31,43 +29,44 @@ class ItemSides:
     popular: dict[int, list[str]]
 
 
-def item_parts(
-    tables: Tables, *, dates: Sequence[date], windows: Sequence[int], buckets: int, feed: Feed | None = None
-) -> DataFrame:
-    """What the events before the dates say of the items (see `ItemParts`); each bucket is read once for all dates."""
-    kernel = ItemParts(tuple(dates), tuple(windows))
-    return map_buckets(tables, kernel, schema=SCHEMA, columns=COLUMNS, buckets=buckets, before=max(dates), feed=feed)
+def catalogue(items: DataFrame, *, dates: Sequence[date], timezone: str, precedence: Sequence[str] = ()) -> DataFrame:
+    """category, brand and list_price, of the last version before it, of each date and product that has one.
 
-
-def item_features(
-    parts: DataFrame,
-    items: DataFrame,
-    reviews: DataFrame,
-    *,
-    dates: Sequence[date],
-    supplied: Collection[str],
-    timezone: str,
-    precedence: Sequence[str] = (),
-) -> DataFrame:
-    """One row per date and product with an event or a catalogue row before it (columns: contracts ITEM_FEATURES).
-
-    `parts`: see `item_parts`; each date takes the sums of those that dates up to it saw first. `precedence`: sources of
-    the catalogue, the one that is believed first first.
+    `precedence`: sources of the catalogue, the one that is believed first first.
     """
-    versions = _at_each_date(items, _local_day("valid_from", timezone), dates)
-    known = believed(
-        versions,
+    return believed(
+        _at_each_date(items, _local_day("valid_from", timezone), dates),
         key=_KEY,
         values=["category", "brand", "list_price"],
         as_of=max(dates),  # of the versions of the last date; those of the others are older already
         timezone=timezone,
         precedence=precedence,
     )
+
+
+def priced_items(listed: DataFrame, dates: Sequence[date]) -> pl.DataFrame:
+    """item_id of those with a list price at every date: nothing is asked of the prices in their events."""
+    priced = listed.where(F.col("list_price").isNotNull()).groupBy("item_id").agg(F.count(F.lit(1)).alias("_dates"))
+    return pl.DataFrame(priced.where(F.col("_dates") == len(set(dates))).select("item_id").toArrow())
+
+
+def item_features(
+    parts: DataFrame,
+    listed: DataFrame,
+    reviews: DataFrame,
+    *,
+    dates: Sequence[date],
+    supplied: Collection[str],
+    timezone: str,
+) -> DataFrame:
+    """One row per date and product with an event or a catalogue row before it (columns: contracts ITEM_FEATURES).
+
+    `parts`: see `ItemParts`; each date takes the sums of those that dates up to it saw first. `listed`: `catalogue`.
+    """
     joined = (
         _totals(parts, dates)
-        .join(_orders(parts, dates), [*_KEY], how="left")
         .join(_paid(parts, dates), [*_KEY], how="left")
-        .join(known, [*_KEY], how="full")
+        .join(listed, [*_KEY], how="full")
         .join(_ratings(reviews, dates, timezone), [*_KEY], how="left")
     )
     frame = joined.select(
@@ -87,7 +86,7 @@ def item_sides(
     features: DataFrame, parts: DataFrame, *, dates: Sequence[date], windows: Sequence[int]
 ) -> dict[date, ItemSides]:
     """For each date, price percentiles and, for each window, the most viewed items (ties by the smaller id)."""
-    priced = features.where(F.col("as_of").isin(*dates) & F.col("price_percentile").isNotNull())
+    priced = features.where(F.col("price_percentile").isNotNull())
     prices = pl.DataFrame(priced.select(*_KEY, "price_percentile").toArrow())
     popular = pl.DataFrame(_most_viewed(parts, dates, windows).toArrow()).sort("place")
 
@@ -122,15 +121,10 @@ def _so_far(partial: DataFrame, dates: Sequence[date]) -> DataFrame:
 
 
 def _totals(parts: DataFrame, dates: Sequence[date]) -> DataFrame:
-    """views, carts and the last known category and brand of every item with an event."""
-    # all that is kept of a group is a number, so Spark adds up in place: a text in it would make it sort the rows
-    new = (
-        parts.where(F.col("_part") == TOTALS)
-        .groupBy("item_id", FIRST, "category", "brand")
-        .agg(*(F.sum(c).alias(c) for c in ("views", "carts")), F.max("_last").alias("_last"))
-    )
-    counts = (F.sum(c).alias(c) for c in ("views", "carts"))
-    return _so_far(new, dates).groupBy(*_KEY).agg(*counts, _last_known("category"), _last_known("brand"))
+    """views, carts, purchases, buyers, repeaters and the last known category and brand of every item with an event."""
+    counts = ("views", "carts", "purchases", "buyers", "_repeaters")
+    rows = _so_far(parts.where(F.col("_part").isin(TOTALS, ORDERS)), dates)
+    return rows.groupBy(*_KEY).agg(*(F.sum(c).alias(c) for c in counts), _last_known("category"), _last_known("brand"))
 
 
 def _last_known(column: str) -> Column:
@@ -159,14 +153,6 @@ def _zero_if_supplied(column: str, event_type: str, supplied: Collection[str]) -
     """An item of the catalogue that nobody touched has 0, unless no source could have told."""
     count = F.coalesce(column, F.lit(0)) if event_type in supplied else F.lit(None)
     return count.cast("bigint").alias(column)
-
-
-def _orders(parts: DataFrame, dates: Sequence[date]) -> DataFrame:
-    """purchases, buyers and repeaters of each item."""
-    counts = ("purchases", "buyers", "_repeaters")
-    return (
-        _so_far(parts.where(F.col("_part") == ORDERS), dates).groupBy(*_KEY).agg(*(F.sum(c).alias(c) for c in counts))
-    )
 
 
 def _ratings(reviews: DataFrame, dates: Sequence[date], timezone: str) -> DataFrame:

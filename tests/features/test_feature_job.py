@@ -10,17 +10,14 @@ import polars as pl
 import pytest
 import reference
 from feature_lakes import OWN_FEATURE, ZONE, Built, Shop, append, build, random_shop, remove, settings_of, stored
-from histories import ALL_TYPES, AS_OF, BERLIN, WINDOWS
+from histories import ALL_TYPES, AS_OF, BERLIN, WINDOWS, event_frame, params
 from item_reference import item_features, popular_items
 from polars.testing import assert_frame_equal
 from pyspark.sql import SparkSession
 from reference import assert_same_values
 
 from profiling_spark.config import Settings
-from profiling_spark.contracts.features import ITEM_FEATURES
-from profiling_spark.features.items import item_parts, item_sides
-from profiling_spark.features.job import fit_rfm_cuts, user_feature_frame
-from profiling_spark.storage import Tables
+from profiling_spark.features import RfmCuts, fit_cuts, rfm_measures
 
 pytestmark = pytest.mark.slow
 DATES = [AS_OF - timedelta(days=n) for n in range(9, -1, -1)]
@@ -55,7 +52,11 @@ def test_ten_dates_at_once_are_ten_builds(spark: SparkSession, fresh: tuple[Sett
 
 
 def test_late_corrected_and_erased_events_leave_no_trace_in_any_number_of_buckets(
-    spark: SparkSession, shop: Shop, fresh: tuple[Settings, Built], tmp_path_factory: pytest.TempPathFactory
+    spark: SparkSession,
+    shop: Shop,
+    fresh: tuple[Settings, Built],
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = settings_of(str(tmp_path_factory.mktemp("late")), buckets=3)
     late, wrong = shop.events[::3], shop.events[1::3]
@@ -70,14 +71,10 @@ def test_late_corrected_and_erased_events_leave_no_trace_in_any_number_of_bucket
     append(spark, settings, Shop(wrong + late[::-1], [], [], []))
     assert_same(build(spark, settings, DATES[0], DATES[-1]), fresh[1])
 
-    # the same lake through Spark's own reader
-    tables = Tables(spark, settings.storage.root, run_id="test")
-    parts = item_parts(tables, dates=DATES, windows=WINDOWS, buckets=settings.buckets, feed="spark")
-    sides = item_sides(tables.read(ITEM_FEATURES), parts, dates=DATES, windows=WINDOWS)
-    cuts = fit_rfm_cuts(tables, settings, DATES)
-    fed = user_feature_frame(tables, settings, DATES, sides=sides, cuts=cuts, feed="spark")
-    found = pl.DataFrame(fed.toArrow()).sort("as_of", "user_id")
-    assert_frame_equal(found, fresh[1]["user_features"], check_exact=True)
+    # the same lake through Spark's own reader and writer, as on storage that tasks cannot open
+    for module in ("storage", "buckets"):
+        monkeypatch.setattr(f"profiling_spark.{module}.local_path", lambda path: None)
+    assert_same(build(spark, settings, DATES[0], DATES[-1]), fresh[1])
 
 
 def test_nothing_on_or_after_as_of_moves_a_feature(
@@ -112,6 +109,15 @@ def test_features_equal_the_reference(shop: Shop, fresh: tuple[Settings, Built],
     assert_same_values(built_in.drop("price_preference"), expected)
     # percentiles are added up in steps of 1e-9
     assert dict(built_in.select("user_id", "price_preference").iter_rows()) == pytest.approx(preferences, abs=1e-9)
+
+
+@pytest.mark.parametrize("as_of", [DATES[0], DATES[4], AS_OF])
+def test_cut_points_over_all_buckets_are_those_of_one_sample(
+    shop: Shop, fresh: tuple[Settings, Built], as_of: date
+) -> None:
+    cuts = fit_cuts(rfm_measures(event_frame(shop.events), params=params(as_of=as_of)))
+    assert cuts.customers > 50
+    assert RfmCuts.from_rows(at(fresh[1]["rfm_cuts"], as_of).to_dicts()) == cuts
 
 
 def at(table: pl.DataFrame, as_of: date) -> pl.DataFrame:

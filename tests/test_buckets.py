@@ -1,0 +1,60 @@
+"""Which events reach a kernel: those of its days, from the files that can hold them, in the buckets of the settings."""
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from typing import Any
+
+import polars as pl
+import pytest
+from conftest import event_frame
+from pyspark.sql import SparkSession
+from pyspark.sql import types as T
+
+from profiling_spark.buckets import check_layout, map_buckets
+from profiling_spark.contracts.silver import EVENTS
+from profiling_spark.errors import ConfigError
+from profiling_spark.storage import Tables
+
+USERS = [f"u{n}" for n in range(12)]
+
+
+def of_day(day: int) -> list[dict[str, Any]]:
+    time = datetime(2026, 5, day, 12, tzinfo=UTC)
+    told = {"event_time": time, "event_date": time.date(), "event_type": "view", "source": "s"}
+    return [{"event_id": f"{day} {user}", "user_id": user, "file_id": "f", "run_id": "r"} | told for user in USERS]
+
+
+def test_a_kernel_sees_its_days_whatever_files_they_lie_in(spark: SparkSession, tables: Tables) -> None:
+    for days in ((1, 2), (3,), (4, 6), (5,)):  # a file a bucket each
+        rows = [row for day in days for row in of_day(day)]
+        tables.append(EVENTS, event_frame(spark, rows, buckets=3).repartition(3, "user_bucket"))
+
+    def days_seen(events: pl.DataFrame, sides: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+        return events.group_by("user_id").agg(days=pl.col("event_date").dt.day().sort().cast(pl.String).str.join(" "))
+
+    schema = T.StructType([T.StructField("user_id", T.StringType()), T.StructField("days", T.StringType())])
+
+    def seen(since: date | None, before: date) -> dict[str, str]:
+        found = map_buckets(
+            tables,
+            days_seen,
+            schema=schema,
+            columns=("user_id", "event_date"),
+            buckets=3,
+            before=before,
+            since=since,
+        )
+        rows = [tuple(row) for row in found.collect()]
+        assert len(rows) == len(dict(rows))  # a customer comes from one bucket
+        return dict(rows)
+
+    assert seen(None, date(2026, 5, 7)) == dict.fromkeys(USERS, "1 2 3 4 5 6")
+    assert seen(date(2026, 5, 2), date(2026, 5, 6)) == dict.fromkeys(USERS, "2 3 4 5")
+    assert seen(None, date(2026, 5, 1)) == {}
+
+
+def test_events_in_other_buckets_than_the_settings_say_are_refused(spark: SparkSession, tables: Tables) -> None:
+    tables.append(EVENTS, event_frame(spark, of_day(1), buckets=3))
+    check_layout(tables, 3)
+    with pytest.raises(ConfigError, match=r"buckets = 4: .* was written with another number of buckets"):
+        check_layout(tables, 4)
