@@ -24,14 +24,14 @@ def of_day(day: int) -> list[dict[str, Any]]:
     return [{"event_id": f"{day} {user}", "user_id": user, "file_id": "f", "run_id": "r"} | told for user in USERS]
 
 
-def days_seen(events: pl.DataFrame, sides: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    return events.group_by("user_id").agg(days=pl.col("event_date").dt.day().sort().cast(pl.String).str.join(" "))
-
-
 def test_a_kernel_sees_its_days_whatever_files_they_lie_in(spark: SparkSession, tables: Tables) -> None:
     for days in ((1, 2), (3,), (4, 6), (5,)):  # a file a bucket each
         rows = [row for day in days for row in of_day(day)]
         tables.append(EVENTS, event_frame(spark, rows, buckets=3).repartition(3, "user_bucket"))
+
+    def days_seen(events: pl.DataFrame, sides: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+        return events.group_by("user_id").agg(days=pl.col("event_date").dt.day().sort().cast(pl.String).str.join(" "))
+
     schema = T.StructType([T.StructField("user_id", T.StringType()), T.StructField("days", T.StringType())])
 
     def seen(since: date | None, before: date) -> dict[str, str]:
