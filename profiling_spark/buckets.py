@@ -54,9 +54,11 @@ def _sample(tables: Tables) -> DataFrame:
     if local_path(tables.root) is None:
         return tables.read(EVENTS).select("user_bucket", "user_id").limit(_SAMPLE)
     rows = []
-    for file in tables.files(EVENTS)[:1]:
-        users = pl.read_parquet(file.path, columns=["user_id"], n_rows=_SAMPLE, hive_partitioning=False)["user_id"]
-        rows = [(file.told.get("partition.user_bucket"), user) for user in users.unique()]
+    placed = [(b, f.path) for f in tables.files(EVENTS) if (b := f.told.get("partition.user_bucket")) is not None]
+    # the last bucket: customers of bucket 0 of 4 are also in bucket 0 of 2
+    for bucket, path in sorted(placed)[-1:]:
+        users = pl.read_parquet(path, columns=["user_id"], n_rows=_SAMPLE, hive_partitioning=False)["user_id"]
+        rows = [(bucket, user) for user in users.unique()]
     return tables.spark.createDataFrame(rows, "user_bucket int, user_id string")
 
 
