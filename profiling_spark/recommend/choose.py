@@ -108,15 +108,15 @@ def _compare(
     sides |= {POPULAR: PopularSide(totals.train_weights), OwnHistorySide.engine: OwnHistorySide(len(totals.items))}
     counts = history_counts(pairs)
     training = training_of(totals, int(counts.sum()))
-    found: dict[tuple[str, str, str], Figures] = {}
-    for protocol in (NEW_ITEMS, ALL_ITEMS):
-        judged = evaluated_users(
-            pairs, truth=protocol.truth, most=settings.recommend.evaluation_users, salt=settings.seed
+    most, salt = settings.recommend.evaluation_users, settings.seed
+    judged = {
+        protocol: grouped(
+            evaluated_users(pairs, truth=protocol.truth, most=most, salt=salt),
+            pairs, attributes, counts=counts, salt=salt,
         )
-        groups = grouped(judged, pairs, attributes, counts=counts, salt=settings.seed)
-        figures = evaluate(pairs, sides, training, protocol=protocol, customers=groups)
-        found |= {(protocol.name, engine, group): f for (engine, group), f in figures.items()}
-    return found
+        for protocol in (NEW_ITEMS, ALL_ITEMS)
+    }  # fmt: skip
+    return evaluate(pairs, sides, training, judged)
 
 
 def history_counts(pairs: DataFrame) -> Ints:

@@ -110,7 +110,7 @@ CustomerRows = PackedRows | MappedRows
 
 
 def customer_rows(packed: DataFrame, normalisation: Normalisation, way: Carrier) -> CustomerRows:
-    """R~ of `customer_blocks`; from files, which take 12 bytes an entry, `packed` is needed no longer."""
+    """R~ of `customer_blocks`; once files have them, 12 bytes an entry, Spark keeps `packed` no longer."""
     if way.folder is None:
         return PackedRows(packed, normalisation)
     sizes = packed.select(
@@ -130,6 +130,7 @@ def customer_rows(packed: DataFrame, normalisation: Normalisation, way: Carrier)
     keys = zip(block.tolist(), piece.tolist(), strict=True)
     places = dict(zip(keys, zip(edges[:-1].tolist(), begins[:-1].tolist(), strict=True), strict=True))
     packed.mapInArrow(_Save(normalisation, files, places), "block int").collect()
+    packed.unpersist()
     return MappedRows(packed.sparkSession, files)
 
 

@@ -1,12 +1,12 @@
 """How well engines rank, on a split of each customer's pairs. What the figures are stands in metrics.py.
 
 Two protocols. New items: what a customer had taken by the split counts on neither side, neither in the list nor in the
-truth. All items: nothing is left out, so that repeat purchases count.
+truth. All items: nothing is left out, so that repeat purchases count. Both are judged on the same scores.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,7 +31,7 @@ K = CUTS[-1]
 # figures of customers are added up in whole numbers of 2^-40: exact, so no mean depends on the order or layout of rows
 _STEPS = 2**40
 _RESULT = (
-    "engine string, members string, users bigint, lists bigint, sums array<bigint>, items array<int>, "
+    "protocol string, engine string, members string, users bigint, lists bigint, sums array<bigint>, items array<int>, "
     + ", ".join(f"offered_{k} array<bigint>" for k in CUTS)
 )
 
@@ -89,33 +89,35 @@ def evaluated_users(pairs: DataFrame, *, truth: str, most: int, salt: int) -> Da
 
 
 def evaluate(
-    pairs: DataFrame, sides: Mapping[str, ItemSide], training: Training, *, protocol: Protocol = NEW_ITEMS,
-    customers: DataFrame | None = None,
-) -> dict[tuple[str, str], Figures]:  # fmt: skip
-    """Figures by (name of the side, group of customers), all sides on the same customers.
+    pairs: DataFrame, sides: Mapping[str, ItemSide], training: Training, judged: Mapping[Protocol, DataFrame | None]
+) -> dict[tuple[str, str, str], Figures]:
+    """Figures by (protocol, name of the side, group of customers), all sides on the same customers.
 
-    `pairs` as of `split_interactions`, a customer's rows in one partition. `customers`: (user_id, groups array<string>)
-    of those to be judged, with the groups that each belongs to; without it all, in the group EVERYONE. What comes to
-    the driver is as long as the catalogue, times partitions and groups.
+    `pairs` as of `split_interactions`, a customer's rows in one partition. `judged`: by protocol, (user_id, groups
+    array<string>) of the customers to be judged, with the groups that each belongs to; None: all, in the group
+    EVERYONE. What comes to the driver is as long as the catalogue, times partitions and groups.
     """
-    rows = pairs.select("user_id", "item_id", "train_units", "is_train", F.col(protocol.truth).alias("is_truth"))
-    if customers is None:
-        rows = rows.withColumn("groups", F.array(F.lit(EVERYONE)))
-    else:
-        rows = rows.join(F.broadcast(customers), on="user_id", how="inner")
+    rows = pairs.select("user_id", "item_id", "train_units", "is_train", *(protocol.truth for protocol in judged))
+    for protocol, customers in judged.items():
+        if customers is None:
+            rows = rows.withColumn(protocol.name, F.array(F.lit(EVERYONE)))
+        else:
+            groups = customers.select("user_id", F.col("groups").alias(protocol.name))
+            rows = rows.join(F.broadcast(groups), on="user_id", how="left")
+    rows = rows.where(F.coalesce(*(protocol.name for protocol in judged)).isNotNull())
     with carrier(pairs.sparkSession) as way:
         folders = {name: None if way.folder is None else Path(way.folder, str(n)) for n, name in enumerate(sides)}
         sent = {name: sent_side(side, folders[name]) for name, side in sides.items()}
-        task = _Evaluate(sent, training, protocol.masks_seen)
+        task = _Evaluate(sent, training, tuple(judged))
         found = pl.DataFrame(rows.mapInArrow(task, _RESULT).toArrow())
     return {
-        (str(engine), str(members)): _figures(part, training)
-        for (engine, members), part in found.group_by("engine", "members", maintain_order=True)
+        (str(protocol), str(engine), str(members)): _figures(part, training)
+        for (protocol, engine, members), part in found.group_by("protocol", "engine", "members", maintain_order=True)
     }
 
 
 def _figures(found: pl.DataFrame, training: Training) -> Figures:
-    """Add up the partitions of one engine and group."""
+    """Add up the partitions of one protocol, engine and group."""
     users = int(found["users"].sum())
     lists = int(found["lists"].sum())
     sums = np.array(found["sums"].to_list(), dtype=object).sum(axis=0)
@@ -143,10 +145,12 @@ def _shape(offered: Ints, lists: int, training: Training, k: int) -> dict[str, f
 
 
 class _Evaluate:
-    """What a worker runs on a partition of pairs: the sums over its customers, one row an engine and group."""
+    """What a worker runs on a partition of pairs: the sums over its customers, a row a protocol, engine and group."""
 
-    def __init__(self, sides: Mapping[str, StoredSide], training: Training, masks_seen: bool) -> None:
-        self.sides, self.training, self.masks_seen = sides, training, masks_seen
+    def __init__(self, sides: Mapping[str, StoredSide], training: Training, protocols: Sequence[Protocol]) -> None:
+        self.sides, self.training = sides, training
+        # masks stay on the scores, so those that set some come last
+        self.protocols = sorted(protocols, key=lambda protocol: protocol.masks_seen)
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         rows = list(batches)
@@ -154,42 +158,61 @@ class _Evaluate:
             return
         frame = pl.from_arrow(pa.Table.from_batches(rows))
         assert isinstance(frame, pl.DataFrame)  # for mypy: a table never becomes a series
-        is_able = (pl.col("is_train").any() & pl.col("is_truth").any()).over("user_id")
-        able = frame.filter(is_able)
-        users = able.group_by("user_id").agg(pl.col("groups").first()).sort("user_id").with_row_index("user")
-        members = _members(users)
-        numbered = self._numbered(able, users)
+        users = self._users(frame)
+        numbered = self._numbered(frame, users)
+        members = {protocol: _members(users, protocol.name) for protocol in self.protocols}
         for name, side in self.sides.items():
             judged = self._judge(side.load(), numbered, members)
-            yield from (total.row(name, group) for group, total in judged.items())
+            yield from (total.row(protocol.name, name, group) for (protocol, group), total in judged.items())
+
+    def _users(self, pairs: pl.DataFrame) -> pl.DataFrame:
+        """(user, user_id, and by protocol the groups): who can be judged by any protocol; no groups where by this not.
+
+        By a protocol they can who have a history to rank by and something to be found.
+        """
+        groups = (
+            pl.when(pl.col("is_train").any() & pl.col(protocol.truth).any())
+            .then(pl.col(protocol.name).first())
+            .alias(protocol.name)
+            for protocol in self.protocols
+        )
+        names = [protocol.name for protocol in self.protocols]
+        users = pairs.group_by("user_id").agg(*groups)
+        return users.filter(pl.any_horizontal(pl.col(names).is_not_null())).sort("user_id").with_row_index("user")
 
     def _numbered(self, pairs: pl.DataFrame, users: pl.DataFrame) -> pl.DataFrame:
+        """Rows of the users, with the numbers of users and items, sorted by them."""
         items = pl.DataFrame({"item_id": self.training.items}).with_row_index("item")
-        joined = pairs.drop("groups").join(users, on="user_id", how="inner").join(items, on="item_id", how="inner")
-        return joined.cast({"user": pl.Int64, "item": pl.Int64}).sort("user", "item")
+        known = pairs.join(users.select("user_id", "user"), on="user_id", how="inner")
+        numbered = known.join(items, on="item_id", how="inner").cast({"user": pl.Int64, "item": pl.Int64})
+        columns = ("user", "item", "train_units", "is_train", *(protocol.truth for protocol in self.protocols))
+        return numbered.select(columns).sort("user", "item")
 
-    def _judge(self, side: ItemSide, pairs: pl.DataFrame, members: Mapping[str, Bools]) -> dict[str, _Sums]:
-        sums = {name: _Sums(side.items) for name in members}
-        past = pairs.filter("is_train")
-        truth, seen = _Marks.of(pairs.filter("is_truth")), _Marks.of(pairs.filter(pl.col("train_units").is_not_null()))
+    def _judge(
+        self, side: ItemSide, pairs: pl.DataFrame, members: Mapping[Protocol, Mapping[str, Bools]]
+    ) -> dict[tuple[Protocol, str], _Sums]:
+        sums = {(protocol, group): _Sums(side.items) for protocol, groups in members.items() for group in groups}
+        past, seen = pairs.filter("is_train"), _Marks.of(pairs.filter(pl.col("train_units").is_not_null()))
+        truths = {protocol: _Marks.of(pairs.filter(protocol.truth)) for protocol in self.protocols}
         columns = past["user"].to_numpy(), past["item"].to_numpy(), past["train_units"].to_numpy() / UNITS
         for block, histories in padded_blocks(*columns, rows=rows_at_a_time(side)):
             scored = side.score(histories)
             board = scored.block()
             close_items(board, ~self.training.is_offered)
-            if self.masks_seen:
-                close_pairs(board, *seen.of_block(block))
-            found, _ = best(board, K, scored.exact)
-            hits, truths = truth.hits(block, found)
-            for name, is_member in members.items():
-                mine = is_member[block]
-                sums[name].add(found[mine], hits[mine], truths[mine])
+            for protocol in self.protocols:
+                if protocol.masks_seen:
+                    close_pairs(board, *seen.of_block(block))
+                found, _ = best(board, K, scored.exact)
+                hits, sizes = truths[protocol].hits(block, found)
+                for group, is_member in members[protocol].items():
+                    mine = is_member[block]
+                    sums[protocol, group].add(found[mine], hits[mine], sizes[mine])
         return sums
 
 
-def _members(users: pl.DataFrame) -> dict[str, Bools]:
+def _members(users: pl.DataFrame, protocol: str) -> dict[str, Bools]:
     """Of each group who belongs to it, by the number of the user."""
-    long = users.select("user", "groups").explode("groups")
+    long = users.select("user", groups=protocol).explode("groups").drop_nulls()
     found: dict[str, Bools] = {}
     for (name,), part in long.group_by("groups", maintain_order=True):
         found[str(name)] = np.zeros(len(users), dtype=bool)
@@ -214,10 +237,11 @@ class _Sums:
             listed = found[:, :k]
             self.offered[row] += np.bincount(listed[listed != NONE], minlength=self.offered.shape[1])
 
-    def row(self, engine: str, members: str) -> pa.RecordBatch:
+    def row(self, protocol: str, engine: str, members: str) -> pa.RecordBatch:
         """As a batch of one row; items that stand in no list are left out."""
         items = np.flatnonzero(self.offered[-1])
         columns: dict[str, pa.Array] = {
+            "protocol": pa.array([protocol], pa.large_string()),
             "engine": pa.array([engine], pa.large_string()),
             "members": pa.array([members], pa.large_string()),
             "users": pa.array([self.users], pa.int64()),

@@ -176,13 +176,14 @@ def _told(sides: Mapping[str, ItemSide], part: Part) -> dict[str, dict[str, Any]
     """By engine: customers, the share of those with a truth who are served, and the figures; those of the protocol
     where repeat purchases count in `all_items`, if there are any.
     """
-    new = figures_of(sides, part, NEW_ITEMS)
-    told: dict[str, dict[str, Any]] = {
-        name: {"customers": f.users, **_rounded(f), "share_served": round(f.lists / max(part.wanting, 1), 5)}
-        for name, f in new.items()
-    }
-    if part.repeats:
-        for name, f in figures_of(sides, part, ALL_ITEMS).items():
+    protocols = (NEW_ITEMS, ALL_ITEMS) if part.repeats else (NEW_ITEMS,)
+    found = figures_of(sides, part, dict.fromkeys(protocols))
+    told: dict[str, dict[str, Any]] = {}
+    for name in sides:
+        f = found[NEW_ITEMS.name, name]
+        told[name] = {"customers": f.users, **_rounded(f), "share_served": round(f.lists / max(part.wanting, 1), 5)}
+        if part.repeats:
+            f = found[ALL_ITEMS.name, name]
             told[name][ALL_ITEMS.name] = {"customers": f.users, **_rounded(f)}
     return told
 
@@ -226,7 +227,7 @@ def tuned(train: DataFrame, options: argparse.Namespace, command: Command, trial
             pair = f"recommend.{key}={json.dumps(value)}"
             settings = load_settings(command.config, (*command.overrides, *chosen, pair))
             side = side_of(options.engine, part, settings)
-            figures = figures_of({options.engine: side}, part, NEW_ITEMS)[options.engine]
+            figures = figures_of({options.engine: side}, part, {NEW_ITEMS: None})[NEW_ITEMS.name, options.engine]
             if not command.quiet:
                 sys.stderr.write(f"{pair}: NDCG@{K} {figures.ndcg or 0:.5f} on held-out training pairs\n")
             found.append((figures.ndcg or 0.0, pair))

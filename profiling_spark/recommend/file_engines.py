@@ -68,14 +68,15 @@ def side_of(engine: str, part: Part, settings: Settings) -> ItemSide:
 
 
 def figures_of(
-    sides: Mapping[str, ItemSide], part: Part, protocol: Protocol, *, customers: DataFrame | None = None
-) -> dict[str, Figures]:
-    """Figures by name, of everyone or of the `customers` that `evaluate` describes; over 0 users where nobody could be
-    judged.
-    """
-    training = training_of(part.totals, part.customers)
-    found = evaluate(part.pairs, sides, training, protocol=protocol, customers=customers)
-    return {name: found.get((name, EVERYONE), Figures(0)) for name in sides}
+    sides: Mapping[str, ItemSide], part: Part, judged: Mapping[Protocol, DataFrame | None]
+) -> dict[tuple[str, str], Figures]:
+    """Figures by (protocol, name) of `judged` as in `evaluate`; over 0 users where nobody could be judged."""
+    found = evaluate(part.pairs, sides, training_of(part.totals, part.customers), judged)
+    return {
+        (protocol.name, name): found.get((protocol.name, name, EVERYONE), Figures(0))
+        for protocol in judged
+        for name in sides
+    }
 
 
 def blend_weights(engines: Sequence[str], part: Part, settings: Settings) -> tuple[tuple[float, ...], float]:
@@ -88,6 +89,7 @@ def blend_weights(engines: Sequence[str], part: Part, settings: Settings) -> tup
     most, salt = settings.recommend.evaluation_users, settings.seed
     judged = evaluated_users(part.pairs, truth=NEW_ITEMS.truth, most=most, salt=salt)
     customers = judged.withColumn("groups", F.array(F.lit(EVERYONE)))
-    found = figures_of(blends, part, NEW_ITEMS, customers=customers)
-    best = max(tried, key=lambda name: found[name].ndcg or 0.0)
-    return tried[best], found[best].ndcg or 0.0
+    found = figures_of(blends, part, {NEW_ITEMS: customers})
+    ndcg = {name: found[NEW_ITEMS.name, name].ndcg or 0.0 for name in tried}
+    best = max(tried, key=lambda name: ndcg[name])
+    return tried[best], ndcg[best]

@@ -63,16 +63,22 @@ def test_groups_are_judged_on_their_own_customers(spark, pairs):
     of = {"ann": [TEST, "female"], "cat": [TEST, "female"], "bob": [TEST], "eve": [VALIDATION]}
     customers = spark.createDataFrame(list(of.items()), "user_id string, groups array<string>")
     sides = {"popular": PopularSide(taken.astype(float)), "own_history": OwnHistorySide(6)}
+    # dan in one of them only: each protocol has its own customers, though all are ranked together
+    only = spark.createDataFrame([*of.items(), ("dan", [TEST])], "user_id string, groups array<string>")
+    both = evaluate(pairs, sides, training(), {NEW_ITEMS: customers, ALL_ITEMS: only})
+    assert both["all_items", "popular", TEST].users == both["new_items", "popular", TEST].users + 1
     for protocol in (NEW_ITEMS, ALL_ITEMS):
-        found = evaluate(pairs, sides, training(), protocol=protocol, customers=customers)
+        found = evaluate(pairs, sides, training(), {protocol: customers})
+        assert {protocol_ for protocol_, _, _ in found} == {protocol.name}
+        assert protocol is ALL_ITEMS or found.items() <= both.items()
         for group in (TEST, VALIDATION, "female"):
             members = [user for user, groups in of.items() if group in groups]
-            figures = found["popular", group]
+            figures = found[protocol.name, "popular", group]
             assert figures.users == len(members)
             expected = plain_recall(members, ranked, masks_seen=protocol.masks_seen)
             assert figures.values["recall@5"] == pytest.approx(expected)
     # cat took a and b again: 2 of her 3
-    again = evaluate(pairs, sides, training(), protocol=ALL_ITEMS)["own_history", EVERYONE]
+    again = evaluate(pairs, sides, training(), {ALL_ITEMS: None})["all_items", "own_history", EVERYONE]
     assert again.values["recall@5"] == pytest.approx(np.mean([1 / 2, 0, 2 / 3, 0, 0]))
     assert again.values["share_served"] == 1
 
