@@ -1,4 +1,4 @@
-"""How many neighbours and vectors graph_filter should have on a small catalogue: chosen on validation pairs of a lake.
+"""How many neighbours, vectors and passes graph_filter needs on a small catalogue: chosen on a lake's validation pairs.
 
 `--events` is the folder of an `events` table that `ingest` wrote. The last `test_share` of the interactions by time is
 the test part of the nightly job and is thrown away first; the last share of what is left is the validation part, whose
@@ -105,6 +105,7 @@ def figures(side: GraphFilterSide, pairs: pl.DataFrame, items: list[str]) -> tup
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=Path, required=True, help="folder of the table events")
+    parser.add_argument("--passes", type=int, nargs="+", default=[Settings().recommend.graph_filter.passes])
     args = parser.parse_args()
     files = sorted(args.events.glob("*/*.parquet"))
     events = pl.scan_parquet(files).select(SPLIT_COLUMNS).collect()
@@ -114,11 +115,11 @@ def main() -> int:
     units = (pl.col("train_units").clip(lower_bound=0) / UNITS).log1p()
     strengths = matrix(pairs, items, units, "is_train")
     sys.stdout.write(f"{len(items)} items, {strengths.shape[0]} customers, {strengths.nnz} training pairs\n")
-    for near, vectors in product(_SHARES, _VECTORS):
-        sizes = {"neighbours_share": near, "least_vectors": vectors}
+    for passes, near, vectors in product(args.passes, _SHARES, _VECTORS):
+        sizes = {"neighbours_share": near, "least_vectors": vectors, "passes": passes}
         tried = settings.recommend.graph_filter.model_copy(update=sizes)
         found = figures(fit(strengths, tried), pairs, items)
-        said = f"neighbours_share 1/{round(1 / near)} least_vectors {vectors}"
+        said = f"passes {passes} neighbours_share 1/{round(1 / near)} least_vectors {vectors}"
         sys.stdout.write(f"{said}: Recall@{K} {found[0]:.4f} NDCG@{K} {found[1]:.4f}\n")
     return 0
 

@@ -79,7 +79,7 @@ class GraphFilter(Model):
     )
     vectors_share: Annotated[float, Field(gt=0, le=1)] = 0.02
     least_vectors: Positive = 64
-    passes: Annotated[int, Field(ge=2, le=30)] = 5
+    passes: Annotated[int, Field(ge=2, le=30)] = 4
     weight_users: Positive = 1000
     candidates: Annotated[int, Field(ge=0)] = 400
 

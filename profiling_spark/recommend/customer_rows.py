@@ -58,6 +58,7 @@ class RowFiles:
 
     folder: str
     items: int
+    entries: int
     blocks: tuple[tuple[int, ...], ...]
 
     def file(self, name: str) -> str:
@@ -69,16 +70,16 @@ class RowFiles:
         indptr, indices, data = self._arrays()
         return sparse.csr_array((data, indices, indptr), shape=(len(indptr) - 1, self.items))
 
-    def pieces(self) -> Iterator[list[sparse.csr_array]]:
-        """The pieces of each block."""
-        indptr, indices, data = self._arrays()
+    def pieces(self) -> Iterator[Iterator[sparse.csr_array]]:
+        """The pieces of each block; none is mapped longer than until the next, so that no process holds them all."""
         for edges in self.blocks:
-            found = []
-            for first, last in pairwise(edges):
-                begin, end = int(indptr[first]), int(indptr[last])
-                piece = (data[begin:end], indices[begin:end], indptr[first : last + 1] - begin)
-                found.append(sparse.csr_array(piece, shape=(last - first, self.items)))
-            yield found
+            yield (self._piece(first, last) for first, last in pairwise(edges))
+
+    def _piece(self, first: int, last: int) -> sparse.csr_array:
+        indptr, indices, data = self._arrays()
+        begin, end = int(indptr[first]), int(indptr[last])
+        piece = (data[begin:end], indices[begin:end], indptr[first : last + 1] - begin)
+        return sparse.csr_array(piece, shape=(last - first, self.items))
 
     def _arrays(self) -> tuple[NDArray[np.int32], NDArray[np.int32], Floats]:
         indptr, indices, data = (np.asarray(np.load(self.file(n), mmap_mode="r")) for n in _ARRAYS)
@@ -121,8 +122,9 @@ def customer_rows(packed: DataFrame, normalisation: Normalisation, way: Carrier)
     edges, begins = np.r_[0, np.cumsum(customers)], np.r_[0, np.cumsum(entries)]
     if begins[-1] > _MOST:
         return PackedRows(packed, normalisation)
-    blocks = [np.r_[edges[:-1][block == b], edges[1:][block == b][-1]] for b in np.unique(block)]
-    files = RowFiles(os.path.join(way.folder, _FOLDER), normalisation.items, tuple(tuple(b.tolist()) for b in blocks))
+    blocks = [np.r_[edges[:-1][block == b], edges[1:][block == b][-1]].tolist() for b in np.unique(block)]
+    folder = os.path.join(way.folder, _FOLDER)
+    files = RowFiles(folder, normalisation.items, int(begins[-1]), tuple(map(tuple, blocks)))
     os.makedirs(files.folder, exist_ok=True)
     lengths = {"indptr": edges[-1] + 1, "indices": begins[-1], "data": begins[-1]}
     for name, kind in _ARRAYS.items():

@@ -19,7 +19,7 @@ from scipy import sparse
 from profiling_spark.recommend.entries import entries
 from profiling_spark.recommend.item_graph import power
 from profiling_spark.recommend.item_side import Board, Bools, Few, Floats, Histories, Ints, ItemSide, Scores, block_rows
-from profiling_spark.recommend.top_n import NONE
+from profiling_spark.recommend.top_n import NONE, contenders
 
 _PART_BYTES = 2**24  # of a temporary; small enough for the cache
 _PRODUCTS_A_ITEM = 500  # of the item-item part, about
@@ -253,7 +253,10 @@ def _top_sum(scores: Scores, seen: Bools) -> float:
     """Sum over rows of the mean of the best scores that are not seen."""
     scores[seen] = -np.inf
     keep = min(_TOP, scores.shape[1])
-    top = np.partition(scores, scores.shape[1] - keep, axis=1)[:, scores.shape[1] - keep :]
+    place = contenders(scores, keep)
+    near = np.where(place == NONE, -np.inf, np.take_along_axis(scores, np.maximum(place, 0), axis=1))
+    keep = min(keep, near.shape[1])
+    top = np.partition(near, near.shape[1] - keep, axis=1)[:, near.shape[1] - keep :] if keep else near
     is_open = np.isfinite(top)
     sums = np.where(is_open, top, 0.0).sum(axis=1, dtype=np.float64)
     return float((sums / np.maximum(is_open.sum(axis=1), 1)).sum())

@@ -10,12 +10,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from scipy import sparse
 
 from profiling_spark.config.settings import GraphFilter
-from profiling_spark.recommend.blocks import customer_blocks, item_index, strength
+from profiling_spark.recommend.blocks import customer_blocks, strength
 from profiling_spark.recommend.carrier import Carried, Carrier, carrier
 from profiling_spark.recommend.customer_rows import CustomerRows, MappedRows, Normalisation, RowFiles, customer_rows
 from profiling_spark.recommend.graph_filter import Band, GraphFilterSide, candidates_for, graph_filter_side
@@ -26,7 +27,8 @@ from profiling_spark.recommend.nearest import RANGES_A_BLOCK, by_part, nearest
 
 _BASIS_BYTES = 2**28  # of the directions that travel to the tasks at a time
 _PART_BYTES = 2**22  # of a range of an image: as many of them as blocks are added up in one task
-_COLUMNS = 128  # of an image that a task makes from mapped rows
+_COLUMNS = 100  # of an image made from mapped rows at a time: few enough for the cache
+_FEW_PRODUCTS = 2**31  # of an image: about a second
 _LEAST_ITEMS = 8  # for each vector
 _LEAST_NEIGHBOURS = 8  # one of them is the item itself, which says nothing of new ones
 _SHARES = "part int, block int, share binary"
@@ -82,13 +84,18 @@ def bands_for(settings: GraphFilter, items: int) -> tuple[Band, ...]:
 def item_sums(pairs: DataFrame, items: Sequence[str], *, units: str, is_used: str) -> tuple[Floats, Ints]:
     """(items,) each: the sum of strengths, and the number of customers."""
     sums = F.sum(strength(units)).alias("units"), F.count("*").alias("customers")
-    summed = pairs.where(is_used).groupBy("item_id").agg(*sums)
-    found = summed.join(F.broadcast(item_index(pairs.sparkSession, items)), on="item_id", how="inner").toArrow()
+    found = _known(pairs.where(is_used).groupBy("item_id").agg(*sums).toArrow(), items)
     degree, counts = np.zeros(len(items)), np.zeros(len(items), dtype=np.int64)
     place = found.column("item").to_numpy()
     degree[place] = found.column("units").to_numpy() / UNITS
     counts[place] = found.column("customers").to_numpy()
     return degree, counts
+
+
+def _known(found: pa.Table, items: Sequence[str]) -> pa.Table:
+    """Rows of these items, with `item`, their place; found here, since a join in Spark takes longer for so few."""
+    place = pc.index_in(found.column("item_id"), value_set=pa.array(items, found.schema.field("item_id").type))
+    return found.append_column("item", place).filter(pc.is_valid(place))
 
 
 def sampled_rows(
@@ -98,10 +105,9 @@ def sampled_rows(
     used = pairs.where(is_used)
     order = F.xxhash64(F.lit(salt), "user_id")
     chosen = used.select("user_id").distinct().orderBy(order, "user_id").limit(most)
-    index = F.broadcast(item_index(pairs.sparkSession, items))
-    rows = used.join(F.broadcast(chosen), on="user_id", how="left_semi").join(index, on="item_id", how="inner")
-    table = rows.select("user_id", "item", (strength(units) / F.lit(UNITS)).alias("strength")).toArrow()
-    table = table.sort_by([("user_id", "ascending"), ("item", "ascending")]).combine_chunks()
+    rows = used.join(F.broadcast(chosen), on="user_id", how="left_semi")
+    found = rows.select("user_id", "item_id", (strength(units) / F.lit(UNITS)).alias("strength")).toArrow()
+    table = _known(found, items).sort_by([("user_id", "ascending"), ("item", "ascending")]).combine_chunks()
     customer = table.column("user_id").combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
     entries = (table.column("strength").to_numpy(), (customer, table.column("item").to_numpy()))
     return sparse.csr_array(entries, shape=(int(customer.max(initial=-1)) + 1, len(items)))
@@ -127,13 +133,18 @@ def summed_image(rows: CustomerRows, basis: Scores, *, way: Carrier) -> Scores:
 
 
 def _fill_by_columns(found: Scores, rows: MappedRows, basis: Scores, way: Carrier) -> None:
-    """A task for some columns of the image, over all customers: nothing is left to be added up."""
-    begins = range(0, basis.shape[1], _COLUMNS)
-    sent = [way.send(np.ascontiguousarray(basis[:, at : at + _COLUMNS])) for at in begins]
+    """Some columns of the image at a time, over all customers: nothing is left to be added up. A task for each, unless
+    the products take less time here than the job takes to start.
+    """
+    ranges = [slice(at, at + _COLUMNS) for at in range(0, basis.shape[1], _COLUMNS)]
+    if rows.files.entries * basis.shape[1] <= _FEW_PRODUCTS:
+        for columns in ranges:
+            found[:, columns] = _image_of(rows.files, np.ascontiguousarray(basis[:, columns]))
+        return
+    sent = [way.send(np.ascontiguousarray(basis[:, columns])) for columns in ranges]
     images = rows.tasks(len(sent)).mapInArrow(_ImageOfColumns(rows.files, sent, way), _TOTALS).toArrow()
     for part, total in zip(images.column("part").to_pylist(), images.column("total"), strict=True):
-        columns = slice(begins[part], begins[part] + _COLUMNS)
-        found[:, columns] = way.unpack(total, np.float32).reshape(len(basis), -1)
+        found[:, ranges[part]] = way.unpack(total, np.float32).reshape(len(basis), -1)
     way.clear()
 
 
@@ -146,17 +157,18 @@ class _ImageOfColumns:
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for part in batch.column("part").to_pylist():
-                packed = pa.array([self.way.pack(self._total(self.sent[part].load()))], pa.large_binary())
+                packed = pa.array([self.way.pack(_image_of(self.files, self.sent[part].load()))], pa.large_binary())
                 yield pa.RecordBatch.from_arrays([pa.array([part], pa.int32()), packed], names=["part", "total"])
 
-    def _total(self, basis: Scores) -> Scores:
-        total = np.zeros_like(basis)
-        for pieces in self.files.pieces():
-            share = np.zeros_like(basis)
-            for taken in pieces:
-                share += image(taken, basis)
-            total += share
-        return total
+
+def _image_of(files: RowFiles, basis: Scores) -> Scores:
+    total = np.zeros_like(basis)
+    for pieces in files.pieces():
+        share = np.zeros_like(basis)
+        for taken in pieces:
+            share += image(taken, basis)
+        total += share
+    return total
 
 
 class _Image:

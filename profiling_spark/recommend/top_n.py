@@ -15,6 +15,7 @@ _DECIMALS = 9
 _DEPTH = 64  # columns of a group
 _CACHE_BYTES = 2**20
 _LARGEST = np.float32(np.finfo(np.float32).max)
+_ONE, _INFINITE = np.uint32(1), np.uint32(1 << 24)
 
 
 def select_top(scores: Scores, n: int, exact: Callable[[Ints], Floats]) -> tuple[Ints, Floats]:
@@ -27,7 +28,7 @@ def select_top(scores: Scores, n: int, exact: Callable[[Ints], Floats]) -> tuple
     keep = min(n, columns)
     if rows == 0 or keep == 0:
         return np.full((rows, n), NONE), np.full((rows, n), np.nan)
-    candidates = _candidates(scores, keep)
+    candidates = contenders(scores, keep)
     value = np.where(candidates != NONE, np.round(exact(np.maximum(candidates, 0)), _DECIMALS), -np.inf)
     order = np.lexsort((candidates, -value), axis=1)[:, :keep]
     best, found = np.take_along_axis(candidates, order, axis=1), np.take_along_axis(value, order, axis=1)
@@ -37,7 +38,7 @@ def select_top(scores: Scores, n: int, exact: Callable[[Ints], Floats]) -> tuple
     return np.pad(best, short, constant_values=NONE), np.pad(found, short, constant_values=np.nan)
 
 
-def _candidates(scores: Scores, keep: int) -> Ints:
+def contenders(scores: Scores, keep: int) -> Ints:
     """For each row the columns that can be among its `keep` best, in any order, filled up with NONE.
 
     The columns fall into groups. A row's `keep` best groups by their largest score hold `keep` scores at or above the
@@ -89,9 +90,11 @@ def _maxima(scores: Scores, depth: int) -> tuple[Scores, Scores]:
 
 def _largest(scores: Scores) -> Scores:
     """(rows,): the largest finite size of a score."""
-    size = np.abs(scores)
-    size[np.isinf(size)] = 0
-    found: Scores = size.max(axis=1)
+    # without its sign bit a float32 is as a whole number ordered by size, and adding one to the exponent turns infinity
+    # into 0: half the time of looking for infinities first
+    size = scores.view(np.uint32) << _ONE
+    size += _INFINITE
+    found: Scores = ((size.max(axis=1) - _INFINITE) >> _ONE).view(np.float32)
     return found
 
 

@@ -132,6 +132,22 @@ def test_singular_vectors_agree_with_scipy():
     assert vectors @ vectors.T == pytest.approx(right.T @ right, abs=1e-3)
 
 
+def test_a_few_shifted_passes_find_more_than_plain_ones():
+    # values that fall slowly, as those of real histories do: what many passes hide shows here
+    rng = np.random.default_rng(5)
+    left, right = (np.linalg.qr(rng.standard_normal((n, 300)))[0] for n in (400, 300))
+    values = 1 / np.arange(1, 301) ** 0.3
+    block = sparse.csr_array((left * values) @ right.T)
+    plain = np.linalg.qr(np.random.default_rng(3).standard_normal((300, 72)))[0]
+    for _ in range(3):
+        plain = np.linalg.qr(block.T @ (block @ plain))[0]
+    best = np.linalg.svd(block @ plain, compute_uv=False)[:40]
+    _, squares = singular_vectors(lambda basis: image(block, basis), 300, rank=40, passes=4, seed=3)
+    kept, theirs, all_ = squares.sum(), (best**2).sum(), (values[:40] ** 2).sum()
+    assert theirs < kept < all_
+    assert kept > 0.97 * all_
+
+
 def test_image_and_vectors_do_not_depend_on_the_blocks():
     taken = shop()
     one, many = normalised([taken]), normalised(split(taken, 2, 5, 6, 40))
