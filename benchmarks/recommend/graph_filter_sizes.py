@@ -23,7 +23,7 @@ from profiling_spark.recommend.graph_filter import GraphFilterSide, graph_filter
 from profiling_spark.recommend.graph_fit import bands_for, neighbours_for
 from profiling_spark.recommend.interactions import SPLIT_COLUMNS, UNITS, HistoryParams, split_interactions
 from profiling_spark.recommend.item_graph import gram_rows, image, item_degrees, normalise, singular_vectors, strongest
-from profiling_spark.recommend.item_side import block_rows, padded_blocks
+from profiling_spark.recommend.item_side import Bools, Floats, Ints, block_rows, padded_blocks
 from profiling_spark.recommend.metrics import ndcg, recall
 from profiling_spark.recommend.top_n import NONE, select_top
 
@@ -80,8 +80,12 @@ def fit(strengths: sparse.csr_array, settings: GraphFilter) -> GraphFilterSide:
     return graph_filter_side(near, vectors, degree, bands=bands, sample=active)
 
 
-def figures(side: GraphFilterSide, pairs: pl.DataFrame, items: list[str]) -> tuple[float, float]:
-    """Recall@20 and NDCG@20 for new items."""
+def best_new(
+    side: GraphFilterSide, pairs: pl.DataFrame, items: list[str], most: int
+) -> tuple[Ints, Ints, Floats, Bools]:
+    """Of each judged customer (number in the order of all ids) the best new items, their scores and what is true
+    (customers, items).
+    """
     train = matrix(pairs, items, pl.col("train_units") / UNITS, "is_train")
     seen = matrix(pairs.with_columns(seen=pl.col("train_units").is_not_null()), items, pl.lit(1.0), "seen")
     truth = matrix(pairs, items, pl.lit(1.0), "is_truth")
@@ -93,13 +97,23 @@ def figures(side: GraphFilterSide, pairs: pl.DataFrame, items: list[str]) -> tup
         scored = side.score(histories)
         scores = scored.block()
         scores[seen[users].toarray() > 0] = -np.inf
-        lists, _ = select_top(scores, K, scored.exact)
-        is_truth = truth[users].toarray() > 0
-        hits = np.take_along_axis(is_truth, np.maximum(lists, 0), axis=1) & (lists != NONE)
-        sizes = is_truth.sum(axis=1)
-        found.append(np.c_[recall(hits, sizes), ndcg(hits, sizes)])
-    means = np.concatenate(found).mean(axis=0)
-    return float(means[0]), float(means[1])
+        chosen, values = select_top(scores, most, scored.exact)
+        found.append((users, chosen, values, truth[users].toarray() > 0))
+    users, chosen, values, is_truth = (np.concatenate(part) for part in zip(*found, strict=True))
+    return users, chosen, values, is_truth
+
+
+def hits_in(lists: Ints, is_truth: Bools) -> Bools:
+    """Which items of the lists are true."""
+    found: Bools = np.take_along_axis(is_truth, np.maximum(lists, 0), axis=1) & (lists != NONE)
+    return found
+
+
+def figures(side: GraphFilterSide, pairs: pl.DataFrame, items: list[str]) -> tuple[float, float]:
+    """Recall@20 and NDCG@20 for new items."""
+    _, lists, _, is_truth = best_new(side, pairs, items, K)
+    hits, sizes = hits_in(lists, is_truth), is_truth.sum(axis=1)
+    return float(recall(hits, sizes).mean()), float(ndcg(hits, sizes).mean())
 
 
 def main() -> int:

@@ -13,15 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from graph_filter_sizes import K, fit, last_share, matrix
+from graph_filter_sizes import K, best_new, fit, hits_in, last_share, matrix
 
 from profiling_spark.config import Settings
 from profiling_spark.config.policy import PriceSteering
 from profiling_spark.recommend.interactions import SPLIT_COLUMNS, UNITS, HistoryParams, split_interactions
-from profiling_spark.recommend.item_side import Bools, Floats, Ints, block_rows, padded_blocks
 from profiling_spark.recommend.metrics import ndcg, recall
 from profiling_spark.recommend.steering import DEPTH, Steering, steered
-from profiling_spark.recommend.top_n import NONE, select_top
 
 _STRENGTHS = (0.0, 0.1, 0.25, 0.5, 1.0)
 _FIRST = 10
@@ -32,27 +30,6 @@ def known_prices(lake: Path) -> pl.DataFrame:
     features = pl.read_delta(str(lake / "item_features"))
     newest = features.filter(pl.col("as_of") == pl.col("as_of").max())
     return newest.select("item_id", "price_percentile").drop_nulls()
-
-
-def candidates(pairs: pl.DataFrame, items: list[str], settings: Settings) -> tuple[Ints, Ints, Floats, Bools]:
-    """Of each judged customer (number in the order of all ids) the best new items, their scores and which are true."""
-    strengths = matrix(pairs, items, (pl.col("train_units").clip(lower_bound=0) / UNITS).log1p(), "is_train_learned")
-    side = fit(strengths, settings.recommend.graph_filter)
-    train = matrix(pairs, items, pl.col("train_units") / UNITS, "is_train")
-    seen = matrix(pairs.with_columns(seen=pl.col("train_units").is_not_null()), items, pl.lit(1.0), "seen")
-    truth = matrix(pairs, items, pl.lit(1.0), "is_truth")
-    judged = np.flatnonzero((np.diff(truth.indptr) > 0) & (np.diff(train.indptr) > 0))
-    past = train[judged]
-    row = np.repeat(judged, np.diff(past.indptr))
-    found = []
-    for users, histories in padded_blocks(row, past.indices.astype(np.int64), past.data, rows=block_rows(side.items)):
-        scored = side.score(histories)
-        scores = scored.block()
-        scores[seen[users].toarray() > 0] = -np.inf
-        chosen, values = select_top(scores, DEPTH * K, scored.exact)
-        found.append((users, chosen, values, truth[users].toarray() > 0))
-    users, chosen, values, is_truth = (np.concatenate(part) for part in zip(*found, strict=True))
-    return users, chosen, values, is_truth
 
 
 def main() -> int:
@@ -75,14 +52,16 @@ def main() -> int:
     told = pl.DataFrame({"item_id": items}).join(prices, on="item_id", how="left", maintain_order="left")
     percentiles = told["price_percentile"].fill_null(np.nan).to_numpy()
 
-    users, chosen, values, is_truth = candidates(pairs, items, settings)
+    strengths = matrix(pairs, items, (pl.col("train_units").clip(lower_bound=0) / UNITS).log1p(), "is_train_learned")
+    side = fit(strengths, settings.recommend.graph_filter)
+    users, chosen, values, is_truth = best_new(side, pairs, items, DEPTH * K)
     sizes = is_truth.sum(axis=1)
     for strength in _STRENGTHS:
         steering = Steering(PriceSteering(strength=strength), percentiles)
         ends = Steering(PriceSteering(strength=1), percentiles).ends(mean[users])
         order, _ = steered(values, steering.gains(ends, chosen), K)
         lists = np.take_along_axis(chosen, order, axis=1)
-        hits = np.take_along_axis(is_truth, np.maximum(lists, 0), axis=1) & (lists != NONE)
+        hits = hits_in(lists, is_truth)
         mine, gain = ends != 0, ndcg(hits, sizes)
         suits = np.nanmean((ends[:, None] * (2 * percentiles[lists] - 1))[mine, :_FIRST])
         sys.stdout.write(

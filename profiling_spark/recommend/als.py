@@ -66,12 +66,14 @@ class FactorSide:
         """Solve each customer's normal equation: A = Y'Y + sum alpha w y y' + lambda n I over the history."""
         weights = np.where(self.known[histories.items], histories.weights, 0.0)
         is_past = weights > 0
-        past = np.where(is_past[:, :, None], self.factors[histories.items].astype(np.float64), 0.0)
-        heavier = (past * (self.alpha * weights)[:, :, None]).transpose(0, 2, 1) @ past
+        # what is padded has factors here, of item 0, and weight 0 wherever they are used
+        past = self.factors[histories.items].astype(np.float64)
+        normal = (past * (self.alpha * weights)[:, :, None]).transpose(0, 2, 1) @ past
+        normal += self.gram
         ridge = self.regularisation * is_past.sum(axis=1)
-        rank = self.factors.shape[1]
+        diagonal = np.arange(self.factors.shape[1])
         # a customer without any known item would have no ridge; the factors there are all zero, so any value serves
-        normal = self.gram + heavier + np.maximum(ridge, 1e-12)[:, None, None] * np.eye(rank)
+        normal[:, diagonal, diagonal] += np.maximum(ridge, 1e-12)[:, None]
         confidence = np.where(is_past, 1 + self.alpha * weights, 0.0)
         user = np.linalg.solve(normal, past.transpose(0, 2, 1) @ confidence[:, :, None])
         return _Folded(self, past, confidence, normal, user[:, :, 0])
