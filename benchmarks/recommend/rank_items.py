@@ -64,7 +64,10 @@ class Rank:
             row, place = rows_of(users, block)
             close_pairs(scores, row, items[place])
             found, values = best(scores, N, scored.exact)
-            yield pa.RecordBatch.from_pydict({"user": block, "items": list(found), "scores": list(values)})
+            ends = np.arange(0, found.size + 1, N, dtype=np.int32)
+            lists = {"items": found, "scores": values}
+            told = {name: pa.ListArray.from_arrays(ends, flat.ravel()) for name, flat in lists.items()}
+            yield pa.RecordBatch.from_pydict({"user": block, **told})
 
 
 def noop(frame: Any) -> None:

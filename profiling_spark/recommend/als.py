@@ -76,7 +76,7 @@ class FactorSide:
         normal[:, diagonal, diagonal] += np.maximum(ridge, 1e-12)[:, None]
         confidence = np.where(is_past, 1 + self.alpha * weights, 0.0)
         user = np.linalg.solve(normal, past.transpose(0, 2, 1) @ confidence[:, :, None])
-        return _Folded(self, past, confidence, normal, user[:, :, 0])
+        return _Folded(self, past, confidence, normal, np.asarray(user[:, :, 0], dtype=np.float64))
 
 
 def fit_als(

@@ -222,7 +222,8 @@ def _band_weights(plain: GraphFilterSide, ratios: Floats, sample: sparse.csr_arr
     near, sums = 0.0, np.zeros(len(ratios))
     for part in _parts(sample.shape[0], plain.items * 4):
         past = sparse.csr_array(sample[part])
-        seen = past.toarray() > 0
+        taken = past.tocoo()
+        seen = taken.row[taken.data > 0], taken.col[taken.data > 0]
         scores = np.zeros(past.shape, dtype=np.float32)
         add_neighbours(scores, past, plain.neighbours)
         near += _top_sum(scores, seen)
@@ -249,8 +250,8 @@ def _candidates(value: Scores, is_own: Bools, most: int) -> Ints:
     return kept
 
 
-def _top_sum(scores: Scores, seen: Bools) -> float:
-    """Sum over rows of the mean of the best scores that are not seen."""
+def _top_sum(scores: Scores, seen: tuple[NDArray[np.integer], NDArray[np.integer]]) -> float:
+    """Sum over rows of the mean of the best scores but those at `seen`, (rows, columns)."""
     scores[seen] = -np.inf
     keep = min(_TOP, scores.shape[1])
     place = contenders(scores, keep)

@@ -6,7 +6,7 @@ are sought) and the strongest neighbours. Nothing there grows with the customers
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,7 @@ from profiling_spark.recommend.carrier import Carried, Carrier, carrier
 from profiling_spark.recommend.customer_rows import CustomerRows, MappedRows, Normalisation, RowFiles, customer_rows
 from profiling_spark.recommend.graph_filter import Band, GraphFilterSide, candidates_for, graph_filter_side
 from profiling_spark.recommend.interactions import UNITS
-from profiling_spark.recommend.item_graph import image, singular_vectors
+from profiling_spark.recommend.item_graph import Factors, image, image_by, image_factors, singular_vectors
 from profiling_spark.recommend.item_side import Floats, Ints, Scores
 from profiling_spark.recommend.nearest import RANGES_A_BLOCK, by_part, nearest
 
@@ -138,8 +138,9 @@ def _fill_by_columns(found: Scores, rows: MappedRows, basis: Scores, way: Carrie
     """
     ranges = [slice(at, at + _COLUMNS) for at in range(0, basis.shape[1], _COLUMNS)]
     if rows.files.entries * basis.shape[1] <= _FEW_PRODUCTS:
+        every = [[image_factors(piece) for piece in pieces] for pieces in rows.files.pieces()]
         for columns in ranges:
-            found[:, columns] = _image_of(rows.files, np.ascontiguousarray(basis[:, columns]))
+            found[:, columns] = _image_of(every, np.ascontiguousarray(basis[:, columns]))
         return
     sent = [way.send(np.ascontiguousarray(basis[:, columns])) for columns in ranges]
     images = rows.tasks(len(sent)).mapInArrow(_ImageOfColumns(rows.files, sent, way), _TOTALS).toArrow()
@@ -157,16 +158,19 @@ class _ImageOfColumns:
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for part in batch.column("part").to_pylist():
-                packed = pa.array([self.way.pack(_image_of(self.files, self.sent[part].load()))], pa.large_binary())
+                every = ((image_factors(piece) for piece in pieces) for pieces in self.files.pieces())
+                total = _image_of(every, self.sent[part].load())
+                packed = pa.array([self.way.pack(total)], pa.large_binary())
                 yield pa.RecordBatch.from_arrays([pa.array([part], pa.int32()), packed], names=["part", "total"])
 
 
-def _image_of(files: RowFiles, basis: Scores) -> Scores:
+def _image_of(blocks: Iterable[Iterable[Factors]], basis: Scores) -> Scores:
+    """The image over the pieces of all blocks, each block's share in the order of its pieces."""
     total = np.zeros_like(basis)
-    for pieces in files.pieces():
+    for pieces in blocks:
         share = np.zeros_like(basis)
-        for taken in pieces:
-            share += image(taken, basis)
+        for factors in pieces:
+            share += image_by(factors, basis)
         total += share
     return total
 

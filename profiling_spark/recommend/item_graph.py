@@ -71,7 +71,7 @@ def gram_rows(blocks: Iterable[sparse.csr_array], columns: slice) -> sparse.csr_
 
 
 def strongest(rows: sparse.csr_array, most: int) -> sparse.csr_array:
-    """The `most` largest entries of each row, in the order of columns; equal ones by the smaller column."""
+    """The `most` largest entries of each row, in any order; of equal ones those of the smaller columns."""
     kept = np.ones(rows.nnz, dtype=bool)
     for row in np.flatnonzero(np.diff(rows.indptr) > most):
         here = slice(rows.indptr[row], rows.indptr[row + 1])
@@ -84,17 +84,30 @@ def strongest(rows: sparse.csr_array, most: int) -> sparse.csr_array:
             tied = tied[np.argsort(rows.indices[here][tied])]
         kept[here.start + tied[:room]] = True
     ends = np.r_[0, np.cumsum(kept)][rows.indptr]
-    found = sparse.csr_array((rows.data[kept], rows.indices[kept], ends), shape=rows.shape)
-    found.sort_indices()  # few are left by now
-    return found
+    return sparse.csr_array((rows.data[kept], rows.indices[kept], ends), shape=rows.shape)
+
+
+Factors = tuple[sparse.csr_array, sparse.csr_array]
+"""A block of R~ and its transpose, float32 and by rows: what an image is made with."""
+
+
+def image_factors(block: sparse.csr_array) -> Factors:
+    """Of a block of R~."""
+    single = block.astype(np.float32)
+    # by rows of the transpose, so that the long result is written in order, once: three times quicker than by columns
+    return single, sparse.csr_array(single.T)
+
+
+def image_by(factors: Factors, basis: Scores) -> Scores:
+    """(items, width) float32: a block's share of R~'R~ basis, the only thing that a pass over the customers gives."""
+    single, turned = factors
+    share: Scores = turned @ (single @ basis)
+    return share
 
 
 def image(block: sparse.csr_array, basis: Scores) -> Scores:
-    """(items, width) float32: a block's share of R~'R~ basis, the only thing that a pass over the customers gives."""
-    single = block.astype(np.float32)
-    # by rows of the transpose, so that the long result is written in order, once: three times quicker than by columns
-    share: Scores = sparse.csr_array(single.T) @ (single @ basis)
-    return share
+    """`image_by` of a block whose factors are used once."""
+    return image_by(image_factors(block), basis)
 
 
 def singular_vectors(
@@ -113,7 +126,8 @@ def singular_vectors(
     for _ in range(passes - 1):
         found = image_of(basis)
         # subtracting a shift of at most half the least wanted value widens the gaps and keeps the order
-        found -= np.float32(shift) * basis
+        for at in range(0, items, _ROWS):  # a few rows at a time stay in the cache
+            found[at : at + _ROWS] -= np.float32(shift) * basis[at : at + _ROWS]
         basis, least = _orthonormal(found)
         shift = max(shift, (shift + least) / 2)
     return _ritz(basis, image_of(basis), rank)
