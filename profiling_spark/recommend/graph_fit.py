@@ -1,4 +1,5 @@
 """graph_filter fitted by Spark: each pass over the customers is one job, whose tasks run the NumPy of item_graph.py.
+Of so few pairs that a job would take longer, on one machine, the driver makes the images for the vectors itself.
 
 The driver holds what is as long as the catalogue: the vectors (items * vectors * 4 bytes, a few times over while they
 are sought) and the strongest neighbours. Nothing there grows with the customers but the few on whom weights are set.

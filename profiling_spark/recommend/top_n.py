@@ -9,8 +9,7 @@ import numpy as np
 from profiling_spark.recommend.item_side import Floats, Ints, Scored, Scores
 
 NONE = -1  # no item: the list is shorter
-# float32 products differ in their last bits between block sizes; so much of the largest of a row's group maxima, by
-# size, is "equal"
+# float32 products differ in their last bits between block sizes; so much of the row's largest score is "equal"
 _TOLERANCE = 1e-5
 _DECIMALS = 9
 _DEPTH = 64  # columns of a group
@@ -48,8 +47,7 @@ def contenders(scores: Scores, keep: int) -> Ints:
     rows, columns = scores.shape
     depth = _DEPTH if columns >= 4 * _DEPTH * keep else 1
     groups = columns // depth
-    highest = _maxima(scores, depth)
-    largest = np.where(np.isfinite(highest), np.abs(highest), 0).max(axis=1, keepdims=True)
+    highest, largest = _maxima(scores, depth)
     count = highest.shape[1]
     least = np.partition(highest, count - keep, axis=1)[:, count - keep, None]
     # finite: where fewer than `keep` groups are open, every open column is a candidate
@@ -71,20 +69,30 @@ def contenders(scores: Scores, keep: int) -> Ints:
     return _by_row(row, filled[row, place], values[row, place], rows)[0]
 
 
-def _maxima(scores: Scores, depth: int) -> Scores:
-    """(rows, groups): the largest score of each group, then those of the columns left over after them. Group g holds
-    the columns g, g + groups, g + 2 * groups, ...
+def _maxima(scores: Scores, depth: int) -> tuple[Scores, Scores]:
+    """(rows, groups): the largest score of each group, those of the columns left over after them; (rows, 1): the
+    largest finite size of a score. Group g holds the columns g, g + groups, g + 2 * groups, ...
     """
     rows, columns = scores.shape
     groups = columns // depth
     highest = np.empty((rows, groups + columns - depth * groups), dtype=scores.dtype)
+    largest = np.empty((rows, 1), dtype=scores.dtype)
     step = max(1, _CACHE_BYTES // (4 * columns))
     for at in range(0, rows, step):
         part = scores[at : at + step]
         whole = part[:, : depth * groups].reshape(len(part), depth, groups)
         highest[at : at + step, :groups] = whole.max(axis=1)
         highest[at : at + step, groups:] = part[:, depth * groups :]
-    return highest
+        largest[at : at + step, 0] = _largest(part)
+    return highest, largest
+
+
+def _largest(scores: Scores) -> Scores:
+    """(rows,): the largest finite size of a score."""
+    size = np.abs(scores)
+    size[np.isinf(size)] = 0
+    found: Scores = size.max(axis=1)
+    return found
 
 
 def _by_row(row: Ints, column: Ints, value: Scores, rows: int) -> tuple[Ints, Scores]:

@@ -152,3 +152,12 @@ def test_scores_that_float32_has_blurred_are_put_right(scores, n, seed):
     exact = scores + largest * np.random.default_rng(seed).uniform(-4e-6, 4e-6, scores.shape)
     items, _ = select_top(scores, n, lambda chosen: np.take_along_axis(exact, chosen, axis=1))
     assert items.tolist() == by_sorting(exact, n)
+
+
+def test_what_is_equal_goes_by_the_largest_size_even_within_a_group():
+    # 1e6 hides in a group whose largest score is small; beside it, scores that differ by 1 are one in float32
+    scores = np.zeros((1, 1024), dtype=np.float32)
+    scores[0, [3, 7, 9]] = 2, 1, -1e6
+    exact = lambda chosen: np.where(chosen == 7, 2.5, scores.astype(float)[0, chosen])  # noqa: E731
+    found, values = select_top(scores, 1, exact)
+    assert (found.tolist(), values.tolist()) == ([[7]], [[2.5]])
