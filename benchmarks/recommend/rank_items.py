@@ -134,13 +134,14 @@ def engines_of(model: Any, known: Any, items: int) -> dict[str, Callable[[], obj
     """What is timed, by name; raises SystemExit where profiling_spark and implicit give other lists."""
     from pyspark.sql import functions as F
 
-    from profiling_spark.recommend.als import FactorSide
+    from profiling_spark.recommend.als import FactorSide, principal_axes
 
     table = known.toPandas().sort_values(["user", "item"])
     pairs = Pairs(table["user"].to_numpy(np.int64), table["item"].to_numpy(np.int64), int(table["user"].max()) + 1)
     factors = np.zeros((items, RANK), dtype=np.float32)
     for row in model.itemFactors.toLocalIterator():
         factors[row["id"]] = row["features"]
+    factors = principal_axes(factors)  # as `fit_als` leaves them
     side = FactorSide(factors, alpha=ALPHA, regularisation=REGULARISATION)
     seen = known.select("user", "item")
     ranked = seen.mapInArrow(Rank(side), LISTS)

@@ -5,7 +5,7 @@ import pytest
 from recommend_shop import as_histories
 from scipy import sparse
 
-from profiling_spark.recommend.als import FactorSide
+from profiling_spark.recommend.als import FactorSide, principal_axes
 from profiling_spark.recommend.choose import serving_engine
 from profiling_spark.recommend.evaluate import Figures
 from profiling_spark.recommend.item_cf import NeighbourSide
@@ -30,6 +30,24 @@ def test_als_folds_a_history_in_by_the_normal_equation():
     user = np.linalg.solve(normal, wide.T @ confidence)
     assert scored.block()[0] == pytest.approx(wide @ user, abs=1e-5)
     assert scored.exact(np.arange(6)[None, :])[0] == pytest.approx(wide @ user, abs=1e-12)
+
+
+def test_als_solves_short_histories_along_principal_axes_to_the_same_scores():
+    rng = np.random.default_rng(2)
+    y = (rng.normal(size=(40, 12)) * np.geomspace(1, 0.01, 12)).astype(np.float32)
+    y[7] = 0
+    histories = [[(1, 0.5), (4, 3.0), (7, 2.0)], [(9, 1.0)], [(7, 5.0)]]
+    turned = principal_axes(y)
+    assert turned @ turned.T == pytest.approx(y @ y.T, abs=1e-5)
+    quick, plain = (FactorSide(f, alpha=2.0, regularisation=0.3) for f in (turned, y))
+    assert (quick.is_principal, plain.is_principal) == (True, False)
+    block = only_block(histories)
+    assert block.items.shape[1] < 12
+    chosen = np.tile(np.arange(40), (3, 1))
+    exact = quick.score(block).exact(chosen)
+    assert exact == pytest.approx(plain.score(block).exact(chosen), abs=1e-6)
+    assert np.abs(exact[0]).max() > 0.1
+    assert quick.score(block).contributions(chosen).sum(axis=2) == pytest.approx(exact, abs=1e-12)
 
 
 def test_als_does_not_offer_items_it_has_not_seen():
