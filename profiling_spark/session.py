@@ -37,6 +37,8 @@ _BEHAVIOUR = {
     "spark.sql.execution.arrow.useLargeVarTypes": "true",
     # a limit in bytes adds up the sizes of all columns at every row; the limit of rows a batch is enough
     "spark.sql.execution.arrow.maxBytesPerBatch": "2147483647",
+    # rows reach Python in buffers of this many bytes: with the 64 KB of the default a fifth of the time is system calls
+    "spark.buffer.size": "1048576",
     # VACUUM and file listing fan out over this many tasks; the default of 10,000 takes a minute on a tiny table
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "8",
     # inferring filters from the rules' nested conditions took 18 s of planning for the demo's events

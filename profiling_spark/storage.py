@@ -18,7 +18,20 @@ from pyspark.sql import functions as F
 
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import ContractError, StorageError
-from profiling_spark.storage_files import WRITTEN, File, NewFile, commit, create, files_of, lacking, staged, written
+from profiling_spark.storage_files import (
+    WRITTEN,
+    File,
+    NewFile,
+    as_frame,
+    commit,
+    create,
+    files_of,
+    joined,
+    lacking,
+    replace_rows,
+    staged,
+    written,
+)
 
 _LOG_FILE = re.compile(r"(\d{20})\.json")
 _DEFAULTS = "spark.databricks.delta.properties.defaults"
@@ -107,6 +120,26 @@ class Tables:
         """Add rows in one commit. Returns the rows written."""
         return self._write(table, frame, mode="append", options={})
 
+    def append_rows(self, table: Table, rows: Sequence[tuple[object, ...]]) -> int:
+        """Add a few rows that this process holds, values in the order of the columns, in one commit."""
+        root = local_path(self.root)
+        if root is None:
+            return self.append(table, self.spark.createDataFrame(rows, table.schema).coalesce(1))
+        # a commit of Spark's takes a second
+        with staged(root, table) as writer:
+            return self.add_files(table, writer.write_partitions(as_frame(table, rows)))
+
+    def replace_rows(self, table: Table, rows: Sequence[tuple[object, ...]], predicate: str) -> int:
+        """Put a few rows (see `append_rows`) in the place of those for which the predicate holds, in one commit.
+
+        The predicate, of names and texts without quotes, means the same to Spark and to DataFusion.
+        """
+        if local_path(self.root) is None or not self.exists(table):
+            return self.replace_where(table, self.spark.createDataFrame(rows, table.schema).coalesce(1), predicate)
+        replace_rows(self._ready_for_files(table), table, as_frame(table, rows), predicate)
+        self._moved(table)
+        return len(rows)
+
     def add_files(self, table: Table, files: Sequence[NewFile]) -> int:
         """Add the rows of finished files on this disk, which move into the table, in one commit; returns the rows.
 
@@ -115,7 +148,7 @@ class Tables:
         if not files:
             self._ready_for_files(table)
             return 0
-        return self._commit_files(table, files, None)
+        return self._commit_files(table, joined(table, files), None)
 
     def replace_partitions(self, table: Table, frame: DataFrame | pl.DataFrame, values: Sequence[SliceValue]) -> int:
         """Replace all rows of these values of the table's partition column, in one commit. Returns the rows written."""

@@ -19,7 +19,6 @@ from uuid import uuid4
 import deltalake
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, PostCommitHookProperties, RemoveAction
 from pyspark.sql import DataFrame
@@ -34,8 +33,10 @@ STAGING = "_staging"
 _STATISTIC_LENGTH = 32
 _ROW_GROUP = 250_000
 _FILE_ROWS = 2_000_000
-_SAMPLE = 10_000
+_SMALL = 16 * 2**20
 _FILE = "_file"
+# without checkpoints each reader would go through all commits that a table ever had
+_HOOKS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
 WRITTEN = T.StructType([T.StructField(_FILE, T.StringType())])
 
 
@@ -148,18 +149,33 @@ def staging_folder(root: Path, table: Table) -> Path:
 
 def write_parquet(rows: pl.DataFrame, schema: pa.Schema, path: str) -> None:
     """The rows as one Parquet file."""
-    # where values hardly repeat, such as those of keys, a dictionary is work for nothing
-    sample = rows.head(_SAMPLE)
-    words = [n for n in schema.names if n in sample.columns and sample[n].n_unique() <= max(1, len(sample) // 2)]
-    table = conformed(rows, schema)
-    pq.write_table(table, path, row_group_size=_ROW_GROUP, use_dictionary=words, store_decimal_as_integer=True)
+    conformed(rows, schema).write_parquet(path, compression="snappy", row_group_size=_ROW_GROUP)
 
 
-def conformed(rows: pl.DataFrame, schema: pa.Schema) -> pa.Table:
-    """The schema's columns, in order; those that the rows lack are null."""
-    found = rows.to_arrow()
-    columns = {f.name: found[f.name] if f.name in found.column_names else pa.nulls(len(rows), f.type) for f in schema}
-    return pa.table(columns).cast(schema)
+def conformed(rows: pl.DataFrame, schema: pa.Schema) -> pl.DataFrame:
+    """The schema's columns, in order; what the rows lack is null. Raises ContractError where values would be cut."""
+    wanted = pl.from_arrow(schema.empty_table())
+    assert isinstance(wanted, pl.DataFrame)  # for mypy
+    cut = [n for n, t in wanted.schema.items() if t.is_integer() and rows.schema.get(n, t).is_float()]
+    if cut:
+        raise ContractError(f"{cut}: expected whole numbers, found fractions")
+    absent = [pl.lit(None, t).alias(n) for n, t in wanted.schema.items() if n not in rows.columns]
+    return rows.with_columns(absent).select(pl.col(n).cast(t) for n, t in wanted.schema.items())
+
+
+def as_frame(table: Table, rows: Sequence[tuple[object, ...]]) -> pl.DataFrame:
+    """Rows of a table, values in the order of its columns."""
+    empty = pl.from_arrow(to_arrow_schema(table.schema, timezone="UTC").empty_table())
+    assert isinstance(empty, pl.DataFrame)  # for mypy
+    return pl.DataFrame(rows, schema=empty.schema, orient="row")
+
+
+def joined(table: Table, files: Sequence[NewFile]) -> Sequence[NewFile]:
+    """The files, or one file of all their rows where they are small and need not lie apart."""
+    if table.partition_by or len(files) == 1 or sum(f.bytes for f in files) > _SMALL:
+        return files
+    rows = pl.concat([pl.read_parquet(f.path, hive_partitioning=False) for f in files])
+    return [FileWriter.of(table, Path(files[0].path).parent).write(rows)]
 
 
 def create(place: Path, table: Table, properties: Mapping[str, str]) -> None:
@@ -191,8 +207,6 @@ def files_of(place: Path, version: int) -> list[File]:
 def commit(place: Path, table: Table, files: Sequence[NewFile], replaced: Sequence[str] | None) -> None:
     """Move files into their table and add them to it, in one commit, in the place of the partitions `replaced`."""
     actions: list[AddAction | RemoveAction] = [_moved_into(place, table, file) for file in files]
-    # without checkpoints each reader would go through all commits that this table ever had
-    hooks = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
     try:
         target = deltalake.DeltaTable(place)
         target.create_write_transaction(
@@ -201,10 +215,25 @@ def commit(place: Path, table: Table, files: Sequence[NewFile], replaced: Sequen
             schema=target.schema(),
             partition_by=list(table.partition_by),
             partition_filters=None if replaced is None else [(table.partition_by[0], "in", list(replaced))],
-            post_commithook_properties=hooks,
+            post_commithook_properties=_HOOKS,
         )
     except DeltaError as err:
         raise StorageError(f"{place}: its new files cannot be committed: {err}") from err
+
+
+def replace_rows(place: Path, table: Table, rows: pl.DataFrame, predicate: str) -> None:
+    """Put rows in the place of those for which the predicate holds, in one commit; files with others are rewritten."""
+    schema = to_arrow_schema(table.schema, timezone="UTC")
+    try:
+        deltalake.write_deltalake(
+            place,
+            rows.to_arrow().cast(schema),
+            mode="overwrite",
+            predicate=predicate,
+            post_commithook_properties=_HOOKS,
+        )
+    except DeltaError as err:
+        raise StorageError(f"{place}: its rows cannot be replaced: {err}") from err
 
 
 def _moved_into(place: Path, table: Table, file: NewFile) -> AddAction:

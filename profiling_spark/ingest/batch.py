@@ -19,7 +19,6 @@ from profiling_spark.expressions import expression
 from profiling_spark.ingest.deduplicate import (
     LOST_FILE,
     LOST_SOURCE,
-    content_hash,
     hits,
     mark_stored,
     near_in_time,
@@ -45,9 +44,11 @@ TARGETS = (ITEMS, USERS, REVIEWS, EVENTS)
 
 @dataclass
 class Batch:
-    """What became of one target's new rows. `groups` count every row; `files` hold the accepted ones, where they can be
-    added as they are; `days`: first and last that accepted rows change; `old`: files whose stored rows they replace,
-    from day `removed_from` on.
+    """What became of one target's new rows.
+
+    `groups` count every row; `files` hold the accepted ones and `refused_files` the others, where they can be added as
+    they are; `days`: first and last that accepted rows change; `old`: files whose stored rows they replace, from day
+    `removed_from` on.
     """
 
     table: Table
@@ -55,6 +56,7 @@ class Batch:
     refused: DataFrame
     groups: list[Group]
     files: list[NewFile] | None
+    refused_files: list[NewFile] | None
     old: frozenset[FileKey]
     releases: list[Callable[[], object]]
     days: list[date] = field(default_factory=list)
@@ -190,16 +192,28 @@ def judge(
         rows = _with_catalogue(ctx, rows, items)
     keep, buckets, day = _keep(ctx, table, rows), ctx.settings.buckets, _day(table, ctx.settings.business_timezone)
     has_catalogue = items is not None or ctx.tables.exists(ITEMS)
+    text = ctx.settings.ingest.keep.get(table.name)  # type: ignore[call-overload]
+    is_column = text in table.names
     held = hold(
-        _with_helpers(ctx, rows, table, keep, day),
+        _with_helpers(ctx, rows, table, None if text is None or is_column else keep, day),
         table,
         ctx.tables,
         files=files,
+        keep=text if is_column else None,
         absent=_absent(ctx, table) - ({"category", "brand"} if has_catalogue else set()),
         buckets=buckets,
         tasks_per_bucket=tasks_per_bucket(files, table, buckets),
     )
-    batch = Batch(table, held.accepted, held.refused, held.groups, held.files, frozenset(old), [held.release])
+    batch = Batch(
+        table,
+        held.accepted,
+        held.refused,
+        held.groups,
+        held.files,
+        held.refused_files,
+        frozenset(old),
+        [held.release],
+    )
     if not ctx.tables.exists(table):
         return batch
     stored = ctx.tables.read(table)
@@ -226,16 +240,15 @@ def _absent(ctx: Context, table: Table) -> set[str]:
     return set(mappable(table.name)) - mapped - {*table.key, "amount", "unit_price"}
 
 
-def _with_helpers(ctx: Context, rows: DataFrame, table: Table, keep: Column, day: Column) -> DataFrame:
+def _with_helpers(ctx: Context, rows: DataFrame, table: Table, keep: Column | None, day: Column) -> DataFrame:
     """What `resolve` needs beside the rows themselves; what it can tell from them is left out (see `hold`)."""
     is_refused = F.col("_status") == REJECTED
     stored_by = F.col("_row_hash") if "_row_hash" in rows.columns else F.when(is_refused, F.md5("_raw"))
     helpers = {
         "_hash": stored_by,
-        "_content": content_hash(table),
         "_new": F.when(F.col("rescued").isNotNull(), F.concat_ws(",", F.json_object_keys("rescued"))),
     }
-    if table.name in ctx.settings.ingest.keep:
+    if keep is not None:
         helpers["_keep"] = keep
     if table is not EVENTS:
         helpers["_day"] = day

@@ -26,11 +26,11 @@ def with_identity(frame: DataFrame, whole: Column, *, source: str, id_column: st
     return frame.withColumn(id_column, F.md5(F.concat(F.lit(f"{source}\u001f"), told)))
 
 
-def content_hash(table: Table) -> Column:
-    """Hash of what a row says, without where it came from: decides between rows of the same key."""
-    said = [c.name for c in table.columns if c.name not in (*_LINEAGE, *table.key, "user_bucket")]
-    # xxhash64 skips nulls; the second half tells (null, a) from (a, null)
-    return F.xxhash64(*said, *(F.col(c).isNull() for c in said))
+def content(table: Table) -> tuple[str, ...]:
+    """Columns of what a row says, without where it came from: in this order, null least, they decide between rows of
+    the same key.
+    """
+    return tuple(c.name for c in table.columns if c.name not in (*_LINEAGE, *table.key, "user_bucket"))
 
 
 def hits(accepted: DataFrame, stored: DataFrame, table: Table) -> DataFrame:
@@ -48,16 +48,16 @@ def mark_stored(accepted: DataFrame, stored: DataFrame, table: Table, *, keep: C
     key = list(table.key)
     keys = stored.select(
         *key,
-        content_hash(table).alias("_old_content"),
+        F.struct(*content(table)).alias("_old_content"),
         keep.alias("_old_keep"),
         F.col("source").alias("_old_source"),
         F.col("file_id").alias("_old_file"),
     )
     joined = accepted.join(keys, key, how="left")
-    content = content_hash(table)
-    same = content == F.col("_old_content")
+    said = F.struct(*content(table))
+    same = said == F.col("_old_content")
     own = same & (F.col("source") == F.col("_old_source")) & (F.col("file_id") == F.col("_old_file"))
-    mine = F.struct(keep.alias("keep"), content.alias("content"))
+    mine = F.struct(keep.alias("keep"), said.alias("content"))
     old = F.struct(F.col("_old_keep").alias("keep"), F.col("_old_content").alias("content"))
     is_new = F.col("_old_content").isNull()
     wins = ~is_new & ~same & (mine > old)

@@ -11,47 +11,48 @@ import json
 import shutil
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from math import ceil
-from uuid import uuid4
 
 import polars as pl
 import pyarrow as pa
 from pyspark import StorageLevel
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from profiling_spark.buckets import bucket_of
-from profiling_spark.contracts.silver import EVENTS
+from profiling_spark.contracts.silver import EVENTS, REJECTED_ROWS
 from profiling_spark.contracts.table import Table
+from profiling_spark.ingest.deduplicate import content
 from profiling_spark.ingest.files import SourceFile
 from profiling_spark.ingest.readers import as_written
 from profiling_spark.ingest.resolve import HELPERS, Group, Resolved, from_json, resolve, to_json
 from profiling_spark.ingest.rules import OK
 from profiling_spark.storage import Tables, local_path
-from profiling_spark.storage_files import STAGING, FileWriter, NewFile, conformed, staging_folder, write_parquet
+from profiling_spark.storage_files import STAGING, FileWriter, NewFile, conformed, staging_folder
 
 _TASK_BYTES = 128 * 2**20
+_PARTS, _PARTS_PER_CORE, _PART_BYTES = "spark.sql.files.minPartitionNum", 8, 8 * 2**20
 # text that a byte of a file stands for
 _UNPACKED = {".gz": 8, ".parquet": 4}
-_REFUSED = T.StructType(
-    [T.StructField(c, T.StringType()) for c in ("source", "file_id", "row_hash", "raw", "reasons")]
-    + [T.StructField("occurrences", T.LongType())]
-)
 _KIND, _DONE, _ORIGIN = "_kind", "_done", "_origin"
 _ACCEPTED_ROW, _REFUSED_ROW = "accepted", "refused"
 
 
 @dataclass(frozen=True)
 class Held:
-    """`accepted`: the table's columns; `refused`: see `resolve`; `files`: of the accepted rows, on a local disk."""
+    """`accepted`: the table's columns; `refused`: those of rejected_rows, without a reason where a row is refused no
+    longer; `files`, `refused_files`: of both, on a local disk.
+    """
 
     accepted: DataFrame
     refused: DataFrame
     groups: list[Group]
     files: list[NewFile] | None
+    refused_files: list[NewFile] | None
     release: Callable[[], None]
 
 
@@ -60,28 +61,44 @@ def hold(
     table: Table,
     tables: Tables,
     *,
-    files: Iterable[SourceFile],
+    files: Collection[SourceFile],
+    keep: str | None,
     absent: Collection[str],
     buckets: int,
     tasks_per_bucket: int,
 ) -> Held:
     """Judge and keep the rows; each source file is read once, here.
 
-    `absent`: columns that no source fills; `files`: where the rows come from, empty where that is not known.
+    `absent`: columns that no source fills; `files`: where the rows come from, empty where that is not known; `keep`:
+    the column whose greatest value survives, where it is a column as it is (else `_keep`, or none).
     """
     origins = _origins(files)
     # columns without values, or with one for all rows, need not travel: they are added where the rows are written
     placed = _placed(_shortened(rows.drop(*absent, "run_id"), origins), table, buckets, tasks_per_bucket)
-    task = _Task(table.key, _order(table), tables.run_id, origins)
-    if local_path(tables.root) is None:
-        return _in_cache(placed, table, task)
-    return _in_files(placed, table, tables, buckets, task)
+    task = _Task(table.name, table.key, content(table), _order(table), keep, tables.run_id, origins)
+    with _in_parts(tables.spark, sum(f.bytes for f in files)):
+        if local_path(tables.root) is None:
+            return _in_cache(placed, table, task)
+        return _in_files(placed, table, tables, buckets, task)
+
+
+@contextmanager
+def _in_parts(spark: SparkSession, size: int) -> Iterator[None]:
+    """Large input in several parts a core: Spark's own are so few that a core which is done waits for the last ones."""
+    cores = spark.sparkContext.defaultParallelism
+    parts = min(_PARTS_PER_CORE * cores, size // _PART_BYTES)
+    if parts > cores:
+        spark.conf.set(_PARTS, str(parts))
+    try:
+        yield
+    finally:
+        spark.conf.unset(_PARTS)
 
 
 def _origins(files: Iterable[SourceFile]) -> dict[int, tuple[str, str]]:
     """(source, file_id) by the number that travels for them; empty where two would have one number."""
     keys = {(f.source, f.file_id) for f in files}
-    numbers = {zlib.crc32(f"{source}{file_id}".encode()): (source, file_id) for source, file_id in keys}
+    numbers = {zlib.crc32(file_id.encode()): (source, file_id) for source, file_id in keys}
     return numbers if len(numbers) == len(keys) else {}
 
 
@@ -89,7 +106,7 @@ def _shortened(rows: DataFrame, origins: Mapping[int, tuple[str, str]]) -> DataF
     """Rows as they travel: a number for where they come from. `_Task` writes it out again."""
     if not origins:
         return rows
-    return rows.withColumn(_ORIGIN, F.crc32(F.concat("source", "file_id"))).drop("source", "file_id")
+    return rows.withColumn(_ORIGIN, F.crc32("file_id")).drop("source", "file_id")
 
 
 def tasks_per_bucket(files: Iterable[SourceFile], table: Table, buckets: int) -> int:
@@ -114,7 +131,7 @@ def _placed(rows: DataFrame, table: Table, buckets: int, tasks: int) -> DataFram
     # another hash than that of buckets, which is the same for all of a bucket's customers
     share = F.pmod(F.when(is_ok, F.hash(owner)).otherwise(F.hash("_raw", owner)), F.lit(tasks))
     ids = {"user_bucket": bucket} if table is EVENTS else {}
-    named = rows.withColumns({**ids, "_task": bucket * F.lit(tasks) + share})
+    named = rows.withColumns({**ids, "_task": bucket if tasks == 1 else bucket * F.lit(tasks) + share})
     # almost every row is good: nothing is the shortest way to say so
     named = named.withColumn("_status", F.nullif("_status", F.lit(OK)))
     columns = [n for n in (*table.names, *HELPERS, _ORIGIN, "_task") if n in named.columns]
@@ -125,25 +142,30 @@ def _placed(rows: DataFrame, table: Table, buckets: int, tasks: int) -> DataFram
 class _Task:
     """What a worker runs on its rows. Holds only plain values, so that it travels to any cluster."""
 
+    target: str
     key: tuple[str, ...]
+    content: tuple[str, ...]
     order: tuple[str, ...]
+    keep: str | None
     run_id: str
     origins: dict[int, tuple[str, str]]
 
     def resolved(self, batches: Iterable[pa.RecordBatch]) -> Resolved | None:
         """None: no rows."""
-        found = [b for b in batches if b.num_rows]
-        if not found:
+        filled = [b for b in batches if b.num_rows]
+        if not filled:
             return None
-        rows = pl.from_arrow(pa.Table.from_batches(found))
+        rows = pl.from_arrow(pa.Table.from_batches(filled))
         assert isinstance(rows, pl.DataFrame)  # for mypy
-        return resolve(self._whole(rows), key=self.key, order=self.order)
+        found = resolve(self._whole(rows), key=self.key, content=self.content, order=self.order)
+        told = found.refused.with_columns(target_table=pl.lit(self.target), run_id=pl.lit(self.run_id))
+        return replace(found, refused=told)
 
     def _whole(self, rows: pl.DataFrame) -> pl.DataFrame:
         """With the columns that did not travel, since they follow from the others."""
         follow = {"run_id": pl.lit(self.run_id), "_status": pl.col("_status").fill_null(OK)}
         if "_keep" not in rows.columns:
-            follow["_keep"] = pl.lit(1)
+            follow["_keep"] = pl.col(self.keep) if self.keep in rows.columns else pl.lit(1)
         if "_day" not in rows.columns:
             follow["_day"] = pl.col("event_date")
         for place, name in enumerate(("source", "file_id") if self.origins else ()):
@@ -171,11 +193,12 @@ class _ToCache:
             found.refused.with_columns(pl.lit(_REFUSED_ROW).alias(_KIND)),
             done,
         )
-        yield from conformed(pl.concat(kinds, how="diagonal"), self.schema).to_batches()
+        rows = conformed(pl.concat(kinds, how="diagonal"), self.schema)
+        yield from rows.to_arrow().cast(self.schema).to_batches()
 
 
 def _in_cache(placed: DataFrame, table: Table, task: _Task) -> Held:
-    other = [f for f in _REFUSED if f.name not in table.names]
+    other = [f for f in REJECTED_ROWS.schema if f.name not in table.names]
     texts = [T.StructField(c, T.StringType()) for c in (_KIND, _DONE)]
     schema = T.StructType([*table.schema, *other, *texts])
     writer = _ToCache(task, to_arrow_schema(schema, timezone="UTC"))
@@ -183,8 +206,9 @@ def _in_cache(placed: DataFrame, table: Table, task: _Task) -> Held:
     done = cached.where(F.col(_DONE).isNotNull()).select(_DONE).collect()
     return Held(
         cached.where(F.col(_KIND) == _ACCEPTED_ROW).select(*table.names),
-        cached.where(F.col(_KIND) == _REFUSED_ROW).select(*_REFUSED.names),
+        cached.where(F.col(_KIND) == _REFUSED_ROW).select(*REJECTED_ROWS.names),
         from_json(g for row in done for g in json.loads(row[_DONE])),
+        None,
         None,
         lambda: _forget(cached),
     )
@@ -198,19 +222,17 @@ def _forget(frame: DataFrame) -> None:
 class _ToFiles:
     task: _Task
     writer: FileWriter
-    refused: pa.Schema
+    refused: FileWriter
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         found = self.task.resolved(batches)
         if found is None:
             return
-        files = [asdict(self.writer.write(found.accepted))] if len(found.accepted) else []
-        refused = []
-        if len(found.refused):
-            # a task can run twice: only the files that it names at its end count
-            refused.append(f"{self.writer.folder}/refused-{uuid4()}.parquet")
-            write_parquet(found.refused, self.refused, refused[0])
-        done = {"groups": to_json(found.groups), "files": files, "refused": refused}
+        done = {
+            "groups": to_json(found.groups),
+            "files": [asdict(self.writer.write(rows)) for rows in (found.accepted,) if len(rows)],
+            "refused": [asdict(self.refused.write(rows)) for rows in (found.refused,) if len(rows)],
+        }
         yield pa.RecordBatch.from_pydict({_DONE: [json.dumps(done)]})
 
 
@@ -218,18 +240,19 @@ def _in_files(placed: DataFrame, table: Table, tables: Tables, buckets: int, tas
     root = local_path(tables.root)
     assert root is not None  # `hold` asked
     folder = staging_folder(root, table)
-    writer = _ToFiles(task, FileWriter.of(table, folder), to_arrow_schema(_REFUSED, timezone="UTC"))
+    writer = _ToFiles(task, FileWriter.of(table, folder), FileWriter.of(REJECTED_ROWS, folder))
     done = [json.loads(row[_DONE]) for row in placed.mapInArrow(writer, f"{_DONE} string").collect()]
-    files = [NewFile(**f) for d in done for f in d["files"]]
+    files, refused = ([NewFile(**f) for d in done for f in d[kind]] for kind in ("files", "refused"))
     in_file = T.StructType([f for f in table.schema if f.name not in table.partition_by])
     accepted = _read(tables, [f.path for f in files], in_file)
     if table is EVENTS:
         accepted = accepted.withColumn("user_bucket", bucket_of("user_id", buckets))
     return Held(
         accepted.select(*table.names),
-        _read(tables, [path for d in done for path in d["refused"]], _REFUSED),
+        _read(tables, [f.path for f in refused], REJECTED_ROWS.schema),
         from_json(g for d in done for g in d["groups"]),
         files,
+        refused,
         lambda: shutil.rmtree(folder, ignore_errors=True),
     )
 

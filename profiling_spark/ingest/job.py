@@ -7,7 +7,6 @@ from dataclasses import asdict
 from functools import reduce
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from profiling_spark.buckets import check_layout
 from profiling_spark.contracts.operations import QUALITY_METRICS
@@ -79,24 +78,17 @@ def _counts(batches: Iterable[Batch]) -> dict[FileKey, Counts]:
 def _publish_rejected(ctx: Context, batches: Sequence[Batch], todo: ToTake) -> None:
     if not batches:
         return
-    refused = reduce(DataFrame.unionByName, [_refused_rows(ctx, b) for b in batches]).coalesce(2)
+    refused = reduce(DataFrame.unionByName, [b.refused for b in batches]).coalesce(2)
+    files = [f for b in batches for f in b.refused_files or ()]
     if todo.again or todo.gone:
         replaced = f"{of_files(todo.again | todo.gone)} OR run_id = {literal(ctx.run_id)}"
         ctx.tables.replace_where(REJECTED_ROWS, refused, replaced)
+    elif all(b.refused_files is not None for b in batches):
+        ctx.tables.add_files(REJECTED_ROWS, files)
     else:
         ctx.tables.append(REJECTED_ROWS, refused)
     metrics = [row for b in batches for row in metric_rows(ctx.run_id, b.groups, b.table, ctx.settings.ingest)]
-    ctx.tables.append(QUALITY_METRICS, ctx.spark.createDataFrame(metrics, QUALITY_METRICS.schema).coalesce(1))
-
-
-def _refused_rows(ctx: Context, batch: Batch) -> DataFrame:
-    columns = {
-        "target_table": F.lit(batch.table.name),
-        "first_line": F.lit(None).cast("bigint"),
-        "run_id": F.lit(ctx.run_id),
-        "replayed_by": F.lit(None).cast("string"),
-    }
-    return batch.refused.withColumns(columns)
+    ctx.tables.append_rows(QUALITY_METRICS, metrics)
 
 
 def _facts(todo: ToTake) -> dict[str, object]:

@@ -136,10 +136,10 @@ def claim_replay(tables: Tables, keys: Iterable[FileKey], run_id: str) -> None:
 
 
 def _claim(tables: Tables, rows: list[tuple[object, ...]]) -> None:
-    frame = tables.spark.createDataFrame(rows, INGESTED_FILES.schema).coalesce(1)
     if not tables.exists(INGESTED_FILES):
-        tables.append(INGESTED_FILES, frame)
+        tables.append_rows(INGESTED_FILES, rows)
         return
+    frame = tables.spark.createDataFrame(rows, INGESTED_FILES.schema).coalesce(1)
     # a merge reads before it writes, so Delta lets only one of two claims at the same moment through
     free = f"old.status = {literal(REFUSED)} OR (old.status = {literal(DONE)} AND new.reason = {literal(_AGAIN)})"
     tables.upsert(INGESTED_FILES, frame, update_where=free)
@@ -170,8 +170,7 @@ def finish(
         if before.key in changed:
             file = SourceFile(before.key.source, before.key.target, before.path, "", before.key.file_id, before.bytes)
             rows.append(_row(before.run_id, file, DONE, before.counts + changed[before.key], ""))
-    frame = tables.spark.createDataFrame(rows, INGESTED_FILES.schema).coalesce(1)
-    tables.replace_where(INGESTED_FILES, frame, f"run_id = {literal(tables.run_id)} OR {of_files({*changed, *gone})}")
+    tables.replace_rows(INGESTED_FILES, rows, f"run_id = {literal(tables.run_id)} OR {of_files({*changed, *gone})}")
 
 
 def _row(run_id: str, file: SourceFile, status: str, counts: Counts | None, reason: str) -> tuple[object, ...]:

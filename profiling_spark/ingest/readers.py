@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import gzip
 import re
+import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -37,7 +38,7 @@ _NULL = "\u0000"
 _PATH = "_uri"
 # a path that Spark writes as it is
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/._=:-]+")
-_FEW_FILES = 16
+_FEW_FILES = 32
 
 
 def raw_text(rows: DataFrame) -> Column:
@@ -88,7 +89,8 @@ def read_source(spark: SparkSession, reading: Reading, files: Sequence[SourceFil
 
 
 def _path() -> Column:
-    return F.col("_metadata.file_path").alias(_PATH)
+    # _metadata.file_path is the same, but costs another copy of every row
+    return F.input_file_name().alias(_PATH)
 
 
 def _with_file_id(spark: SparkSession, frame: DataFrame, files: Sequence[SourceFile]) -> DataFrame:
@@ -96,15 +98,28 @@ def _with_file_id(spark: SparkSession, frame: DataFrame, files: Sequence[SourceF
 
     A row whose file is not recognised has none, so that it stands out instead of vanishing (see Batch.count).
     """
-    if len(files) <= _FEW_FILES and all(_PLAIN_PATH.fullmatch(f.uri) for f in files):
-        ids = [F.when(F.col(_PATH).isin(f.uri, _short(f.uri)), F.lit(f.file_id)) for f in files]
-        return frame.withColumn("_file_id", F.coalesce(*ids)).drop(_PATH)
+    numbers = _numbers(files)
+    if numbers:
+        numbered = frame.withColumn(_PATH, F.crc32(_PATH))
+        ids = [F.when(F.col(_PATH) == F.lit(number), F.lit(file_id)) for number, file_id in numbers.items()]
+        return numbered.withColumn("_file_id", F.coalesce(*ids)).drop(_PATH)
     names = spark.createDataFrame([(_short(f.uri), f.file_id) for f in files], "_uri_decoded string, _file_id string")
     return (
         frame.withColumn("_uri_decoded", _decoded())
         .join(F.broadcast(names), "_uri_decoded", how="left")
         .drop("_uri_decoded", _PATH)
     )
+
+
+def _numbers(files: Sequence[SourceFile]) -> dict[int, str]:
+    """file_id by a hash of the path, whose text would be dear to compare for every row; empty where paths need decoding
+    or two have one hash.
+    """
+    if len(files) > _FEW_FILES or not all(_PLAIN_PATH.fullmatch(f.uri) for f in files):
+        return {}
+    paths = {path: f.file_id for f in files for path in (f.uri, _short(f.uri))}
+    numbers = {zlib.crc32(path.encode()): file_id for path, file_id in paths.items()}
+    return numbers if len(numbers) == len(paths) else {}
 
 
 def _short(uri: str) -> str:
@@ -271,7 +286,8 @@ def _read_typed(spark: SparkSession, reading: Reading, files: Sequence[SourceFil
     for group in (groups[key] for key in sorted(groups)):
         frame = spark.read.option("mergeSchema", "true").parquet(*_paths(group))
         names = frame.columns
-        with_ids = _with_file_id(spark, frame.select("*", _path()), group)
+        # a batch of columns at a time: the name of the file being read may be that of the next one
+        with_ids = _with_file_id(spark, frame.select("*", F.col("_metadata.file_path").alias(_PATH)), group)
         frames.append(_finish(_with_instants(with_ids, group[0]), names, reading, F.lit(False)))
     return frames
 

@@ -4,7 +4,7 @@ A kernel: no Spark, no I/O. Incoming rows have the target's columns and
 
 - `_status` (ok, rejected, ignored), `_reasons`, `_warned` (see `check_rows`), `_raw` where its text is needed again;
 - `_hash`: hash by which a refused row is stored (of a replay: of every row the one it was stored by), else null;
-- `_keep` and `_content`: of rows with one key the greatest survives;
+- `_keep`: of rows with one key the greatest survives, then that which says the greatest;
 - `_new`: names of columns that the settings do not know; `_day`: first day whose features the row changes.
 """
 
@@ -22,7 +22,7 @@ from profiling_spark.errors import ContractError
 from profiling_spark.ingest.rules import OK, REJECTED
 
 DUPLICATE, SUPERSEDED, ACCEPTED = "duplicate", "superseded", "accepted"
-HELPERS = ("_status", "_reasons", "_warned", "_raw", "_hash", "_keep", "_content", "_new", "_day")
+HELPERS = ("_status", "_reasons", "_warned", "_raw", "_hash", "_keep", "_new", "_day")
 EXAMPLES = 3
 _SAME = ("source", "file_id", "_status", "_reasons", "_warned", "flags", "_new")
 
@@ -59,50 +59,60 @@ class Resolved:
     groups: list[Group]
 
 
-def resolve(rows: pl.DataFrame, *, key: Sequence[str], order: Sequence[str]) -> Resolved:
-    """Decide about the rows; all rows of one key must be among them. Raises ContractError where a key is null."""
-    judged = _without_repeats(rows, key)
-    accepted = judged.filter(pl.col("_status") == ACCEPTED).drop(HELPERS).sort(order)
+def resolve(rows: pl.DataFrame, *, key: Sequence[str], content: Sequence[str], order: Sequence[str]) -> Resolved:
+    """Decide about the rows; all rows of one key must be among them. `content`: what a row says, see `deduplicate`.
+
+    Raises ContractError where a key is null.
+    """
+    judged = rows.with_columns(_outcomes(rows, key, content))
+    # one copy of the wide rows, in their order
+    places = judged.select(_row=pl.arg_sort_by(order))["_row"]
+    accepted = judged.drop(HELPERS)[places.filter((judged["_status"] == ACCEPTED).gather(places))]
     for column in key:
         if accepted[column].null_count():
             raise ContractError(f"{column}: the key must not be null")
     return Resolved(accepted, _refused(judged), _groups(judged))
 
 
-def _without_repeats(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
-    """Sets `_status` of good rows to accepted, duplicate or superseded.
+def _outcomes(rows: pl.DataFrame, key: Sequence[str], content: Sequence[str]) -> pl.Series:
+    """`_status`, where good rows are accepted, duplicate or superseded.
 
-    Of rows with one key the one with the greatest `_keep` survives, then the greatest `_content`, then the smallest
+    Of rows with one key the one with the greatest `_keep` survives, then the greatest content, then the smallest
     file_id: never the order of arrival. Rows that say the same as the row before them are duplicates, others are
     superseded.
     """
     good = pl.col("_status") == OK
-    accepted = rows.with_columns(_status=pl.when(good).then(pl.lit(ACCEPTED)).otherwise("_status"))
-    several = rows.select(*key).is_duplicated()
-    # few rows share a key with another: only those are compared in full
-    suspects = rows.select(*key, "_keep", "_content", "file_id", "_status").with_row_index("_row").filter(several, good)
+    accepted = rows.select(_status=pl.when(good).then(pl.lit(ACCEPTED)).otherwise("_status"))["_status"]
+    # few rows share a key with another: only those are compared in full (and those with the same hash of another key)
+    several = rows.select(*key).hash_rows().is_duplicated()
+    said = [c for c in content if c in rows.columns]
+    suspects = rows.with_row_index("_row").filter(several, good).select("_row", *key, "_keep", *said, "file_id")
     if suspects.is_empty():
         return accepted
     ranked = suspects.sort(
         *key,
         "_keep",
-        "_content",
+        *said,
         "file_id",
         "_row",
-        descending=[*(False for _ in key), True, True, False, False],
+        descending=[*(False for _ in key), True, *(True for _ in said), False, False],
         nulls_last=True,
     )
-    follows = pl.all_horizontal(pl.col(c).eq_missing(pl.col(c).shift(1)) for c in key) & (pl.int_range(pl.len()) > 0)
-    says_same = pl.col("_content") == pl.col("_content").shift(1)
-    how = pl.when(says_same).then(pl.lit(DUPLICATE)).otherwise(pl.lit(SUPERSEDED))
+    follows = _as_before(key) & (pl.int_range(pl.len()) > 0)
+    how = pl.when(_as_before(said)).then(pl.lit(DUPLICATE)).otherwise(pl.lit(SUPERSEDED))
     lost = ranked.select("_row", _lost=pl.when(follows).then(how)).drop_nulls()
-    joined = accepted.with_row_index("_row").join(lost, on="_row", how="left", maintain_order="left")
-    return joined.with_columns(_status=pl.coalesce("_lost", "_status")).drop("_row", "_lost")
+    return accepted.scatter(lost["_row"], lost["_lost"])
+
+
+def _as_before(columns: Sequence[str]) -> pl.Expr:
+    """Whether a row has the values of the row before it, null among them."""
+    return pl.all_horizontal(pl.lit(True), *(pl.col(c).eq_missing(pl.col(c).shift(1)) for c in columns))
 
 
 def _refused(judged: pl.DataFrame) -> pl.DataFrame:
     """One row per distinct row of a file that has a `_hash`; `reasons` is null where it is refused no longer."""
-    told = judged.filter(pl.col("_hash").is_not_null())
+    needed = judged.select("source", "file_id", "_status", "_reasons", "_raw", "_hash")
+    told = needed.filter(pl.col("_hash").is_not_null())
     reasons = pl.col("_reasons").filter(pl.col("_status") == REJECTED)
     return told.group_by("source", "file_id", pl.col("_hash").alias("row_hash")).agg(
         raw=pl.col("_raw").min(), reasons=reasons.max(), occurrences=pl.len().cast(pl.Int64)
@@ -111,14 +121,26 @@ def _refused(judged: pl.DataFrame) -> pl.DataFrame:
 
 def _groups(judged: pl.DataFrame) -> list[Group]:
     flagged = judged if "flags" in judged.columns else judged.with_columns(flags=pl.lit(None, pl.String))
-    found = flagged.group_by(_SAME).agg(
-        rows=pl.len(),
-        first=pl.col("_day").min(),
-        last=pl.col("_day").max(),
-        examples=pl.col("_raw").drop_nulls().sort().head(EXAMPLES),
+    told = flagged.select(*_SAME, "_day", "_raw")
+    # of most rows nothing is told but that they are accepted
+    is_plain = told.select(
+        (pl.col("_status") == ACCEPTED) & pl.all_horizontal(pl.col(c).is_null() for c in (*_SAME[3:], "_raw"))
+    ).to_series()
+    parts = (
+        told.filter(is_plain).group_by("source", "file_id").agg(pl.col("_status").first(), *_counted()),
+        told.filter(~is_plain)
+        .group_by(_SAME)
+        .agg(*_counted(), examples=pl.col("_raw").drop_nulls().sort().head(EXAMPLES)),
     )
-    return [Group(**{k.lstrip("_"): v for k, v in row.items()} | {"examples": tuple(row["examples"])})
-            for row in found.to_dicts()]  # fmt: skip
+    return [
+        Group(**{k.lstrip("_"): v for k, v in row.items()} | {"examples": tuple(row.get("examples", ()))})
+        for part in parts
+        for row in part.to_dicts()
+    ]
+
+
+def _counted() -> tuple[pl.Expr, ...]:
+    return pl.len().alias("rows"), pl.col("_day").min().alias("first"), pl.col("_day").max().alias("last")
 
 
 def to_json(groups: Iterable[Group]) -> list[dict[str, Any]]:

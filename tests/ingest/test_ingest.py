@@ -154,7 +154,9 @@ def test_a_crash_between_any_two_writes_leaves_nothing_behind(tables, make_conte
                 break  # the run made fewer commits: every point has been tried
         ingest(make_context(settings(lake.root, data), run_id="completes", tables=lake))
         assert everything(lake) == wanted, commits
-    assert commits == ["ingested_files", "events", "events", "rejected_rows", "quality_metrics", "ingested_files"]
+    # a table is made in a commit of its own
+    twice = ["ingested_files", "events", "rejected_rows", "quality_metrics"]
+    assert commits == [*(name for name in twice for _ in range(2)), "ingested_files"]
 
 
 def test_over_the_threshold_nothing_is_published(tables, make_context, data):

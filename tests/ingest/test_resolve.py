@@ -22,7 +22,7 @@ SCHEMA = pl.Schema(
         "flags": pl.String,
         **dict.fromkeys(("_status", "_reasons", "_warned", "_raw", "_hash", "_new"), pl.String),
         "_keep": pl.Int64,
-        "_content": pl.Int64,
+        "said": pl.Int64,
         "_day": pl.Date,
     }
 )
@@ -42,7 +42,7 @@ def row(key: str | None, content: int, *, file: str = "a", keep: int | None = 1,
         "_hash": f"hash {content}" if refused else None,
         "_new": None,
         "_keep": keep,
-        "_content": content,
+        "said": content,
         "_day": date(2026, 1, 1 + content),
     }
 
@@ -77,20 +77,19 @@ def test_survivors_and_counts_are_those_of_plain_python(rows: list[dict[str, Any
     kept, expected = {}, Counter[tuple[str, str]]()
     for key in ("k", "l", "m"):
         good = [r for r in rows if r["event_id"] == key and r["_status"] == "ok"]
-        good.sort(key=lambda r: (-(r["_keep"] or 0), -r["_content"], r["file_id"]))
+        good.sort(key=lambda r: (-(r["_keep"] or 0), -r["said"], r["file_id"]))
         for before, this in zip([None, *good], good, strict=False):
             if before is None:
-                kept[key] = (this["_content"], this["file_id"])
+                kept[key] = (this["said"], this["file_id"])
                 expected[this["file_id"], "accepted"] += 1
             else:
-                how = "duplicate" if before["_content"] == this["_content"] else "superseded"
+                how = "duplicate" if before["said"] == this["said"] else "superseded"
                 expected[this["file_id"], how] += 1
     for r in rows:
         if r["_status"] != "ok":
             expected[r["file_id"], r["_status"]] += 1
     random.shuffle(rows)
-    content = pl.col("_content").alias("said")
-    found = resolve(frame(rows).with_columns(content), key=["event_id"], order=["event_id"])
+    found = resolve(frame(rows), key=["event_id"], content=["said"], order=["event_id"])
     assert {r["event_id"]: (r["said"], r["file_id"]) for r in found.accepted.to_dicts()} == kept
     assert found.accepted["event_id"].is_sorted()
     assert not set(HELPERS) & set(found.accepted.columns)
@@ -99,14 +98,14 @@ def test_survivors_and_counts_are_those_of_plain_python(rows: list[dict[str, Any
 
 def test_refused_rows_are_folded_by_file_and_text() -> None:
     rows = [row("k", 1, status="rejected") for _ in range(3)] + [row("l", 1, file="b", status="rejected")]
-    found = resolve(frame(rows), key=["event_id"], order=["event_id"])
+    found = resolve(frame(rows), key=["event_id"], content=["said"], order=["event_id"])
     told = {(r["file_id"], r["row_hash"], r["raw"], r["reasons"], r["occurrences"]) for r in found.refused.to_dicts()}
     assert told == {("a", "hash 1", "raw 1", "no_user", 3), ("b", "hash 1", "raw 1", "no_user", 1)}
 
 
 def test_groups_tell_days_and_the_first_examples_and_travel_as_json() -> None:
     rows = [row("k", n, status="rejected") for n in (5, 3, 4, 9, 1)]
-    (group,) = resolve(frame(rows), key=["event_id"], order=["event_id"]).groups
+    (group,) = resolve(frame(rows), key=["event_id"], content=["said"], order=["event_id"]).groups
     assert (group.first, group.last) == (date(2026, 1, 2), date(2026, 1, 10))
     assert group.examples == ("raw 1", "raw 3", "raw 4")
     assert from_json(to_json([group])) == [group]
@@ -114,4 +113,4 @@ def test_groups_tell_days_and_the_first_examples_and_travel_as_json() -> None:
 
 def test_a_null_key_stops_the_run() -> None:
     with pytest.raises(ContractError, match="event_id"):
-        resolve(frame([row(None, 1)]), key=["event_id"], order=["event_id"])
+        resolve(frame([row(None, 1)]), key=["event_id"], content=["said"], order=["event_id"])
