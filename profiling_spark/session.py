@@ -76,6 +76,9 @@ def build_session(settings: Settings, *, name: str, verbose: bool = False) -> Sp
         builder = builder.config("spark.jars", jars) if jars else builder
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("WARN" if verbose else "OFF")
+    # Delta prints what VACUUM did; stdout is for the results of a job
+    system = spark.sparkContext._jvm.java.lang.System  # type: ignore[union-attr]
+    system.setOut(system.err)
     # PySpark prints a Java stack trace for every AnalysisException, also for those that are caught and told
     for logger in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
         PySparkLogger.getLogger(logger).setLevel(logging.ERROR if verbose else logging.CRITICAL)
