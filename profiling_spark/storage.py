@@ -28,6 +28,7 @@ from profiling_spark.storage_files import (
     files_of,
     joined,
     lacking,
+    not_needed,
     replace_rows,
     staged,
     written,
@@ -196,6 +197,10 @@ class Tables:
 
     def size(self, table: Table) -> Size:
         """Files and bytes of the table's newest version."""
+        place, version = local_path(self.path(table)), self.version(table)
+        if place is not None and version is not None:
+            sizes = [int(f.told["size_bytes"]) for f in files_of(place, version)]
+            return Size(len(sizes), sum(sizes))
         row = DeltaTable.forPath(self.spark, self.path(table)).detail().select("numFiles", "sizeInBytes").first()
         if row is None:
             raise StorageError(f"{self.path(table)}: has no version")
@@ -214,7 +219,12 @@ class Tables:
 
     def remove_old_files(self, table: Table, *, keep_days: int) -> None:
         """Delete files that only versions older than `keep_days` need: those versions can no longer be read."""
-        DeltaTable.forPath(self.spark, self.path(table)).vacuum(keep_days * 24)
+        place = local_path(self.path(table))
+        if place is None:
+            DeltaTable.forPath(self.spark, self.path(table)).vacuum(keep_days * 24)
+            return
+        for file in not_needed(place, keep_days=keep_days):
+            file.unlink()
 
     def _pinned(self, table: Table) -> int | None:
         """The version that this run reads; None where the table does not exist."""

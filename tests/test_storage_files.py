@@ -1,5 +1,8 @@
 """Tables whose files the tasks write themselves: one commit replaces whole partitions, and every reader agrees."""
 
+import os
+import re
+import time
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -16,6 +19,7 @@ from pyspark.sql import DataFrame, SparkSession
 from profiling_spark.contracts.table import AMOUNT_SUM, Column, Table
 from profiling_spark.errors import ContractError, StorageError
 from profiling_spark.storage import Tables
+from profiling_spark.storage_files import not_needed
 
 SCORES = Table(
     name="scores",
@@ -142,3 +146,33 @@ def test_what_breaks_the_contract_is_refused(spark: SparkSession, tables: Tables
     with pytest.raises(ContractError, match=r"\(expected, stored\) differs for {'visits': \('integer', 'long'\)}"):
         tables.replace_partitions(other, frame(spark, [(*OLD[1][:4], 1)], other), [MONDAY])
     assert stored(tables) == OLD
+
+
+def test_old_files_are_those_that_spark_would_remove(spark: SparkSession, tmp_path: Path) -> None:
+    lake = Tables(spark, str(tmp_path), run_id="r")
+    lake.append(SCORES, frame(spark, OLD).coalesce(1))
+    lake.replace_partitions(SCORES, frame(spark, NEW), [MONDAY])
+    place, long_ago = tmp_path / "scores", time.time() - 8 * 86_400
+    for entry in (place / "_delta_log").glob("*.json"):
+        aged = re.sub(r'"deletionTimestamp":\d+', f'"deletionTimestamp":{int(long_ago * 1000)}', entry.read_text())
+        entry.with_name(f".{entry.name}.crc").unlink(missing_ok=True)
+        entry.write_text(aged)
+    lake.replace_partitions(SCORES, frame(spark, []), [SUNDAY])  # not long ago
+    died, running = (place / "as_of=2026-05-04" / f"{name}.parquet" for name in ("died", "running"))
+    for file in (died, running):
+        file.write_bytes(b"half a file")
+    for file in place.rglob("*.parquet"):
+        if file != running:
+            os.utime(file, (long_ago, long_ago))
+    spark._jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()  # type: ignore[union-attr]
+    theirs = {Path(row["path"].removeprefix("file:")) for row in spark.sql(f"VACUUM '{place}' DRY RUN").collect()}
+    found = set(not_needed(place, keep_days=7))
+    assert found == {t for t in theirs if t.suffix == ".parquet"}
+    assert died in found
+    assert len(found) == 2
+    before, version = stored(lake), lake.version(SCORES)
+    lake.remove_old_files(SCORES, keep_days=7)
+    assert not any(file.exists() for file in found)
+    assert running.exists()
+    assert stored(lake) == before
+    assert lake.version(SCORES) == version
