@@ -36,6 +36,7 @@ from profiling_spark.storage_files import (
 
 _LOG_FILE = re.compile(r"(\d{20})\.json")
 _DEFAULTS = "spark.databricks.delta.properties.defaults"
+_LONG = 20_000
 _PROPERTIES = ("enableDeletionVectors", "checkpointPolicy")
 SliceValue = date | str | int
 
@@ -133,9 +134,10 @@ class Tables:
     def replace_rows(self, table: Table, rows: Sequence[tuple[object, ...]], predicate: str) -> int:
         """Put a few rows (see `append_rows`) in the place of those for which the predicate holds, in one commit.
 
-        The predicate, of names and texts without quotes, means the same to Spark and to DataFusion.
+        The predicate, of names and texts without quotes, means the same to Spark and to DataFusion. A long one goes to
+        Spark: DataFusion takes a chain of thousands of conditions as deep as it is long, and dies of it.
         """
-        if local_path(self.root) is None or not self.exists(table):
+        if local_path(self.root) is None or not self.exists(table) or len(predicate) > _LONG:
             return self.replace_where(table, self.spark.createDataFrame(rows, table.schema).coalesce(1), predicate)
         replace_rows(self._ready_for_files(table), table, as_frame(table, rows), predicate)
         self._moved(table)

@@ -156,11 +156,18 @@ def conformed(rows: pl.DataFrame, schema: pa.Schema) -> pl.DataFrame:
     """The schema's columns, in order; what the rows lack is null. Raises ContractError where values would be cut."""
     wanted = pl.from_arrow(schema.empty_table())
     assert isinstance(wanted, pl.DataFrame)  # for mypy
-    cut = [n for n, t in wanted.schema.items() if t.is_integer() and rows.schema.get(n, t).is_float()]
+    cut = {n: (t, found) for n, t in wanted.schema.items() if _loses(found := rows.schema.get(n, t), t)}
     if cut:
-        raise ContractError(f"{cut}: expected whole numbers, found fractions")
+        raise ContractError(f"(expected, found) differs for {cut}")
     absent = [pl.lit(None, t).alias(n) for n, t in wanted.schema.items() if n not in rows.columns]
     return rows.with_columns(absent).select(pl.col(n).cast(t) for n, t in wanted.schema.items())
+
+
+def _loses(found: pl.DataType, wanted: pl.DataType) -> bool:
+    """Whether Polars would drop decimals in a cast without a word."""
+    if isinstance(found, pl.Decimal) and isinstance(wanted, pl.Decimal):
+        return found.scale > wanted.scale
+    return wanted.is_integer() and (found.is_float() or isinstance(found, pl.Decimal))
 
 
 def as_frame(table: Table, rows: Sequence[tuple[object, ...]]) -> pl.DataFrame:
@@ -174,7 +181,7 @@ def joined(table: Table, files: Sequence[NewFile]) -> Sequence[NewFile]:
     """The files, or one file of all their rows where they are small and need not lie apart."""
     if table.partition_by or len(files) == 1 or sum(f.bytes for f in files) > _SMALL:
         return files
-    rows = pl.concat([pl.read_parquet(f.path, hive_partitioning=False) for f in files])
+    rows = pl.concat([pl.read_parquet(f.path, glob=False, hive_partitioning=False) for f in files])
     return [FileWriter.of(table, Path(files[0].path).parent).write(rows)]
 
 

@@ -19,7 +19,7 @@ from pyspark.sql import DataFrame, SparkSession
 from profiling_spark.contracts.table import AMOUNT_SUM, Column, Table
 from profiling_spark.errors import ContractError, StorageError
 from profiling_spark.storage import Tables
-from profiling_spark.storage_files import not_needed
+from profiling_spark.storage_files import FileWriter, joined, not_needed
 
 SCORES = Table(
     name="scores",
@@ -176,3 +176,38 @@ def test_old_files_are_those_that_spark_would_remove(spark: SparkSession, tmp_pa
     assert running.exists()
     assert stored(lake) == before
     assert lake.version(SCORES) == version
+
+
+NOTES = Table(
+    name="notes",
+    layer="silver",
+    row="note",
+    columns=(Column("key", "string", "key"), Column("run", "string", "run")),
+    key=("key",),
+)
+
+
+@pytest.mark.parametrize("others", [0, 1000])
+def test_rows_take_the_place_of_those_of_a_predicate_however_long(tables: Tables, others: int) -> None:
+    tables.append_rows(NOTES, [("a", "1"), ("b", "1"), ("c", "2")])
+    which = ["run = '2'", "key = 'a'", *(f"(key = 'other{n}' AND run = '1')" for n in range(others))]
+    assert tables.replace_rows(NOTES, [("a", "3"), ("d", "2")], " OR ".join(which)) == 2
+    assert stored(tables, NOTES) == [("a", "3"), ("b", "1"), ("d", "2")]
+
+
+def test_small_files_become_one_wherever_they_lie(tmp_path: Path) -> None:
+    folder = tmp_path / "a [1] {b} *"
+    folder.mkdir()
+    writer = FileWriter.of(NOTES, folder)
+    files = [writer.write(pl.DataFrame({"key": [key]})) for key in "ab"]
+    (one,) = joined(NOTES, files)
+    assert pl.read_parquet(one.path, glob=False).rows() == [("a", None), ("b", None)]
+    assert (one.rows, Path(one.path).parent) == (2, folder)
+
+
+def test_decimals_that_would_be_cut_are_refused(tmp_path: Path) -> None:
+    rows = pl.DataFrame({"user_id": ["a"], "as_of": [MONDAY], "spent": [Decimal("1.234567")]})
+    with pytest.raises(ContractError, match="spent"):
+        FileWriter.of(SCORES, tmp_path).write(rows)
+    with pytest.raises(ContractError, match="visits"):
+        FileWriter.of(SCORES, tmp_path).write(rows.select("user_id", "as_of", visits=pl.lit(0.5)))

@@ -87,8 +87,10 @@ def _in_parts(spark: SparkSession, size: int) -> Iterator[None]:
     """Large input in several parts a core: Spark's own are so few that a core which is done waits for the last ones."""
     cores = spark.sparkContext.defaultParallelism
     parts = min(_PARTS_PER_CORE * cores, size // _PART_BYTES)
-    if parts > cores:
-        spark.conf.set(_PARTS, str(parts))
+    if parts <= cores or spark.conf.get(_PARTS, None) is not None:  # a user's own number stands
+        yield
+        return
+    spark.conf.set(_PARTS, str(parts))
     try:
         yield
     finally:
@@ -164,14 +166,15 @@ class _Task:
     def _whole(self, rows: pl.DataFrame) -> pl.DataFrame:
         """With the columns that did not travel, since they follow from the others."""
         follow = {"run_id": pl.lit(self.run_id), "_status": pl.col("_status").fill_null(OK)}
-        if "_keep" not in rows.columns:
-            follow["_keep"] = pl.col(self.keep) if self.keep in rows.columns else pl.lit(1)
         if "_day" not in rows.columns:
             follow["_day"] = pl.col("event_date")
         for place, name in enumerate(("source", "file_id") if self.origins else ()):
             texts = {number: key[place] for number, key in self.origins.items()}
             follow[name] = pl.col(_ORIGIN).replace_strict(texts, return_dtype=pl.String)
-        return rows.with_columns(**follow).drop(_ORIGIN, strict=False)
+        whole = rows.with_columns(**follow).drop(_ORIGIN, strict=False)
+        if "_keep" in whole.columns:
+            return whole
+        return whole.with_columns(_keep=pl.col(self.keep) if self.keep in whole.columns else pl.lit(1))
 
 
 def _order(table: Table) -> tuple[str, ...]:
