@@ -64,6 +64,9 @@ def build_session(settings: Settings, *, name: str, verbose: bool = False) -> Sp
     builder = SparkSession.builder.appName(f"profiling_spark {name}")
     for key, value in {**_DELTA, **_BEHAVIOUR}.items():
         builder = builder.config(key, value)
+    # a version that is kept for time travel needs its removed files known for as long
+    kept = "spark.databricks.delta.properties.defaults.deletedFileRetentionDuration"
+    builder = builder.config(kept, f"interval {settings.maintain.keep_days} days")
     builder = builder.config("spark.sql.shuffle.partitions", str(settings.spark.shuffle_partitions))
     # without this the workers take the system's interpreter, which lacks the packages
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)

@@ -37,7 +37,7 @@ from profiling_spark.storage_files import (
 _LOG_FILE = re.compile(r"(\d{20})\.json")
 _DEFAULTS = "spark.databricks.delta.properties.defaults"
 _LONG = 20_000
-_PROPERTIES = ("enableDeletionVectors", "checkpointPolicy")
+_PROPERTIES = ("enableDeletionVectors", "checkpointPolicy", "deletedFileRetentionDuration")
 SliceValue = date | str | int
 
 

@@ -215,7 +215,9 @@ def not_needed(place: Path, *, keep_days: int) -> list[Path]:
     """Files that only versions older than `keep_days` (at least 7) need, and those of so old runs that died: what
     Delta's VACUUM would delete, found in milliseconds. A dry run, since a real one makes versions without any change.
     """
-    found = deltalake.DeltaTable(place).vacuum(retention_hours=keep_days * 24, dry_run=True, full=True)
+    table = deltalake.DeltaTable(place)
+    # a table made while keep_days was larger would refuse
+    found = table.vacuum(retention_hours=keep_days * 24, dry_run=True, enforce_retention_duration=False, full=True)
     return [file for name in found if (file := place / name).exists()]
 
 

@@ -16,6 +16,7 @@ import pytest
 from deltalake.exceptions import DeltaError
 from pyspark.sql import DataFrame, SparkSession
 
+from profiling_spark.config import Settings
 from profiling_spark.contracts.table import AMOUNT_SUM, Column, Table
 from profiling_spark.errors import ContractError, StorageError
 from profiling_spark.storage import Tables
@@ -152,7 +153,7 @@ def test_old_files_are_those_that_spark_would_remove(spark: SparkSession, tmp_pa
     lake = Tables(spark, str(tmp_path), run_id="r")
     lake.append(SCORES, frame(spark, OLD).coalesce(1))
     lake.replace_partitions(SCORES, frame(spark, NEW), [MONDAY])
-    place, long_ago = tmp_path / "scores", time.time() - 8 * 86_400
+    place, long_ago = tmp_path / "scores", time.time() - 31 * 86_400
     for entry in (place / "_delta_log").glob("*.json"):
         aged = re.sub(r'"deletionTimestamp":\d+', f'"deletionTimestamp":{int(long_ago * 1000)}', entry.read_text())
         entry.with_name(f".{entry.name}.crc").unlink(missing_ok=True)
@@ -166,12 +167,12 @@ def test_old_files_are_those_that_spark_would_remove(spark: SparkSession, tmp_pa
             os.utime(file, (long_ago, long_ago))
     spark._jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()  # type: ignore[union-attr]
     theirs = {Path(row["path"].removeprefix("file:")) for row in spark.sql(f"VACUUM '{place}' DRY RUN").collect()}
-    found = set(not_needed(place, keep_days=7))
+    found = set(not_needed(place, keep_days=30))
     assert found == {t for t in theirs if t.suffix == ".parquet"}
     assert died in found
     assert len(found) == 2
     before, version = stored(lake), lake.version(SCORES)
-    lake.remove_old_files(SCORES, keep_days=7)
+    lake.remove_old_files(SCORES, keep_days=30)
     assert not any(file.exists() for file in found)
     assert running.exists()
     assert stored(lake) == before
@@ -193,6 +194,15 @@ def test_rows_take_the_place_of_those_of_a_predicate_however_long(tables: Tables
     which = ["run = '2'", "key = 'a'", *(f"(key = 'other{n}' AND run = '1')" for n in range(others))]
     assert tables.replace_rows(NOTES, [("a", "3"), ("d", "2")], " OR ".join(which)) == 2
     assert stored(tables, NOTES) == [("a", "3"), ("b", "1"), ("d", "2")]
+
+
+def test_removed_files_are_remembered_as_long_as_versions_are_kept(tables: Tables) -> None:
+    properties = "delta.deletedFileRetentionDuration"
+    tables.append_rows(NOTES, [("a", "1")])  # made without Spark
+    tables.append(SCORES, frame(tables.spark, OLD))  # made by it
+    for table in (NOTES, SCORES):
+        made = deltalake.DeltaTable(tables.path(table)).metadata().configuration
+        assert made[properties] == f"interval {Settings().maintain.keep_days} days"
 
 
 def test_small_files_become_one_wherever_they_lie(tmp_path: Path) -> None:
