@@ -29,8 +29,10 @@ def spark() -> Iterator[SparkSession]:
         pytest.fail("PROFILING_SPARK_JARS names no folder with the Delta jars: run scripts/test.sh")
     os.environ.setdefault("PROFILING_SPARK_MASTER", "local[2]")
     java = "'-XX:+UseParallelGC -XX:-DontCompileHugeMethods'"  # as scripts/submit.sh gives them
-    # one session for all tests: what Spark and Delta remember of the tables of a thousand tests passes 2 GB
-    os.environ.setdefault("PYSPARK_SUBMIT_ARGS", f"--driver-memory 4g --driver-java-options {java} pyspark-shell")
+    # one session for all tests: each table that Spark broadcasts keeps a page, of 32 MB and more by default, until
+    # garbage is collected, and a full run has used up 2 GB
+    options = f"--driver-memory 4g --conf spark.buffer.pageSize=4m --driver-java-options {java} pyspark-shell"
+    os.environ.setdefault("PYSPARK_SUBMIT_ARGS", options)
     settings = Settings.model_validate({"spark": {"shuffle_partitions": 2}})
     session = build_session(settings, name="tests")
     yield session
