@@ -36,7 +36,7 @@ from profiling_spark.storage_files import (
 
 _LOG_FILE = re.compile(r"(\d{20})\.json")
 _DEFAULTS = "spark.databricks.delta.properties.defaults"
-_LONG = 20_000
+_LONG = 20_000  # characters of a predicate
 _PROPERTIES = ("enableDeletionVectors", "checkpointPolicy", "deletedFileRetentionDuration")
 SliceValue = date | str | int
 
@@ -199,8 +199,8 @@ class Tables:
 
     def size(self, table: Table) -> Size:
         """Files and bytes of the table's newest version."""
-        place, version = local_path(self.path(table)), self.version(table)
-        if place is not None and version is not None:
+        place = local_path(self.path(table))
+        if place is not None and (version := self.version(table)) is not None:
             sizes = [int(f.told["size_bytes"]) for f in files_of(place, version)]
             return Size(len(sizes), sum(sizes))
         row = DeltaTable.forPath(self.spark, self.path(table)).detail().select("numFiles", "sizeInBytes").first()

@@ -7,7 +7,7 @@ from scipy import sparse
 from profiling_spark.recommend.als import FactorSide
 from profiling_spark.recommend.item_cf import NeighbourSide
 from profiling_spark.recommend.item_side import block_rows, padded_blocks, rows_of
-from profiling_spark.recommend.top_n import NONE, select_top
+from profiling_spark.recommend.top_n import NONE, _largest, select_top
 
 quick = settings(deadline=None, max_examples=50)
 
@@ -161,3 +161,10 @@ def test_what_is_equal_goes_by_the_largest_size_even_within_a_group():
     exact = lambda chosen: np.where(chosen == 7, 2.5, scores.astype(float)[0, chosen])  # noqa: E731
     found, values = select_top(scores, 1, exact)
     assert (found.tolist(), values.tolist()) == ([[7]], [[2.5]])
+
+
+def test_the_largest_finite_size_of_a_row_is_found_by_its_bits():
+    greatest, least, endless = np.finfo(np.float32).max, np.float32(1e-45), np.inf
+    rows = [[1, -5, endless], [-endless, endless, -endless], [0, -0.0, 0], [greatest, 1, -endless], [-least, 0, 0]]
+    found = _largest(np.array(rows, dtype=np.float32))
+    assert found.tolist() == [5, 0, 0, greatest, least]
