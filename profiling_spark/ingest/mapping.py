@@ -17,7 +17,7 @@ from profiling_spark.config.sources import IGNORED, TARGETS, Source, mappable
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import ConfigError
 from profiling_spark.expressions import condition, holds
-from profiling_spark.ingest.readers import HELPERS
+from profiling_spark.ingest.readers import HELPERS, position_of
 
 _MALE = ("male", "m", "man", "男", "男性")
 _FEMALE = ("female", "f", "woman", "女", "女性")
@@ -56,8 +56,9 @@ def map_columns(frame: DataFrame, name: str, source: Source, *, timezone: str) -
         typed["event_type"] = _event_type(word, source)
         typed[WORD] = word
     bad = [_is_bad(column) for column in values if _can_be_bad(table, column)]
-    typed_frame = mapped.select(*HELPERS, WANTED, *(f"_v_{c}" for c in values), *(c.alias(n) for n, c in typed.items()))
-    return typed_frame.select(*HELPERS, WANTED, *typed, *bad)
+    kept = (*HELPERS, *position_of(frame), WANTED)
+    typed_frame = mapped.select(*kept, *(f"_v_{c}" for c in values), *(c.alias(n) for n, c in typed.items()))
+    return typed_frame.select(*kept, *typed, *bad)
 
 
 def _wanted(frame: DataFrame, name: str, source: Source) -> Column:
@@ -78,9 +79,10 @@ def _expression(frame: DataFrame, name: str, column: str, text: str) -> Column:
 
 def _select(frame: DataFrame, name: str, source: Source, values: dict[str, Column]) -> DataFrame:
     try:
-        return frame.select(*HELPERS, WANTED, *(value.alias(f"_v_{column}") for column, value in values.items()))
+        kept = (*HELPERS, *position_of(frame), WANTED)
+        return frame.select(*kept, *(value.alias(f"_v_{column}") for column, value in values.items()))
     except AnalysisException as err:
-        columns = ", ".join(c for c in frame.columns if c not in (*HELPERS, WANTED))
+        columns = ", ".join(c for c in frame.columns if c not in kept)
         first = str(err).splitlines()[0]
         raise ConfigError(f"sources.{name}.columns: {first} The source's columns: {columns}") from err
 

@@ -36,6 +36,9 @@ that the settings do not know, null where there is none."""
 _SEPARATOR = "\u001f"
 _NULL = "\u0000"
 _PATH = "_uri"
+POSITION = ("_block", "_place")
+"""Where a row stands in its file, if the source is read with it: the first byte of the part of the file that one task
+reads, then a number that grows within the part. Only the order means something."""
 # a path that Spark writes as it is
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/._=:-]+")
 _FEW_FILES = 32
@@ -60,10 +63,14 @@ def identity(rows: DataFrame, source: Source) -> Column:
 
 @dataclass(frozen=True)
 class Reading:
-    """How a source is read. `known`: its columns that are mapped or declared unused (Settings.known_columns)."""
+    """How a source is read. `known`: its columns that are mapped or declared unused (Settings.known_columns).
+
+    `has_position`: the rows carry POSITION. A Delta table has none: the order of its files says nothing.
+    """
 
     source: Source
     known: Collection[str]
+    has_position: bool = False
 
     def unknown(self, columns: Sequence[str]) -> list[str]:
         """Columns of a file that the settings do not know; Spark's names do not tell capitals from small letters."""
@@ -75,12 +82,12 @@ def read_source(spark: SparkSession, reading: Reading, files: Sequence[SourceFil
     """All rows of the files, none dropped: a row that cannot be parsed has `_unreadable` true. At least one frame."""
     source = reading.source
     if source.format == "json":
-        lines = spark.read.text(_paths(files)).select("value", _path()).where(F.trim("value") != "")
+        lines = spark.read.text(_paths(files)).select("value", *_origin(reading)).where(F.trim("value") != "")
         return [parse_json(_with_file_id(spark, lines, files), reading)]
     if source.format == "csv":
         return _read_csv(spark, reading, files)
     if source.format in ("fixed", "pattern"):
-        lines = decoded_lines(spark, _paths(files), _path(), source.lines.encoding)
+        lines = decoded_lines(spark, _paths(files), _origin(reading), source.lines.encoding)
         headers = {first_line(spark, f, source.lines.encoding) for f in files} - {""} if source.lines.header else set()
         if headers:
             lines = lines.where(~F.col("value").isin(*sorted(headers)))
@@ -88,9 +95,20 @@ def read_source(spark: SparkSession, reading: Reading, files: Sequence[SourceFil
     return _read_typed(spark, reading, files)
 
 
-def _path() -> Column:
+def _origin(reading: Reading) -> list[Column]:
+    """The row's file, and its place there where the source is read with it; to be selected beside what is read."""
     # _metadata.file_path is the same, but costs another copy of every row
-    return F.input_file_name().alias(_PATH)
+    return [F.input_file_name().alias(_PATH), *_position(reading)]
+
+
+def _position(reading: Reading) -> list[Column]:
+    made = (F.input_file_block_start(), F.monotonically_increasing_id())
+    return [c.alias(name) for c, name in zip(made, POSITION, strict=True)] if reading.has_position else []
+
+
+def position_of(frame: DataFrame) -> list[str]:
+    """POSITION where the frame has it."""
+    return [name for name in POSITION if name in frame.columns]
 
 
 def _with_file_id(spark: SparkSession, frame: DataFrame, files: Sequence[SourceFile]) -> DataFrame:
@@ -149,7 +167,9 @@ def _paths(files: Sequence[SourceFile]) -> list[str]:
 def parse_json(lines: DataFrame, reading: Reading) -> DataFrame:
     """Lines (value, _file_id) of JSON objects as rows."""
     # as a map, since one parse then serves both the columns that are mapped and those that nobody knows
-    frame = lines.select("value", "_file_id", F.from_json("value", "map<string,string>").alias("_row"))
+    frame = lines.select(
+        "value", "_file_id", *position_of(lines), F.from_json("value", "map<string,string>").alias("_row")
+    )
     values = {word: F.try_element_at("_row", F.lit(word)) for word in reading.source.words}
     is_there = {name: F.map_contains_key("_row", name) for name in sorted(reading.known)}
     found = reduce(add, (there.cast("int") for there in is_there.values()))
@@ -162,6 +182,7 @@ def parse_json(lines: DataFrame, reading: Reading) -> DataFrame:
     return frame.select(
         *(value.alias(word) for word, value in values.items()),
         "_file_id",
+        *position_of(lines),
         F.col("value").alias("_raw"),
         F.lit(None).cast("string").alias("_values"),
         F.col("_row").isNull().alias("_unreadable"),
@@ -196,7 +217,7 @@ def _read_csv_group(
         encoding=options.encoding,
         **_csv_options(options),
     )
-    frame = _with_file_id(spark, frame.select("*", _path()), files)
+    frame = _with_file_id(spark, frame.select("*", *_origin(reading)), files)
     return _finish(frame, header, reading, F.col(_CORRUPT).isNotNull(), raw=F.col(_CORRUPT))
 
 
@@ -243,6 +264,7 @@ def _finish(
         *names,
         *(F.lit(None).cast("string").alias(w) for w in gone),
         "_file_id",
+        *position_of(frame),
         (F.lit(None).cast("string") if raw is None else raw).alias("_raw"),
         F.struct(*names).alias("_values"),
         unreadable.alias("_unreadable"),
@@ -287,7 +309,8 @@ def _read_typed(spark: SparkSession, reading: Reading, files: Sequence[SourceFil
         frame = spark.read.option("mergeSchema", "true").parquet(*_paths(group))
         names = frame.columns
         # a batch of columns at a time: the name of the file being read may be that of the next one
-        with_ids = _with_file_id(spark, frame.select("*", F.col("_metadata.file_path").alias(_PATH)), group)
+        path = F.col("_metadata.file_path").alias(_PATH)
+        with_ids = _with_file_id(spark, frame.select("*", path, *_position(reading)), group)
         frames.append(_finish(_with_instants(with_ids, group[0]), names, reading, F.lit(False)))
     return frames
 

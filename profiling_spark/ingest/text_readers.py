@@ -11,18 +11,18 @@ from pyspark.sql import functions as F
 from profiling_spark.config.sources import LineOptions, Source
 
 
-def decoded_lines(spark: SparkSession, paths: Sequence[str], path: Column, encoding: str) -> DataFrame:
-    """(value, path): every line that is not blank, without its end."""
+def decoded_lines(spark: SparkSession, paths: Sequence[str], origin: Sequence[Column], encoding: str) -> DataFrame:
+    """(value, origin): every line that is not blank, without its end."""
     text = F.col("value")
     if encoding != "UTF-8":
         # the text source hands on the bytes as they are; neither encoding has a line end inside a character
         text = F.decode(text.cast("binary"), encoding)
-    lines = spark.read.text(list(paths)).select(F.rtrim(text, F.lit("\r")).alias("value"), path)
+    lines = spark.read.text(list(paths)).select(F.rtrim(text, F.lit("\r")).alias("value"), *origin)
     return lines.where(F.trim("value") != "")
 
 
 def parse_lines(lines: DataFrame, source: Source) -> DataFrame:
-    """Lines (value, _file_id) as rows. A column of blanks (of a pattern: of nothing or "-") is null.
+    """Lines (value, and what else is to be kept) as rows. A column of blanks (of a pattern: of nothing or "-") is null.
 
     The settings name every column there is, so none can be new.
     """
@@ -30,7 +30,7 @@ def parse_lines(lines: DataFrame, source: Source) -> DataFrame:
     values, unreadable = _at_places(options) if source.format == "fixed" else _by_pattern(options)
     return lines.select(
         *(column.alias(name) for name, column in values.items()),
-        "_file_id",
+        *(c for c in lines.columns if c != "value"),
         F.col("value").alias("_raw"),
         F.lit(None).cast("string").alias("_values"),
         unreadable.alias("_unreadable"),

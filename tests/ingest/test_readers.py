@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from ingest_shop import BAD, GOOD, HEADER, everything, settings
 from pyspark.sql import SparkSession
@@ -14,7 +17,7 @@ from profiling_spark.config.sources import Source
 from profiling_spark.ingest import hold, readers
 from profiling_spark.ingest.files import SourceFile, find_files
 from profiling_spark.ingest.job import ingest
-from profiling_spark.ingest.readers import Reading, parse_json, read_source
+from profiling_spark.ingest.readers import POSITION, Reading, parse_json, read_source
 from profiling_spark.storage import Tables
 
 CLICKS = Source.model_validate(
@@ -50,6 +53,19 @@ LINES: dict[str, dict[str, Any]] = {
     "not json": {"_unreadable": True},
     '{"who": "u", "at": ': {"_unreadable": True},
 }
+
+
+@contextmanager
+def settings_of(spark: SparkSession, values: dict[str, str]) -> Iterator[None]:
+    """The session's settings for a while."""
+    before = {name: spark.conf.get(name) for name in values}
+    for name, value in values.items():
+        spark.conf.set(name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            spark.conf.set(name, value)  # type: ignore[arg-type]
 
 
 def test_json_lines_of_every_kind(spark: SparkSession) -> None:
@@ -97,3 +113,32 @@ def test_files_whose_numbers_would_be_equal_keep_their_names() -> None:
 
     assert set(hold._origins([file("a", "b"), file("a", "b"), file("a", "c")]).values()) == {("a", "b"), ("a", "c")}
     assert hold._origins([file("a", "b"), file("c", "b")]) == {}
+
+
+@pytest.mark.parametrize("format", ["csv", "json", "pattern", "parquet"])
+def test_rows_know_their_place_in_a_file_that_several_tasks_read(
+    spark: SparkSession, tmp_path: Path, format: str
+) -> None:
+    who = [f"u{n:03}" for n in range(400)]
+    frame = pl.DataFrame(
+        {"at": ["2026-05-01"] * 400, "who": who, "item": [None] * 400}, schema_overrides={"item": pl.String}
+    )
+    for name, part in (("b", frame), ("a", frame.reverse())):
+        file = tmp_path / f"{name}.{format}"
+        if format == "parquet":
+            part.write_parquet(file, row_group_size=50)
+        elif format == "json":
+            part.write_ndjson(file)
+        else:
+            part.write_csv(file, include_header=format == "csv")
+    lines = {"pattern": "(?P<at>[^,]*),(?P<who>[^,]*),(?P<item>[^,]*)"} if format == "pattern" else {}
+    source = CLICKS.model_copy(update={"format": format, "path": f"*.{format}"})
+    source = Source.model_validate({**source.model_dump(), "lines": lines})
+    files = find_files(spark, "log", source, str(tmp_path))
+    with settings_of(spark, {"spark.sql.files.maxPartitionBytes": "2000", "spark.sql.files.openCostInBytes": "500"}):
+        (rows,) = read_source(spark, Reading(source, {*source.words, "seen"}, has_position=True), files)
+        found = rows.select("_file_id", *POSITION, "who").orderBy(*POSITION).collect()
+    assert len({r["_block"] for r in found}) > 1
+    for file in files:
+        expected = who if file.path.endswith(f"b.{format}") else who[::-1]
+        assert [r["who"] for r in found if r["_file_id"] == file.file_id] == expected
