@@ -174,6 +174,10 @@ class Tables:
             raise ContractError(f"{table.name}: expected files of {table.partition_by} {partitions}, found {strange}")
         return self._commit_files(table, files, partitions)
 
+    def replace_all_files(self, table: Table, files: Sequence[NewFile]) -> int:
+        """Replace the whole table by finished files (see `add_files`), in one commit."""
+        return self._commit_files(table, joined(table, files) if files else files, [])
+
     def upsert(self, table: Table, frame: DataFrame, *, update_where: str | None = None) -> None:
         """Merge on the table's key in one commit; the frame's key must be unique.
 

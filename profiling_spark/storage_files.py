@@ -222,7 +222,9 @@ def not_needed(place: Path, *, keep_days: int) -> list[Path]:
 
 
 def commit(place: Path, table: Table, files: Sequence[NewFile], replaced: Sequence[str] | None) -> None:
-    """Move files into their table and add them to it, in one commit, in the place of the partitions `replaced`."""
+    """Move files into their table and add them to it, in one commit, in the place of the partitions `replaced` (none
+    named: of all that a table without partitions holds).
+    """
     actions: list[AddAction | RemoveAction] = [_moved_into(place, table, file) for file in files]
     try:
         target = deltalake.DeltaTable(place)
@@ -231,7 +233,7 @@ def commit(place: Path, table: Table, files: Sequence[NewFile], replaced: Sequen
             mode="append" if replaced is None else "overwrite",
             schema=target.schema(),
             partition_by=list(table.partition_by),
-            partition_filters=None if replaced is None else [(table.partition_by[0], "in", list(replaced))],
+            partition_filters=[(table.partition_by[0], "in", list(replaced))] if replaced else None,
             post_commithook_properties=_HOOKS,
         )
     except DeltaError as err:

@@ -8,14 +8,17 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
 
-from profiling_spark.config.base import Model
-from profiling_spark.contracts.silver import EVENT_TYPES, EVENTS, ITEMS, REVIEWS, USERS
+from profiling_spark.config.base import Model, Share
+from profiling_spark.contracts.silver import ATTRIBUTES, EVENT_TYPES, EVENTS, ITEMS, REVIEWS, USERS
 
 TARGETS = {table.name: table for table in (EVENTS, USERS, ITEMS, REVIEWS)}
 IGNORED = "ignored"
 
 # columns that ingest fills itself; all others of a target can be mapped
-_DERIVED = {"user_bucket", "event_date", "flags", "rescued", "source", "file_id", "run_id"}
+_DERIVED = {
+    *("user_bucket", "event_date", "flags", "rescued", "source", "file_id", "run_id"),
+    *("version_time", "delivered_at", "confirmed_at", "ended"),
+}
 _REQUIRED = {
     "events": ("event_time", "user_id", "event_type"),
     "users": ("user_id",),
@@ -36,6 +39,22 @@ def check_timezone(value: str) -> str:
     except (KeyError, ValueError, OSError) as err:
         raise ValueError("allowed: a name of the time zone database, such as Europe/London or UTC") from err
     return value
+
+
+_DIRECTIVES = {"%Y": r"(\d{4})", **dict.fromkeys(("%m", "%d", "%H", "%M", "%S"), r"(\d{2})")}
+
+
+def path_time_pattern(text: str) -> tuple[re.Pattern[str], str]:
+    """(regular expression of a `delivered_at`, the strptime format of its groups, joined by blanks).
+
+    Raises ValueError where it names no day.
+    """
+    parts = re.split(r"(%.)", text)
+    used = [p for p in parts if p.startswith("%")]
+    wrong = sorted({p for p in used if p not in _DIRECTIVES})
+    if wrong or len(used) != len(set(used)) or not {"%Y", "%m", "%d"} <= set(used):
+        raise ValueError(f"delivered_at {text!r}: expected %Y, %m and %d, each once, and %H, %M, %S if you have them")
+    return re.compile("".join(_DIRECTIVES.get(p) or re.escape(p) for p in parts)), " ".join(used)
 
 
 # "order total" is a column's name; "paid or free" is SQL
@@ -93,7 +112,11 @@ class Source(Model):
     that are known and not wanted; any other unmapped column is kept in `rescued`. `missing_columns`: what a file is
     that lacks a mapped column (a field of JSON is null where absent). `changed_files`: what happens to a file that has
     other content than when it was taken: `refuse` it, `take_again` (its old rows go), or `add` it as a further file;
-    null: refuse, of a Delta table take_again.
+    null: refuse; of attributes, where it is another delivery, add; of a Delta table of events or reviews take_again.
+
+    Of users and items: `delivered_at` says where in a file's path the time of its delivery stands, as in
+    `products_%Y-%m-%d` (%Y %m %d %H %M %S; in the source's zone); null: the start of the run that loads it. `snapshot`:
+    all files of one delivery are the full list, and end what is not in it, but no more than `max_ended_share` of it.
     """
 
     format: Literal["csv", "json", "parquet", "delta", "fixed", "pattern"]
@@ -104,6 +127,9 @@ class Source(Model):
     unused: tuple[str, ...] = ()
     missing_columns: Literal["error", "null"] = "error"
     changed_files: Literal["refuse", "take_again", "add"] | None = None
+    delivered_at: Annotated[str, Field(min_length=1)] | None = None
+    snapshot: bool = False
+    max_ended_share: Share = 0.2
     event_types: dict[str, str] = {}
     timezone: str | None = None
     csv: CsvOptions = CsvOptions()
@@ -127,11 +153,22 @@ class Source(Model):
         missing = [c for c in _REQUIRED[self.target] if c not in self.columns]
         if missing:
             raise ValueError(f"columns lacks {missing}, which {self.target} needs")
+        self._check_delivery()
         if self.target == "events":
             self._check_event_types()
         elif self.event_types:
             raise ValueError("event_types is for sources of events only")
         return self
+
+    def _check_delivery(self) -> None:
+        if self.delivered_at is not None:
+            path_time_pattern(self.delivered_at)
+        if not self.has_versions and (self.snapshot or self.delivered_at is not None):
+            raise ValueError(f"snapshot and delivered_at are for users and items, not for {self.target}")
+        if self.snapshot and "valid_from" in self.columns:
+            raise ValueError(
+                "snapshot is for sources without valid_from: leave that column out, deliveries tell the time"
+            )
 
     def _check_event_types(self) -> None:
         if not self.event_types:
@@ -141,9 +178,16 @@ class Source(Model):
             raise ValueError(f"event_types {wrong}: allowed are {', '.join(EVENT_TYPES)} and {IGNORED}")
 
     @property
+    def has_versions(self) -> bool:
+        """Whether the source tells attributes, of which each delivery adds to what is known."""
+        return TARGETS[self.target] in ATTRIBUTES
+
+    @property
     def when_changed(self) -> Literal["refuse", "take_again", "add"]:
         """What happens to a file with other content than when it was taken. A Delta table is one file, and changes."""
-        return self.changed_files or ("take_again" if self.format == "delta" else "refuse")
+        if self.changed_files is not None:
+            return self.changed_files
+        return "add" if self.has_versions else "take_again" if self.format == "delta" else "refuse"
 
     @property
     def supplied(self) -> frozenset[str]:

@@ -22,6 +22,19 @@ _LINEAGE = (
     Column("file_id", "string", "fingerprint of the file's content"),
     Column("run_id", "string", "run that wrote the row"),
 )
+_VERSION = (
+    Column("valid_from", "timestamp", "the source's own time of this version, UTC", "the source has none"),
+    Column(
+        "version_time", "timestamp", "from when this version holds: valid_from, else delivered_at; versions follow "
+        "each other by it, then by delivered_at",
+    ),
+    Column(
+        "delivered_at", "timestamp", "when the version came, UTC: from the file's path where the settings say how, "
+        "else the start of the run that loaded it; a microsecond later for each further file of that time",
+    ),
+    Column("confirmed_at", "timestamp", "the last delivery that brought this version without a change"),
+)  # fmt: skip
+_ENDED = Column("ended", "boolean", "true: the source's full snapshot of that delivery lacks it", "not ended")
 _RESCUED = Column("rescued", "string", "JSON of source columns that the settings do not know", "none", personal=True)
 
 EVENTS = Table(
@@ -70,7 +83,7 @@ USERS = Table(
     row="version of a user's attributes, as one source tells it",
     columns=(
         Column("user_id", "string", "customer", personal=True),
-        Column("valid_from", "timestamp", "the source's own time of this version; 1970-01-01 from a static source"),
+        *_VERSION,
         Column("gender", "string", "male or female", _UNKNOWN, personal=True),
         Column("age", "int", "years", _UNKNOWN, personal=True),
         Column("age_band", "string", "the source's own band where it gives no age", _UNKNOWN, personal=True),
@@ -86,10 +99,11 @@ USERS = Table(
         Column("credit_score", "double", "the source's scale", _UNKNOWN, personal=True),
         Column("assets", AMOUNT, "reporting currency", _UNKNOWN, personal=True),
         Column("personalisation_opt_out", "boolean", "the customer wants no personal offers", _UNKNOWN, personal=True),
+        _ENDED,
         _RESCUED,
         *_LINEAGE,
     ),
-    key=("user_id", "valid_from", "source"),
+    key=("user_id", "source", "version_time", "delivered_at"),
 )
 
 ITEMS = Table(
@@ -98,18 +112,22 @@ ITEMS = Table(
     row="version of a product, as one source tells it",
     columns=(
         Column("item_id", "string", "product"),
-        Column("valid_from", "timestamp", "the source's own time of this version; 1970-01-01 from a static source"),
+        *_VERSION,
         Column("title", "string", "what the shop calls it", _UNKNOWN),
         Column("category", "string", "category", _UNKNOWN),
         Column("subcategory", "string", "finer category", _UNKNOWN),
         Column("brand", "string", "brand", _UNKNOWN),
         Column("list_price", PRICE, "price of one piece, reporting currency", _UNKNOWN),
         Column("stock", "bigint", "pieces in stock", _UNKNOWN),
+        _ENDED,
         _RESCUED,
         *_LINEAGE,
     ),
-    key=("item_id", "valid_from", "source"),
+    key=("item_id", "source", "version_time", "delivered_at"),
 )
+
+ATTRIBUTES = (USERS, ITEMS)
+"""Tables of versions: a delivery adds to what is known of a key, and the later one wins."""
 
 REVIEWS = Table(
     name="reviews",
@@ -155,7 +173,9 @@ INGESTED_FILES = Table(
     row="file and the table it feeds",
     columns=(
         Column("source", "string", "name of the source in the settings"),
-        Column("file_id", "string", "fingerprint of the file's content"),
+        Column(
+            "file_id", "string", "fingerprint of the file's content; of content that came before, also of the delivery"
+        ),
         Column("target_table", "string", "table it feeds"),
         Column("path", "string", "where it was found"),
         Column("bytes", "bigint", "size"),
@@ -167,6 +187,10 @@ INGESTED_FILES = Table(
         Column("rows_duplicate", "bigint", "repeats of an accepted row", "not read yet"),
         Column("rows_ignored", "bigint", "event words that the settings declare irrelevant", "not read yet"),
         Column("rows_superseded", "bigint", "rows that lost to another row of the same key", "not read yet"),
+        Column("rows_ended", "bigint", "ends that a snapshot set: rows of users or items that no file brought", "none"),
+        Column("content_id", "string", "fingerprint of the content alone", "the same as file_id"),
+        Column("modified_at", "timestamp", "when the file was last modified, UTC", "not known"),
+        Column("delivered_at", "timestamp", "of its rows in users or items", "no attribute source, or not known"),
         Column("run_id", "string", "run that took the file"),
     ),
     key=("source", "file_id", "target_table"),

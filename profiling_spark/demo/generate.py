@@ -86,7 +86,7 @@ def _write(out: Path, *, customers: int, days: int, seed: int, end: date) -> Dem
     users, user_facts = write_users(out, people, _first(frames, customers), days=days, end=end, seed=seed)
     written = {
         "behaviour": behaviour, "orders": bought, "users": users,
-        "items": write_items(out, shelf, end=end, seed=seed),
+        "items": write_items(out, shelf, days=days, end=end, seed=seed),
         "reviews": write_reviews(out, reviews, shelf, people=customers, first_day=first_day, seed=seed),
     }  # fmt: skip
     table = _customers(people, frames, days=days)

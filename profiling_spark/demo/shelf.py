@@ -106,7 +106,7 @@ def draw_items(shelf: Shelf, row: Ints, rng: np.random.Generator) -> Ints:
 
 
 def catalogue(shelf: Shelf, *, end: date, seed: int) -> pl.DataFrame:
-    """items.parquet: one row per product; price in CNY."""
+    """The catalogue: one row per product; price in CNY."""
     rng = dice(seed, "catalogue")
     count = len(shelf)
     pattern, model = rng.integers(0, len(TITLES), count), rng.integers(10, 999, count)

@@ -1,8 +1,8 @@
-"""The smaller sources: users.csv, items.parquet and reviews.jsonl."""
+"""The smaller sources: users and items, each in two deliveries, and reviews.jsonl."""
 
 import json
 from collections import Counter
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,9 @@ REVIEW_FAULTS = (Fault("unreadable", 0.004, (put(),)), Fault("bad_rating", 0.006
 def write_users(
     out: Path, people: People, first_at: Ints, *, days: int, end: date, seed: int
 ) -> tuple[Tally, UserFacts]:
-    """Write users.csv, one row per customer and some repeats. A row with an impossible age is to be refused.
+    """Write the contacts in two deliveries, halfway through the days and at their end. In the second there is one row
+    per customer and some repeats; a row with an impossible age is to be refused, and is only there. In the first nobody
+    had opted out, and some earned less.
 
     `first_at`: each customer's first event, ms since the first day's midnight; -1 without any.
     """
@@ -32,13 +34,38 @@ def write_users(
     is_bad = _some(count, 0.005, rng)
     rows = _user_rows(people, is_bad, first_at, days, end, rng)
     again = np.flatnonzero(_some(count, 0.004, rng) & ~is_bad)
-    tally = Tally(files=1, rows=count + len(again), accepted=int((~is_bad).sum()), duplicates=len(again))
+    good = rows.filter(pl.Series(~is_bad))
+    before = good.with_columns(
+        income=pl.when(_every(20))
+        .then((pl.col("income").cast(pl.Int64) * 9 // 10).cast(pl.String))
+        .otherwise("income"),
+        opt_out=pl.lit("false"),
+    )
+    tally = _in_two_deliveries(before, good, len(again))
     tally.rejected["bad_age"] = int(is_bad.sum())
+    tally.rows += tally.rejected["bad_age"]
     places = np.concatenate([np.arange(count), np.minimum(again + 40, count)])
     delivered = pl.concat([rows, rows[again]])[np.argsort(places, kind="stable")]
     (out / "users").mkdir(parents=True)
-    delivered.write_csv(out / "users" / "users.csv")
-    return tally, _user_facts(rows.filter(pl.Series(~is_bad)))
+    for day, part in zip(delivery_days(end, days), (before, delivered), strict=True):
+        part.write_csv(out / "users" / f"users_{day}.csv")
+    return tally, _user_facts(good)
+
+
+def delivery_days(end: date, days: int) -> tuple[date, date]:
+    """When the contacts and the catalogue were delivered."""
+    return end - timedelta(days=max(1, days // 2)), end
+
+
+def _every(nth: int) -> pl.Expr:
+    return pl.int_range(pl.len()) % nth == nth // 2
+
+
+def _in_two_deliveries(before: pl.DataFrame, after: pl.DataFrame, repeats: int) -> Tally:
+    """Counts of the same keys twice, and `repeats` of the second delivery's rows."""
+    same = int(pl.select(pl.all_horizontal(before[c].eq_missing(after[c]) for c in after.columns)).to_series().sum())
+    rows = len(before) + len(after)
+    return Tally(files=2, rows=rows + repeats, accepted=rows - same, duplicates=same + repeats)
 
 
 def _some(count: int, share: float, rng: np.random.Generator) -> Bools:
@@ -51,7 +78,7 @@ def _some(count: int, share: float, rng: np.random.Generator) -> Bools:
 def _user_rows(
     people: People, is_bad: Bools, first_at: Ints, days: int, end: date, rng: np.random.Generator
 ) -> pl.DataFrame:
-    """users.csv as text; null becomes an empty field."""
+    """The contacts as text; null becomes an empty field."""
     count = len(people)
     first_day = np.datetime64(end) - (days - 1)
     usual = one_of((0.3, 0.1, 0.3, 0.08, 0.04, 0.18), count, rng) + np.where(people.is_female, 6, 0)
@@ -103,12 +130,15 @@ def _user_facts(rows: pl.DataFrame) -> UserFacts:
     )
 
 
-def write_items(out: Path, shelf: Shelf, *, end: date, seed: int) -> Tally:
-    """Write items.parquet: the catalogue and two rows repeated."""
+def write_items(out: Path, shelf: Shelf, *, days: int, end: date, seed: int) -> Tally:
+    """Write the catalogue in two deliveries: in the first some prices were higher; in the second two rows repeat."""
     rows = catalogue(shelf, end=end, seed=seed)
+    dearer = (pl.col("price") * pl.lit(6) / 5).cast(pl.Decimal(18, 3))
+    before = rows.with_columns(price=pl.when(_every(12)).then(dearer).otherwise("price"))
     (out / "items").mkdir(parents=True)
-    pl.concat([rows, rows[[7, 77]]]).write_parquet(out / "items" / "items.parquet")
-    return Tally(files=1, rows=len(rows) + 2, accepted=len(rows), duplicates=2)
+    for day, part in zip(delivery_days(end, days), (before, pl.concat([rows, rows[[7, 77]]])), strict=True):
+        part.write_parquet(out / "items" / f"items_{day}.parquet")
+    return _in_two_deliveries(before, rows, 2)
 
 
 def write_reviews(out: Path, reviews: pl.DataFrame, shelf: Shelf, *, people: int, first_day: date, seed: int) -> Tally:

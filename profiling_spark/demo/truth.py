@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from profiling_spark.errors import ConfigError
 
-VERSION = 1  # of the generator; a folder written by another one is written anew
+VERSION = 2  # of the generator; a folder written by another one is written anew
 FILE = Path("truth") / "truth.json"
 
 
@@ -28,7 +28,9 @@ class SourceTruth(_Frozen):
     rows: int  # data rows in those files (no header lines)
     accepted: int
     rejected: dict[str, int]  # by reason; a row has one fault
-    duplicates: int  # exact repeats of accepted rows, in the same or the next day's file
+    duplicates: (
+        int  # exact repeats of accepted rows, in the same or a later file; contacts and items that did not change
+    )
     ignored: int  # event words that mean nothing to a profile
     repeated_files: dict[str, str]  # file delivered again under another name -> the original; not in the counts above
     repeated_rows: int  # data rows in those copies
@@ -54,7 +56,7 @@ class OrderFacts(_Frozen):
 
 
 class UserFacts(_Frozen):
-    """Accepted rows of users.csv, repeats left out."""
+    """Contacts as the second delivery has them, without the refused rows and repeats."""
 
     gender_forms: dict[str, int]  # rows by the form as written; '' is not known
     genders: dict[str, int]  # rows by what the form means: male, female, unknown

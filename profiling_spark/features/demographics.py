@@ -1,5 +1,6 @@
 """Who the customer is: of each source the last version of the attributes before as_of, whole, never mixed with older
-ones; each attribute from the first source, in the order of belief, that knows it.
+ones (of a source without times the earliest, where it came later); each attribute from the first source, in the order
+of belief, that knows it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from profiling_spark.features.windows import FeatureParams, age_days, local_date
 USER_COLUMNS: tuple[str, ...] = (
     "user_id",
     "valid_from",
+    "version_time",
+    "delivered_at",
+    "ended",
     "gender",
     "age",
     "age_band",
@@ -22,7 +26,8 @@ USER_COLUMNS: tuple[str, ...] = (
     "registered_at",
     "source",
 )
-_TOLD = tuple(c for c in USER_COLUMNS if c not in ("user_id", "valid_from", "source"))
+_VERSION = ("valid_from", "version_time", "delivered_at", "ended")
+_TOLD = tuple(c for c in USER_COLUMNS if c not in ("user_id", "source", *_VERSION))
 _CONFLICTS = "attribute_conflicts"
 
 # youngest age of the band and its name, falling
@@ -89,17 +94,23 @@ def believed(versions: pl.LazyFrame, params: FeatureParams) -> pl.DataFrame:
     return told.with_columns(pl.when(listed != "").then(listed).alias(_CONFLICTS))
 
 
-def demographics(users: pl.DataFrame | pl.LazyFrame, params: FeatureParams) -> pl.DataFrame:
-    """One row for everyone with a version valid before as_of (USER_COLUMNS in, features out)."""
-    last = (
-        users.lazy()
-        .select(USER_COLUMNS)
-        .filter(local_date("valid_from", params.timezone) < params.as_of)
-        .sort("user_id", "source", "valid_from")
-        .unique(subset=["user_id", "source"], keep="last", maintain_order=True)
+def speaking(versions: pl.LazyFrame, params: FeatureParams) -> pl.LazyFrame:
+    """The version of each customer and source that speaks at as_of, if it is not ended."""
+    key = ["user_id", "source"]
+    ordered = versions.sort(*key, "version_time", "delivered_at")
+    is_before = local_date("version_time", params.timezone) < params.as_of
+    last = ordered.filter(is_before).unique(subset=key, keep="last", maintain_order=True)
+    later = ordered.filter(~is_before, pl.col("valid_from").is_null())
+    earliest = later.unique(subset=key, keep="first", maintain_order=True).join(
+        last, on=key, how="anti", nulls_equal=True
     )
+    return pl.concat([last, earliest]).filter(~pl.col("ended").fill_null(False))
+
+
+def demographics(users: pl.DataFrame | pl.LazyFrame, params: FeatureParams) -> pl.DataFrame:
+    """One row for everyone of whom a version speaks at as_of (USER_COLUMNS in, features out)."""
     known = (
-        believed(last, params)
+        believed(speaking(users.lazy().select(USER_COLUMNS), params), params)
         .lazy()
         .with_columns(age(params), gender_code(), _registered=local_date("registered_at", params.timezone))
     )

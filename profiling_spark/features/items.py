@@ -32,13 +32,14 @@ class ItemSides:
 def catalogue(items: DataFrame, *, dates: Sequence[date], timezone: str, precedence: Sequence[str] = ()) -> DataFrame:
     """category, brand and list_price, of the last version before it, of each date and product that has one.
 
-    `precedence`: sources of the catalogue, the one that is believed first first.
+    `items`: versions (see attributes.versions). `precedence`: sources of the catalogue, the one that is believed first
+    first.
     """
     return believed(
-        _at_each_date(items, _local_day("valid_from", timezone), dates),
+        items.withColumn("as_of", F.explode(F.array(*(F.lit(d) for d in dates)))),
         key=_KEY,
         values=["category", "brand", "list_price"],
-        as_of=max(dates),  # of the versions of the last date; those of the others are older already
+        as_of=F.col("as_of"),
         timezone=timezone,
         precedence=precedence,
     )

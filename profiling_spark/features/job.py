@@ -9,6 +9,7 @@ from functools import partial
 import polars as pl
 from pyspark.sql import DataFrame
 
+from profiling_spark.attributes import backfilled, versions
 from profiling_spark.buckets import replace_from_buckets
 from profiling_spark.config import Settings
 from profiling_spark.contracts.features import ITEM_FEATURES, RFM_CUTS, user_features_table
@@ -35,10 +36,24 @@ def build_features(ctx: Context) -> Outcome:
     sides, cuts = _of_all_customers(ctx, params)
     rows = write_user_features(ctx.tables, ctx.settings, params, sides=sides, cuts=cuts)
     table = user_features_table(ctx.settings.windows_days, ctx.settings.custom_features)
+    zone = ctx.settings.business_timezone
+    filled = {
+        t.name: backfilled(versions(ctx.tables, t), key=t.key[0], as_of=ctx.as_of, timezone=zone)
+        for t in (USERS, ITEMS)
+        if ctx.tables.exists(t)
+    }
+    early = [f"{n:,} {name}" for name, n in filled.items() if n]
     return Outcome(
         rows_out=rows,
-        facts={"dates": [str(d) for d in dates], "features": len(table.columns) - 2},
-        lines=(f"{len(table.columns) - 2} features of customers as of {_listed(dates)}",),
+        facts={"dates": [str(d) for d in dates], "features": len(table.columns) - 2, "backfilled": filled},
+        lines=(
+            f"{len(table.columns) - 2} features of customers as of {_listed(dates)}",
+            *(
+                [f"attributes of {' and '.join(early)} came later than {ctx.as_of}: the earliest were used"]
+                if early
+                else []
+            ),
+        ),
     )
 
 
@@ -48,7 +63,7 @@ def _of_all_customers(
     """Write item_features and rfm_cuts; what the customers' kernels take of both, by date."""
     tables, settings, dates = ctx.tables, ctx.settings, [p.as_of for p in params]
     zone, supplied, reviews = settings.business_timezone, settings.supplied, tables.read(REVIEWS)
-    listed = catalogue(tables.read(ITEMS), dates=dates, timezone=zone, precedence=settings.precedence).persist()
+    listed = catalogue(versions(tables, ITEMS), dates=dates, timezone=zone, precedence=settings.precedence).persist()
     held = [listed]
     try:
         parts = first_pass(tables, params, buckets=settings.buckets, priced=priced_items(listed, dates)).persist()
@@ -107,7 +122,7 @@ def write_user_features(
     targets = {s.target for s in settings.sources.values()}
     side_frames: dict[str, DataFrame] = {}
     if "users" in targets:
-        side_frames["users"] = tables.read(USERS).select(*USER_COLUMNS)
+        side_frames["users"] = versions(tables, USERS).select(*USER_COLUMNS)
     if "reviews" in targets:
         side_frames["reviews"] = tables.read(REVIEWS).where("user_id is not null").select(*REVIEW_COLUMNS)
     kernel = partial(

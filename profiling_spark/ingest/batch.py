@@ -8,12 +8,12 @@ from datetime import date
 from functools import reduce
 
 from pyspark import StorageLevel
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from profiling_spark.attributes import source_rank
+from profiling_spark.attributes import believed, versions
 from profiling_spark.config.sources import Source, mappable
-from profiling_spark.contracts.silver import EVENTS, ITEMS, REVIEWS, USERS
+from profiling_spark.contracts.silver import ATTRIBUTES, EVENTS, ITEMS, REVIEWS, USERS
 from profiling_spark.contracts.table import Table
 from profiling_spark.expressions import expression
 from profiling_spark.ingest.deduplicate import (
@@ -27,10 +27,11 @@ from profiling_spark.ingest.deduplicate import (
 from profiling_spark.ingest.files import FileKey, SourceFile
 from profiling_spark.ingest.hold import hold, tasks_per_bucket
 from profiling_spark.ingest.ledger import Counts, of_files
-from profiling_spark.ingest.mapping import EPOCH, map_columns
-from profiling_spark.ingest.readers import Reading, identity, raw_text, read_source
-from profiling_spark.ingest.resolve import ACCEPTED, Group
+from profiling_spark.ingest.mapping import map_columns
+from profiling_spark.ingest.readers import POSITION, Reading, identity, raw_text, read_source
+from profiling_spark.ingest.resolve import ACCEPTED, Ends, Group
 from profiling_spark.ingest.rules import REJECTED, check_rows
+from profiling_spark.ingest.versions import STORED, Deliveries
 from profiling_spark.runner import Context
 from profiling_spark.storage import literal
 from profiling_spark.storage_files import NewFile
@@ -61,6 +62,7 @@ class Batch:
     releases: list[Callable[[], object]]
     days: list[date] = field(default_factory=list)
     removed_from: date | None = None
+    ends: list[Ends] = field(default_factory=list)
 
     def mark(self, marked: DataFrame, day: Column) -> None:
         """Count again what `mark_stored` said of the accepted rows, and keep those that still are."""
@@ -108,6 +110,9 @@ class Batch:
                 loser = FileKey(group.lost_source, group.lost_file, self.table.name)
                 lost = Counts(accepted=-group.rows, superseded=group.rows)
                 found[loser] = found.get(loser, Counts()) + lost
+        for end in self.ends:
+            key = FileKey(end.source, end.file_id, self.table.name)
+            found[key] = found.get(key, Counts()) + Counts(ended=end.rows)
         return found
 
     @property
@@ -135,19 +140,18 @@ def rows_of_files(ctx: Context, table: Table, files: Sequence[SourceFile]) -> Da
     """Mapped and checked rows of the files; nothing is read yet, but the settings' expressions are known to be good."""
     frames = []
     for name in sorted({f.source for f in files}):
-        reading = Reading(ctx.settings.sources[name], ctx.settings.known_columns(name))
+        source = ctx.settings.sources[name]
+        reading = Reading(source, ctx.settings.known_columns(name), has_position=source.has_versions)
         mine = [f for f in files if f.source == name]
         frames += [checked(ctx, name, frame) for frame in read_source(ctx.spark, reading, mine)]
-    return reduce(DataFrame.unionByName, frames)
+    # a Delta table's rows have no place
+    return reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), frames)
 
 
 def checked(ctx: Context, name: str, frame: DataFrame) -> DataFrame:
     """The canonical columns of a source's rows, judged by the rules."""
     settings, source = ctx.settings, ctx.settings.sources[name]
     mapped = map_columns(frame, name, source, timezone=source.timezone or settings.business_timezone)
-    if "valid_from" in mapped.columns and "valid_from" not in source.columns:
-        # a source without a time of its own is static: its rows hold from the beginning
-        mapped = mapped.withColumn("valid_from", F.lit(EPOCH).cast("timestamp"))
     rows = check_rows(
         mapped,
         source,
@@ -184,10 +188,13 @@ def judge(
     items: Batch | None,
     old: Collection[FileKey] = (),
     files: Collection[SourceFile] = (),
+    deliveries: Deliveries | None = None,
 ) -> Batch:
     """Deduplicate the rows, among themselves and against what is stored. `items`: of the same run, for the category;
-    `files`: where the rows come from.
+    `files`: where the rows come from; `deliveries`: of attributes.
     """
+    if deliveries is not None:
+        return _judge_versions(ctx, table, rows, old=old, files=files, deliveries=deliveries)
     if table is EVENTS:
         rows = _with_catalogue(ctx, rows, items)
     keep, buckets, day = _keep(ctx, table, rows), ctx.settings.buckets, _day(table, ctx.settings.business_timezone)
@@ -234,6 +241,46 @@ def judge(
     return batch
 
 
+def _judge_versions(
+    ctx: Context,
+    table: Table,
+    rows: DataFrame,
+    *,
+    old: Collection[FileKey],
+    files: Collection[SourceFile],
+    deliveries: Deliveries,
+) -> Batch:
+    """All versions of the table's keys, the stored ones among them: what is new depends on what was said before."""
+    new = _with_helpers(ctx, rows, table, None, F.lit(None).cast("date"))
+    if ctx.tables.exists(table):
+        stored = versions(ctx.tables, table).where(f"NOT ({of_files(old, table_column=False)})")
+        new = new.unionByName(stored.withColumn("_status", F.lit(STORED)), allowMissingColumns=True)
+    texts = {name: F.lit(None).cast("bigint") for name in POSITION if name not in new.columns}
+    absent = {c.name: F.lit(None).cast(c.data_type) for c in table.columns if c.name not in new.columns}
+    held = hold(
+        new.withColumns({**texts, **absent}),
+        table,
+        ctx.tables,
+        files=files,
+        keep=None,
+        absent=(),
+        buckets=ctx.settings.buckets,
+        tasks_per_bucket=tasks_per_bucket(files, table, ctx.settings.buckets),
+        deliveries=replace(deliveries, removed=frozenset((k.source, k.file_id) for k in old)),
+    )
+    return Batch(
+        table,
+        held.accepted,
+        held.refused,
+        held.groups,
+        held.files,
+        held.refused_files,
+        frozenset(old),
+        [held.release],
+        ends=held.ends,
+    )
+
+
 def _absent(ctx: Context, table: Table) -> set[str]:
     """Columns that are null in all new rows, where the catalogue fills none."""
     mapped = {column for s in ctx.settings.sources.values() if s.target == table.name for column in s.columns}
@@ -263,24 +310,16 @@ def _keep(ctx: Context, table: Table, rows: DataFrame) -> Column:
 
 
 def _with_catalogue(ctx: Context, events: DataFrame, items: Batch | None) -> DataFrame:
-    """Category and brand of the item's last version where the source gives none, so that kernels need no join."""
-    columns = ["item_id", "valid_from", "source", "category", "brand"]
-    parts = []
-    if ctx.tables.exists(ITEMS):
-        stored = ctx.tables.read(ITEMS)
-        if items is not None and items.old:
-            stored = stored.where(f"NOT ({of_files(items.old, table_column=False)})")
-        parts.append(stored.select(*columns))
-    if items is not None:
-        parts.append(items.accepted.select(*columns))
-    if not parts:
+    """Category and brand of the item's newest version where the source gives none, so that kernels need no join."""
+    if items is None and not ctx.tables.exists(ITEMS):
         return events
-    known = reduce(DataFrame.unionByName, parts)
-    last = Window.partitionBy("item_id").orderBy(
-        F.desc("valid_from"), source_rank(ctx.settings.precedence), "category", "brand"
-    )
-    latest = known.select("*", F.row_number().over(last).alias("_place")).where("_place = 1")
-    lookup = latest.select("item_id", F.col("category").alias("_category"), F.col("brand").alias("_brand"))
+    # those of this run hold what was stored before
+    known = versions(ctx.tables, ITEMS) if items is None else items.accepted
+    last = believed(
+        known, key=("item_id",), values=["category", "brand"], as_of=None,
+        timezone=ctx.settings.business_timezone, precedence=ctx.settings.precedence,
+    )  # fmt: skip
+    lookup = last.select("item_id", F.col("category").alias("_category"), F.col("brand").alias("_brand"))
     joined = events.join(lookup, "item_id", how="left")
     return joined.withColumns(
         {"category": F.coalesce("category", "_category"), "brand": F.coalesce("brand", "_brand")}
@@ -288,18 +327,26 @@ def _with_catalogue(ctx: Context, events: DataFrame, items: Batch | None) -> Dat
 
 
 def publish(ctx: Context, batch: Batch) -> None:
-    """One commit, but for a batch that both conflicts with stored rows and replaces a file: it deletes first."""
+    """One commit, but for a batch that both conflicts with stored rows and replaces a file: it deletes first.
+
+    Attributes are written whole, since a delivery also says which versions still hold.
+    """
     table, accepted = batch.table, batch.accepted
     old = of_files(batch.old, table_column=False)
-    is_keyed = table in (USERS, ITEMS) and ctx.tables.exists(table)
-    if not (is_keyed or batch.replaces or batch.old) and batch.files is not None:
+    if table in ATTRIBUTES:
+        if batch.files is not None:
+            ctx.tables.replace_all_files(table, batch.files)
+        else:
+            ctx.tables.replace_all(table, accepted.coalesce(1))
+        return
+    if not (batch.replaces or batch.old) and batch.files is not None:
         ctx.tables.add_files(table, batch.files)
         return
     if table is EVENTS:
         accepted = accepted.sortWithinPartitions("user_bucket", "event_time", "event_id")
     else:
-        accepted = accepted.coalesce(1 if table in (USERS, ITEMS) else 2)
-    if is_keyed or batch.replaces:
+        accepted = accepted.coalesce(2)
+    if batch.replaces:
         if batch.old:
             ctx.tables.delete(table, old)
         ctx.tables.upsert(table, accepted)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from profiling_spark.config.sources import Source
+from profiling_spark.ingest.deliveries import deliveries, snapshots
 from profiling_spark.ingest.files import FileKey, SourceFile, begins_with, distinct_files
 from profiling_spark.ingest.ledger import Taken
+from profiling_spark.ingest.versions import Snapshot
 
 
 @dataclass
@@ -20,46 +23,98 @@ class ToTake:
     again: set[FileKey] = field(default_factory=set)
     gone: set[FileKey] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
+    snapshots: list[Snapshot] = field(default_factory=list)
 
     def old(self, target: str) -> frozenset[FileKey]:
         """Files whose stored rows of a target are replaced."""
         return frozenset(k for k in self.again | self.gone if k.target == target)
 
 
-def sort_out(found: Sequence[SourceFile], ledger: Sequence[Taken], sources: Mapping[str, Source]) -> ToTake:
+def sort_out(
+    found: Sequence[SourceFile],
+    ledger: Sequence[Taken],
+    sources: Mapping[str, Source],
+    *,
+    started: datetime,
+    timezone: str = "UTC",
+) -> ToTake:
     """What to do with each file: of equal contents one is read, a known content is not read, a changed file is handled
-    as its source says.
+    as its source says. Of attributes it is deliveries that are taken once (see `deliveries`).
     """
-    readable, repeated = distinct_files(f for f in found if not f.problem)
-    refused, _ = distinct_files(f for f in found if f.problem)
+    plain = [f for f in found if not sources[f.source].has_versions]
+    readable, repeated = distinct_files(f for f in plain if not f.problem)
+    refused, _ = distinct_files(f for f in plain if f.problem)
     todo = ToTake(refused=refused, known=len(repeated))
-    known, here = {t.key: t for t in ledger}, {f.key for f in found}
+    known, here = {t.key: t for t in ledger}, {f.key for f in plain}
     for file in readable:
         if file.key in known:
             todo.known += 1
             continue
         # a file whose old content lies under another name now was rotated, not changed
         before = [t for t in ledger if _same_place(t, file) and t.key not in here]
-        policy = sources[file.source].when_changed if before else "add"
-        if policy == "refuse":
-            todo.refused.append(replace(file, problem=_changed(file, before)))
-            continue
-        todo.files.append(file)
-        if policy == "take_again":
-            todo.gone.update(t.key for t in before)
-            todo.notes.append(f"{file.path}: {_how(file, before)}, taken again")
-    _add_those_with_repeats(todo, readable, ledger)
+        _take(todo, file, before, sources[file.source])
+    _add_those_with_repeats(todo, {f.key: f for f in readable}, ledger, {f.source for f in plain})
+    for name in dict.fromkeys(f.source for f in found if sources[f.source].has_versions):
+        mine = [f for f in found if f.source == name]
+        _take_deliveries(todo, mine, ledger, sources[name], started, timezone)
+    todo.snapshots, notes = snapshots(todo.files, todo.refused, ledger, sources)
+    todo.notes += notes
     return todo
+
+
+def _take(todo: ToTake, file: SourceFile, before: Sequence[Taken], source: Source) -> None:
+    policy = source.when_changed if before else "add"
+    if policy == "refuse":
+        todo.refused.append(replace(file, problem=_changed(file, before)))
+        return
+    todo.files.append(file)
+    if policy == "take_again":
+        todo.gone.update(t.key for t in before)
+        todo.notes.append(f"{file.path}: {_how(file, before)}, taken again")
+
+
+def _take_deliveries(
+    todo: ToTake,
+    files: Sequence[SourceFile],
+    ledger: Sequence[Taken],
+    source: Source,
+    started: datetime,
+    timezone: str,
+) -> None:
+    found = deliveries(files, ledger, source, started=started, timezone=timezone)
+    todo.known += len(found.known)
+    todo.refused += found.refused
+    for file in found.new:
+        content = file.content_id or file.file_id
+        before = [t for t in ledger if _same_place(t, file) and t.content != content]
+        _take(todo, file, before, source)
+    stand = {(t.content, t.path): t for t in ledger if t.key.source == files[0].source}
+    again = {t.key: _as_taken(f, t) for f in found.known if (t := stand.get((f.file_id, f.path))) is not None}
+    _add_those_with_repeats(todo, again, ledger, {files[0].source})
+
+
+def _as_taken(file: SourceFile, before: Taken) -> SourceFile:
+    """A known file under the id and the time that the ledger has."""
+    return replace(
+        file,
+        file_id=before.key.file_id,
+        content_id=before.content_id or None,
+        delivered_at=before.delivered_at,
+    )
 
 
 def _same_place(taken: Taken, file: SourceFile) -> bool:
     return (taken.key.source, taken.key.target, taken.path) == (file.source, file.target, file.path)
 
 
-def _add_those_with_repeats(todo: ToTake, readable: Iterable[SourceFile], ledger: Sequence[Taken]) -> None:
-    """A row that another file repeated was dropped there; if it goes with its file, the other must bring it back."""
-    feeds = {(k.source, k.target) for k in todo.gone}
-    here = {f.key: f for f in readable}
+def _add_those_with_repeats(
+    todo: ToTake, here: Mapping[FileKey, SourceFile], ledger: Sequence[Taken], sources: Collection[str]
+) -> None:
+    """A row that another file repeated was dropped there; if it goes with its file, the other must bring it back.
+
+    `here`: files of the sources as the ledger knows them.
+    """
+    feeds = {(k.source, k.target) for k in todo.gone if k.source in sources}
     for taken in ledger:
         repeats = taken.counts.duplicate + taken.counts.superseded
         if (taken.key.source, taken.key.target) not in feeds or taken.key in todo.gone or not repeats:

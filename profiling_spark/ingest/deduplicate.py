@@ -12,6 +12,7 @@ from profiling_spark.ingest.resolve import ACCEPTED, DUPLICATE, SUPERSEDED
 
 LOST_SOURCE, LOST_FILE = "_lost_source", "_lost_file"
 _LINEAGE = ("source", "file_id", "run_id")
+_DELIVERY = ("valid_from", "version_time", "delivered_at", "confirmed_at")
 
 
 def with_identity(frame: DataFrame, whole: Column, *, source: str, id_column: str) -> DataFrame:
@@ -30,7 +31,8 @@ def content(table: Table) -> tuple[str, ...]:
     """Columns of what a row says, without where it came from: in this order, null least, they decide between rows of
     the same key.
     """
-    return tuple(c.name for c in table.columns if c.name not in (*_LINEAGE, *table.key, "user_bucket"))
+    other = (*_LINEAGE, *_DELIVERY, *table.key, "user_bucket")
+    return tuple(c.name for c in table.columns if c.name not in other)
 
 
 def hits(accepted: DataFrame, stored: DataFrame, table: Table) -> DataFrame:

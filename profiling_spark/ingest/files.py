@@ -8,6 +8,7 @@ import hashlib
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -20,6 +21,7 @@ from profiling_spark.config.sources import Source
 from profiling_spark.errors import InputError
 from profiling_spark.storage import local_path
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CHUNK = 1 << 20
 
 
@@ -34,7 +36,11 @@ class FileKey:
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file of a source. `uri` is not percent-encoded. `problem` is why it cannot be read, empty if it can."""
+    """One file of a source. `uri` is not percent-encoded. `problem` is why it cannot be read, empty if it can.
+
+    `content_id`: fingerprint of the content, where `file_id` tells deliveries of one content apart. `delivered_at`: of
+    attributes.
+    """
 
     source: str
     target: str
@@ -43,6 +49,9 @@ class SourceFile:
     file_id: str
     bytes: int
     problem: str = ""
+    content_id: str | None = None
+    modified_at: datetime | None = None
+    delivered_at: datetime | None = None
 
     @property
     def key(self) -> FileKey:
@@ -100,7 +109,10 @@ def _local_file(name: str, source: Source, path: Path) -> SourceFile:
         problem = f"is not {source.format}: {str(err).splitlines()[0]}"
     # a file that cannot be opened has no content to know it by
     file_id = digest.hexdigest()[:32] if not problem or size else hashlib.sha256(str(path).encode()).hexdigest()[:32]
-    return SourceFile(name, source.target, str(path), f"file://{path.absolute()}", file_id, size, problem)
+    modified = datetime.fromtimestamp(path.stat().st_mtime, UTC) if path.exists() else None
+    return SourceFile(
+        name, source.target, str(path), f"file://{path.absolute()}", file_id, size, problem, modified_at=modified
+    )
 
 
 def _decompress(path: Path) -> None:
@@ -112,9 +124,20 @@ def _decompress(path: Path) -> None:
 
 def _remote_files(spark: SparkSession, name: str, source: Source, pattern: str) -> list[SourceFile]:
     content = spark.read.format("binaryFile").load(pattern)
-    rows = content.select("path", "length", F.sha2("content", 256).alias("digest")).orderBy("path").collect()
+    modified = F.unix_micros("modificationTime").alias("modified")
+    digest = F.sha2("content", 256).alias("digest")
+    rows = content.select("path", "length", digest, modified).orderBy("path").collect()
     return [
-        SourceFile(name, source.target, r["path"], r["path"], str(r["digest"])[:32], int(r["length"])) for r in rows
+        SourceFile(
+            name,
+            source.target,
+            r["path"],
+            r["path"],
+            str(r["digest"])[:32],
+            int(r["length"]),
+            modified_at=from_micros(r["modified"]),
+        )
+        for r in rows
     ]
 
 
@@ -122,7 +145,7 @@ def _delta_source(spark: SparkSession, name: str, source: Source, path: str) -> 
     """A Delta table counts as one file whose content is its version."""
     try:
         table = DeltaTable.forPath(spark, path)
-        version = table.history(1).select("version").first()
+        version = table.history(1).select("version", F.unix_micros("timestamp").alias("made")).first()
         detail = table.detail().select("id", "sizeInBytes").first()
     except AnalysisException as err:
         raise InputError(f"source {name}: expected a Delta table at {path}, found none") from err
@@ -130,7 +153,13 @@ def _delta_source(spark: SparkSession, name: str, source: Source, path: str) -> 
         raise InputError(f"source {name}: the Delta table at {path} has no version")
     key = f"{detail['id']}@{version['version']}"
     file_id = hashlib.sha256(key.encode()).hexdigest()[:32]
-    return SourceFile(name, source.target, path, path, file_id, int(detail["sizeInBytes"] or 0))
+    size = int(detail["sizeInBytes"] or 0)
+    return SourceFile(name, source.target, path, path, file_id, size, modified_at=from_micros(version["made"]))
+
+
+def from_micros(micros: int | None) -> datetime | None:
+    """A time as Spark's unix_micros gives it: a collected timestamp would be in the zone of this process."""
+    return None if micros is None else EPOCH + timedelta(microseconds=micros)
 
 
 def begins_with(path: str, size: int, file_id: str) -> bool:

@@ -12,8 +12,9 @@ import shutil
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from math import ceil
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -24,13 +25,14 @@ from pyspark.sql import types as T
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from profiling_spark.buckets import bucket_of
-from profiling_spark.contracts.silver import EVENTS, REJECTED_ROWS
+from profiling_spark.contracts.silver import ATTRIBUTES, EVENTS, REJECTED_ROWS
 from profiling_spark.contracts.table import Table
 from profiling_spark.ingest.deduplicate import content
 from profiling_spark.ingest.files import SourceFile
-from profiling_spark.ingest.readers import as_written
-from profiling_spark.ingest.resolve import HELPERS, Group, Resolved, from_json, resolve, to_json
+from profiling_spark.ingest.readers import POSITION, as_written
+from profiling_spark.ingest.resolve import HELPERS, Ends, Group, Resolved, from_json, resolve, to_json
 from profiling_spark.ingest.rules import OK
+from profiling_spark.ingest.versions import Deliveries, resolve_versions
 from profiling_spark.storage import Tables, local_path
 from profiling_spark.storage_files import STAGING, FileWriter, NewFile, conformed, staging_folder
 
@@ -54,6 +56,7 @@ class Held:
     files: list[NewFile] | None
     refused_files: list[NewFile] | None
     release: Callable[[], None]
+    ends: list[Ends] = field(default_factory=list)
 
 
 def hold(
@@ -66,16 +69,19 @@ def hold(
     absent: Collection[str],
     buckets: int,
     tasks_per_bucket: int,
+    deliveries: Deliveries | None = None,
 ) -> Held:
     """Judge and keep the rows; each source file is read once, here.
 
     `absent`: columns that no source fills; `files`: where the rows come from, empty where that is not known; `keep`:
-    the column whose greatest value survives, where it is a column as it is (else `_keep`, or none).
+    the column whose greatest value survives, where it is a column as it is (else `_keep`, or none). `deliveries`: of
+    attributes, whose stored rows are among `rows`.
     """
-    origins = _origins(files)
+    origins = _origins(files) if deliveries is None else {}
     # columns without values, or with one for all rows, need not travel: they are added where the rows are written
-    placed = _placed(_shortened(rows.drop(*absent, "run_id"), origins), table, buckets, tasks_per_bucket)
-    task = _Task(table.name, table.key, content(table), _order(table), keep, tables.run_id, origins)
+    short = _shortened(rows.drop(*absent, "run_id"), origins) if deliveries is None else rows
+    placed = _placed(short, table, buckets, tasks_per_bucket)
+    task = _Task(table.name, table.key, content(table), _order(table), keep, tables.run_id, origins, deliveries)
     with _in_parts(tables.spark, sum(f.bytes for f in files)):
         if local_path(tables.root) is None:
             return _in_cache(placed, table, task)
@@ -131,12 +137,14 @@ def _placed(rows: DataFrame, table: Table, buckets: int, tasks: int) -> DataFram
     spread = F.pmod(F.xxhash64("_raw", owner), F.lit(buckets if table is EVENTS else 1)).cast("int")
     bucket = F.when(is_ok, bucket_of(owner, buckets)).otherwise(spread) if table is EVENTS else F.lit(0)
     # another hash than that of buckets, which is the same for all of a bucket's customers
+    if table in ATTRIBUTES:
+        is_ok = owner.isNotNull()  # a refused row names its key all the same, which a snapshot asks for
     share = F.pmod(F.when(is_ok, F.hash(owner)).otherwise(F.hash("_raw", owner)), F.lit(tasks))
     ids = {"user_bucket": bucket} if table is EVENTS else {}
     named = rows.withColumns({**ids, "_task": bucket if tasks == 1 else bucket * F.lit(tasks) + share})
     # almost every row is good: nothing is the shortest way to say so
     named = named.withColumn("_status", F.nullif("_status", F.lit(OK)))
-    columns = [n for n in (*table.names, *HELPERS, _ORIGIN, "_task") if n in named.columns]
+    columns = [n for n in (*table.names, *HELPERS, *POSITION, _ORIGIN, "_task") if n in named.columns]
     return named.select(*columns).repartitionById(tasks * (buckets if table is EVENTS else 1), "_task").drop("_task")
 
 
@@ -151,6 +159,7 @@ class _Task:
     keep: str | None
     run_id: str
     origins: dict[int, tuple[str, str]]
+    deliveries: Deliveries | None = None
 
     def resolved(self, batches: Iterable[pa.RecordBatch]) -> Resolved | None:
         """None: no rows."""
@@ -159,9 +168,17 @@ class _Task:
             return None
         rows = pl.from_arrow(pa.Table.from_batches(filled))
         assert isinstance(rows, pl.DataFrame)  # for mypy
-        found = resolve(self._whole(rows), key=self.key, content=self.content, order=self.order)
+        found = self._found(rows)
         told = found.refused.with_columns(target_table=pl.lit(self.target), run_id=pl.lit(self.run_id))
         return replace(found, refused=told)
+
+    def _found(self, rows: pl.DataFrame) -> Resolved:
+        if self.deliveries is None:
+            return resolve(self._whole(rows), key=self.key, content=self.content, order=self.order)
+        whole = rows.with_columns(_status=pl.col("_status").fill_null(OK))
+        return resolve_versions(
+            whole, key=self.key[0], content=self.content, run_id=self.run_id, deliveries=self.deliveries
+        )
 
     def _whole(self, rows: pl.DataFrame) -> pl.DataFrame:
         """With the columns that did not travel, since they follow from the others."""
@@ -190,7 +207,7 @@ class _ToCache:
         found = self.task.resolved(batches)
         if found is None:
             return
-        done = pl.DataFrame({_DONE: [json.dumps(to_json(found.groups))]})
+        done = pl.DataFrame({_DONE: [json.dumps(_report(found))]})
         kinds = (
             found.accepted.with_columns(pl.lit(_ACCEPTED_ROW).alias(_KIND)),
             found.refused.with_columns(pl.lit(_REFUSED_ROW).alias(_KIND)),
@@ -207,14 +224,25 @@ def _in_cache(placed: DataFrame, table: Table, task: _Task) -> Held:
     writer = _ToCache(task, to_arrow_schema(schema, timezone="UTC"))
     cached = placed.mapInArrow(writer, schema).persist(StorageLevel.MEMORY_AND_DISK)
     done = cached.where(F.col(_DONE).isNotNull()).select(_DONE).collect()
+    groups, ends = _reported([json.loads(row[_DONE]) for row in done])
     return Held(
         cached.where(F.col(_KIND) == _ACCEPTED_ROW).select(*table.names),
         cached.where(F.col(_KIND) == _REFUSED_ROW).select(*REJECTED_ROWS.names),
-        from_json(g for row in done for g in json.loads(row[_DONE])),
+        groups,
         None,
         None,
         lambda: _forget(cached),
+        ends,
     )
+
+
+def _report(found: Resolved) -> dict[str, list[dict[str, Any]]]:
+    """What a task says of its rows, on its way to the driver."""
+    return {"groups": to_json(found.groups), "ends": [asdict(e) for e in found.ends]}
+
+
+def _reported(done: Sequence[dict[str, Any]]) -> tuple[list[Group], list[Ends]]:
+    return from_json(g for d in done for g in d["groups"]), [Ends(**e) for d in done for e in d["ends"]]
 
 
 def _forget(frame: DataFrame) -> None:
@@ -232,7 +260,7 @@ class _ToFiles:
         if found is None:
             return
         done = {
-            "groups": to_json(found.groups),
+            **_report(found),
             "files": [asdict(self.writer.write(rows)) for rows in (found.accepted,) if len(rows)],
             "refused": [asdict(self.refused.write(rows)) for rows in (found.refused,) if len(rows)],
         }
@@ -246,6 +274,7 @@ def _in_files(placed: DataFrame, table: Table, tables: Tables, buckets: int, tas
     writer = _ToFiles(task, FileWriter.of(table, folder), FileWriter.of(REJECTED_ROWS, folder))
     done = [json.loads(row[_DONE]) for row in placed.mapInArrow(writer, f"{_DONE} string").collect()]
     files, refused = ([NewFile(**f) for d in done for f in d[kind]] for kind in ("files", "refused"))
+    groups, ends = _reported(done)
     in_file = T.StructType([f for f in table.schema if f.name not in table.partition_by])
     accepted = _read(tables, [f.path for f in files], in_file)
     if table is EVENTS:
@@ -253,10 +282,11 @@ def _in_files(placed: DataFrame, table: Table, tables: Tables, buckets: int, tas
     return Held(
         accepted.select(*table.names),
         _read(tables, [f.path for f in refused], REJECTED_ROWS.schema),
-        from_json(g for d in done for g in d["groups"]),
+        groups,
         files,
         refused,
         lambda: shutil.rmtree(folder, ignore_errors=True),
+        ends,
     )
 
 

@@ -10,17 +10,19 @@ from pyspark.sql import DataFrame
 
 from profiling_spark.buckets import check_layout
 from profiling_spark.contracts.operations import QUALITY_METRICS
-from profiling_spark.contracts.silver import ITEMS, REJECTED_ROWS
+from profiling_spark.contracts.silver import ATTRIBUTES, ITEMS, REJECTED_ROWS
+from profiling_spark.contracts.table import Table
 from profiling_spark.errors import InputError
 from profiling_spark.ingest import ledger
 from profiling_spark.ingest.batch import TARGETS, Batch, judge, publish, rows_of_files
 from profiling_spark.ingest.changes import ToTake, sort_out
 from profiling_spark.ingest.files import FileKey, find_files
 from profiling_spark.ingest.hold import clear_staging
-from profiling_spark.ingest.ledger import Counts, of_files
-from profiling_spark.ingest.quality import by_source, check_limits, metric_rows, refused_reasons
+from profiling_spark.ingest.ledger import Counts, Taken, of_files
+from profiling_spark.ingest.quality import by_source, check_ends, check_limits, metric_rows, refused_reasons
 from profiling_spark.ingest.replay import replay
 from profiling_spark.ingest.stale import features_stale_from
+from profiling_spark.ingest.versions import Deliveries
 from profiling_spark.runner import Context, Outcome
 from profiling_spark.storage import literal
 
@@ -39,7 +41,9 @@ def ingest(ctx: Context) -> Outcome:
     found = [
         f for name, s in ctx.settings.sources.items() for f in find_files(ctx.spark, name, s, ctx.settings.data_root)
     ]
-    todo = sort_out(found, ledger.taken(ctx.tables), ctx.settings.sources)
+    taken = ledger.taken(ctx.tables)
+    zone = ctx.settings.business_timezone
+    todo = sort_out(found, taken, ctx.settings.sources, started=ctx.started, timezone=zone)
     if not todo.files and not todo.refused:
         return Outcome(
             rows_in=0,
@@ -56,10 +60,12 @@ def ingest(ctx: Context) -> Outcome:
         for table in TARGETS:
             if table.name in rows:
                 items = next((b for b in batches if b.table is ITEMS), None)
-                old = todo.old(table.name)
-                batches.append(judge(ctx, table, rows[table.name], items=items, old=old, files=files[table.name]))
+                old, new = todo.old(table.name), files[table.name]
+                known = _deliveries(table, taken, todo, zone)
+                batches.append(judge(ctx, table, rows[table.name], items=items, old=old, files=new, deliveries=known))
         for batch in batches:
             check_limits(batch.groups, batch.table, ctx.settings.ingest)
+            check_ends(batch.ends, ctx.settings.sources)
         for batch in batches:
             publish(ctx, batch)
         _publish_rejected(ctx, batches, todo)
@@ -69,6 +75,14 @@ def ingest(ctx: Context) -> Outcome:
     counts = _counts(batches)
     ledger.finish(ctx.tables, todo.files, todo.refused, counts, gone=todo.gone)
     return _outcome(ctx, batches, todo, counts)
+
+
+def _deliveries(table: Table, taken: Sequence[Taken], todo: ToTake, timezone: str) -> Deliveries | None:
+    if table not in ATTRIBUTES:
+        return None
+    times = ledger.delivery_times(taken, table.name)
+    times |= {(f.source, f.file_id): f.delivered_at for f in todo.files if f.delivered_at is not None}
+    return Deliveries(times, tuple(todo.snapshots), timezone=timezone)
 
 
 def _counts(batches: Iterable[Batch]) -> dict[FileKey, Counts]:
@@ -141,6 +155,7 @@ def _line(name: str, counts: Counts, reasons: dict[str, int]) -> str:
         ("duplicate", counts.duplicate),
         ("ignored", counts.ignored),
         ("superseded", counts.superseded),
+        ("ended", counts.ended),
         ("rejected", counts.rejected),
     ):
         if rows:

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from profiling_spark.contracts.operations import QUALITY_METRICS
 from profiling_spark.contracts.silver import EVENTS, INGESTED_FILES, ITEMS, REJECTED_ROWS, REVIEWS, USERS
 from profiling_spark.errors import StorageError
-from profiling_spark.ingest.files import FileKey, SourceFile
+from profiling_spark.ingest.files import FileKey, SourceFile, from_micros
 from profiling_spark.storage import Tables, literal, local_path
 
 TAKING, DONE, REFUSED = "taking", "done", "refused"
@@ -20,13 +20,14 @@ _REPLAY, _AGAIN = "replay/", "taken again"
 
 @dataclass(frozen=True)
 class Counts:
-    """Rows of one file for one target; `read` is the sum of the others."""
+    """Rows of one file for one target; `read` is the sum of them but `ended`, which no file brought."""
 
     accepted: int = 0
     rejected: int = 0
     duplicate: int = 0
     ignored: int = 0
     superseded: int = 0
+    ended: int = 0
 
     @property
     def read(self) -> int:
@@ -46,6 +47,14 @@ class Taken:
     bytes: int
     counts: Counts
     run_id: str
+    content_id: str = ""
+    modified_at: datetime | None = None
+    delivered_at: datetime | None = None
+
+    @property
+    def content(self) -> str:
+        """Fingerprint of its content."""
+        return self.content_id or self.key.file_id
 
 
 def of_files(keys: Iterable[FileKey], *, table_column: bool = True) -> str:
@@ -96,8 +105,8 @@ def _of_runs(run_ids: Collection[str], column: str = "run_id") -> str:
 def _check_age(tables: Tables, claimants: Collection[str], started: datetime, claim_hours: int) -> None:
     """A run_id begins with the time at which its run started."""
     for run_id in claimants:
-        begun = datetime.strptime(run_id[:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
-        if started - begun < timedelta(hours=claim_hours):
+        begun = run_start(run_id)
+        if begun is not None and started - begun < timedelta(hours=claim_hours):
             raise StorageError(
                 f"storage {tables.root}: run {run_id} is taking files here; wait for it to end. If it has died, this "
                 f"ends by itself {claim_hours} hours after its start, or at once with --set ingest.claim_hours=0"
@@ -106,17 +115,42 @@ def _check_age(tables: Tables, claimants: Collection[str], started: datetime, cl
 
 def taken(tables: Tables) -> list[Taken]:
     """Every file that was taken to its end."""
-    rows = tables.read(INGESTED_FILES).where(F.col("status") == DONE).collect()
+    times = {c: F.unix_micros(c) for c in ("modified_at", "delivered_at")}
+    rows = tables.read(INGESTED_FILES).where(F.col("status") == DONE).withColumns(times).collect()
     return [
         Taken(
             FileKey(r["source"], r["file_id"], r["target_table"]),
             r["path"],
             r["bytes"],
-            Counts(*(r[f"rows_{f.name}"] for f in fields(Counts))),
+            Counts(*(r[f"rows_{f.name}"] or 0 for f in fields(Counts))),
             r["run_id"],
+            r["content_id"] or "",
+            from_micros(r["modified_at"]),
+            from_micros(r["delivered_at"]),
         )
         for r in rows
     ]
+
+
+def delivery_times(taken: Iterable[Taken], target: str) -> dict[tuple[str, str], datetime]:
+    """delivered_at by (source, file_id) of a target's files; of the release before deliveries, the start of the run
+    that took the file.
+    """
+    times = {}
+    for t in taken:
+        if t.key.target == target:
+            time = t.delivered_at or run_start(t.run_id)
+            if time is not None:
+                times[t.key.source, t.key.file_id] = time
+    return times
+
+
+def run_start(run_id: str) -> datetime | None:
+    """When a run started, with which its run_id begins; None where it does not."""
+    try:
+        return datetime.strptime(run_id[:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 def claim(tables: Tables, files: Iterable[SourceFile], *, again: Collection[FileKey] = ()) -> None:
@@ -168,13 +202,23 @@ def finish(
     changed = {key: added for key, added in counts.items() if key not in mine}
     for before in taken(tables) if changed else ():
         if before.key in changed:
-            file = SourceFile(before.key.source, before.key.target, before.path, "", before.key.file_id, before.bytes)
+            file = SourceFile(
+                before.key.source,
+                before.key.target,
+                before.path,
+                "",
+                before.key.file_id,
+                before.bytes,
+                content_id=before.content_id or None,
+                modified_at=before.modified_at,
+                delivered_at=before.delivered_at,
+            )
             rows.append(_row(before.run_id, file, DONE, before.counts + changed[before.key], ""))
     tables.replace_rows(INGESTED_FILES, rows, f"run_id = {literal(tables.run_id)} OR {of_files({*changed, *gone})}")
 
 
 def _row(run_id: str, file: SourceFile, status: str, counts: Counts | None, reason: str) -> tuple[object, ...]:
-    figures: tuple[int | None, ...] = (None,) * 6
+    figures: tuple[int | None, ...] = (None,) * 7
     if counts is not None:
         figures = (
             counts.read,
@@ -183,5 +227,9 @@ def _row(run_id: str, file: SourceFile, status: str, counts: Counts | None, reas
             counts.duplicate,
             counts.ignored,
             counts.superseded,
+            counts.ended,
         )
-    return (file.source, file.file_id, file.target, file.path, file.bytes, status, reason or None, *figures, run_id)
+    modified = file.modified_at if file.delivered_at is not None else None  # of others only the content counts
+    delivery = (file.content_id, modified, file.delivered_at)
+    known = (file.source, file.file_id, file.target, file.path, file.bytes, status, reason or None)
+    return (*known, *figures, *delivery, run_id)

@@ -23,7 +23,6 @@ _MALE = ("male", "m", "man", "男", "男性")
 _FEMALE = ("female", "f", "woman", "女", "女性")
 _TRUE = ("true", "t", "yes", "y", "1", "是")
 _FALSE = ("false", "f", "no", "n", "0", "否")
-EPOCH = "1970-01-01 00:00:00"
 # a byte-order mark or a no-break space before an id would make another customer of it
 _BLANKS = " \t\r\n\u00a0\ufeff"
 WORD = "_word"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from profiling_spark.config.quality import BUILT_IN, NEW_COLUMN, NO_USER, UNREADABLE, Ingest, Level
-from profiling_spark.config.sources import mappable
+from profiling_spark.config.sources import Source, mappable
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import QualityError
-from profiling_spark.ingest.resolve import EXAMPLES, Group
+from profiling_spark.ingest.resolve import EXAMPLES, Ends, Group
 from profiling_spark.ingest.rules import REJECTED
 
 _LEVELS: tuple[Level, ...] = ("reject", "flag", "warn")
@@ -84,6 +84,22 @@ def check_limits(rows: Sequence[Group], table: Table, ingest: Ingest) -> None:
                     f"allowed by ingest.limits.{count.rule} is {limit}; nothing was published. Examples:\n"
                     f"{_shown(examples)}"
                 )
+
+
+def check_ends(ends: Iterable[Ends], sources: Mapping[str, Source]) -> None:
+    """Raises QualityError where a snapshot ends more of a source's keys than allowed: a cut export must not end all."""
+    by_snapshot: dict[tuple[str, str], list[Ends]] = {}
+    for end in ends:
+        by_snapshot.setdefault((end.source, end.file_id), []).append(end)
+    for (name, file_id), parts in sorted(by_snapshot.items()):
+        ended, alive = sum(p.rows for p in parts), sum(p.alive for p in parts)
+        share = sources[name].max_ended_share if name in sources else 1.0
+        if alive and ended > share * alive:
+            raise QualityError(
+                f"source {name}: the snapshot whose last file is {file_id} lacks {ended:,} of the {alive:,} keys that "
+                f"the source had, allowed by sources.{name}.max_ended_share is a share of {share}; nothing was "
+                "published. Is the export whole?"
+            )
 
 
 def _named(row: Group, level: Level) -> list[str]:

@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from profiling_spark.config.quality import UNREADABLE
-from profiling_spark.contracts.silver import ITEMS, REJECTED_ROWS
+from profiling_spark.contracts.silver import ATTRIBUTES, ITEMS, REJECTED_ROWS
 from profiling_spark.errors import InputError
 from profiling_spark.ingest import ledger
 from profiling_spark.ingest.batch import TARGETS, Batch, checked, judge, publish
@@ -22,6 +22,7 @@ from profiling_spark.ingest.ledger import Counts
 from profiling_spark.ingest.readers import Reading, header_of, parse_csv, parse_json, parse_values
 from profiling_spark.ingest.stale import features_stale_from
 from profiling_spark.ingest.text_readers import parse_lines
+from profiling_spark.ingest.versions import Deliveries
 from profiling_spark.runner import Context, Outcome
 
 # joins file_id and row_hash in `_file_id`, which every reader hands on
@@ -46,7 +47,11 @@ def replay(ctx: Context, run_id: str) -> Outcome:
     try:
         for table in (t for t in TARGETS if t.name in rows):
             items = next((b for b in batches if b.table is ITEMS), None)
-            batches.append(judge(ctx, table, rows[table.name], items=items))
+            known = None
+            if table in ATTRIBUTES:
+                times = ledger.delivery_times(ledger.taken(ctx.tables), table.name)
+                known = Deliveries(times, timezone=ctx.settings.business_timezone)
+            batches.append(judge(ctx, table, rows[table.name], items=items, deliveries=known))
         for batch in batches:
             publish(ctx, batch)
         for batch in batches:

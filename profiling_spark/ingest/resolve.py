@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from typing import Any
 
@@ -51,12 +51,25 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Ends:
+    """Of one snapshot of a source, in the name of its last file: keys that it ended, of those that there were."""
+
+    source: str
+    file_id: str
+    rows: int
+    alive: int
+
+
+@dataclass(frozen=True)
 class Resolved:
-    """`accepted`: the target's columns, in order; `refused`: distinct, with occurrences; `groups` count every row."""
+    """`accepted`: the target's columns, in order; `refused`: distinct, with occurrences; `groups` count every row;
+    `ends`: of snapshots of users or items.
+    """
 
     accepted: pl.DataFrame
     refused: pl.DataFrame
     groups: list[Group]
+    ends: list[Ends] = field(default_factory=list)
 
 
 def resolve(rows: pl.DataFrame, *, key: Sequence[str], content: Sequence[str], order: Sequence[str]) -> Resolved:
@@ -71,7 +84,7 @@ def resolve(rows: pl.DataFrame, *, key: Sequence[str], content: Sequence[str], o
     for column in key:
         if accepted[column].null_count():
             raise ContractError(f"{column}: the key must not be null")
-    return Resolved(accepted, _refused(judged), _groups(judged))
+    return Resolved(accepted, refused_rows(judged), grouped_rows(judged))
 
 
 def _outcomes(rows: pl.DataFrame, key: Sequence[str], content: Sequence[str]) -> pl.Series:
@@ -98,18 +111,18 @@ def _outcomes(rows: pl.DataFrame, key: Sequence[str], content: Sequence[str]) ->
         descending=[*(False for _ in key), True, *(True for _ in said), False, False],
         nulls_last=True,
     )
-    follows = _as_before(key) & (pl.int_range(pl.len()) > 0)
-    how = pl.when(_as_before(said)).then(pl.lit(DUPLICATE)).otherwise(pl.lit(SUPERSEDED))
+    follows = as_before(key) & (pl.int_range(pl.len()) > 0)
+    how = pl.when(as_before(said)).then(pl.lit(DUPLICATE)).otherwise(pl.lit(SUPERSEDED))
     lost = ranked.select("_row", _lost=pl.when(follows).then(how)).drop_nulls()
     return accepted.scatter(lost["_row"], lost["_lost"])
 
 
-def _as_before(columns: Sequence[str]) -> pl.Expr:
+def as_before(columns: Sequence[str]) -> pl.Expr:
     """Whether a row has the values of the row before it, null among them."""
     return pl.all_horizontal(pl.lit(True), *(pl.col(c).eq_missing(pl.col(c).shift(1)) for c in columns))
 
 
-def _refused(judged: pl.DataFrame) -> pl.DataFrame:
+def refused_rows(judged: pl.DataFrame) -> pl.DataFrame:
     """One row per distinct row of a file that has a `_hash`; `reasons` is null where it is refused no longer."""
     needed = judged.select("source", "file_id", "_status", "_reasons", "_raw", "_hash")
     told = needed.filter(pl.col("_hash").is_not_null())
@@ -119,7 +132,7 @@ def _refused(judged: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _groups(judged: pl.DataFrame) -> list[Group]:
+def grouped_rows(judged: pl.DataFrame) -> list[Group]:
     flagged = judged if "flags" in judged.columns else judged.with_columns(flags=pl.lit(None, pl.String))
     told = flagged.select(*_SAME, "_day", "_raw")
     # of most rows nothing is told but that they are accepted

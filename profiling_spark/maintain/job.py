@@ -6,8 +6,9 @@ from math import ceil
 
 from pyspark.sql import functions as F
 
+from profiling_spark.attributes import versions
 from profiling_spark.contracts.catalogue import all_tables
-from profiling_spark.contracts.silver import EVENTS, INGESTED_FILES, ITEMS, REJECTED_ROWS, REVIEWS, USERS
+from profiling_spark.contracts.silver import ATTRIBUTES, EVENTS, INGESTED_FILES, ITEMS, REJECTED_ROWS, REVIEWS, USERS
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import ContractError
 from profiling_spark.ingest.ledger import DONE
@@ -54,7 +55,7 @@ def check(ctx: Context) -> Outcome:
 def _faults(tables: Tables, table: Table) -> list[str]:
     if not tables.exists(table):
         return []
-    rows = tables.read(table)
+    rows = versions(tables, table) if table in ATTRIBUTES else tables.read(table)
     repeated = rows.groupBy(*table.key).count().where("count > 1")
     examples = repeated.orderBy(F.desc("count"), *table.key).limit(_EXAMPLES).collect()
     faults = []
@@ -66,7 +67,8 @@ def _faults(tables: Tables, table: Table) -> list[str]:
     refused = tables.read(REJECTED_ROWS).where((F.col("target_table") == table.name) & F.col("replayed_by").isNull())
     there = rows.groupBy(*keys).agg(F.count(F.lit(1)).alias("accepted"))
     kept = refused.groupBy(*keys).agg(F.sum("occurrences").alias("rejected"))
-    joined = ledger.select(*keys, "path", "rows_accepted", "rows_rejected").join(there, keys, how="full")
+    written = (F.col("rows_accepted") + F.coalesce("rows_ended", F.lit(0))).alias("rows_accepted")
+    joined = ledger.select(*keys, "path", written, "rows_rejected").join(there, keys, how="full")
     differ = joined.join(kept, keys, how="full").where(
         "coalesce(rows_accepted, -1) <> coalesce(accepted, 0) or coalesce(rows_rejected, -1) <> coalesce(rejected, 0)"
     )

@@ -1,4 +1,4 @@
-"""What is known of customers and items besides their events: the last versions before as_of."""
+"""What is known of customers and items besides their events: the newest versions, since lists are for acting now."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import polars as pl
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from profiling_spark.attributes import believed, last_of_each_source
+from profiling_spark.attributes import believed, opt_outs, versions
 from profiling_spark.config import Settings
 from profiling_spark.config.policy import RecommendPolicy
 from profiling_spark.contracts.features import ITEM_FEATURES
@@ -40,7 +40,7 @@ _DESCRIBED = pl.Schema(
 @dataclass(frozen=True)
 class Catalogue:
     """Items by number: those of the model first, in its order, then newer ones. Titles fall back to the id. `weights`:
-    0 where nobody takes the item now; `are_new`: may be offered all the same.
+    0 where nobody takes the item now; `are_new`: may be offered all the same; `are_ended`: the catalogue has ended it.
     """
 
     item_ids: tuple[str, ...]
@@ -53,6 +53,7 @@ class Catalogue:
     stocks: tuple[int | None, ...]
     are_new: tuple[bool, ...]
     price_percentiles: tuple[float | None, ...]
+    are_ended: tuple[bool, ...]
 
     def popularity(self, groups: tuple[GroupPopularity, ...]) -> tuple[Popularity, dict[str, int]]:
         """The popularity with its steps, and the number of each category."""
@@ -65,7 +66,7 @@ class Catalogue:
         """The shop's rules over these items."""
         return policy_of(
             settings, categories=self.categories, brands=self.brands, prices=self.prices, stocks=self.stocks,
-            price_percentiles=self.price_percentiles,
+            price_percentiles=self.price_percentiles, are_ended=self.are_ended,
         )  # fmt: skip
 
     @property
@@ -86,16 +87,11 @@ class Catalogue:
         return content_space(pl.DataFrame([*texts, pl.Series("price", self.prices, dtype=pl.Float64)]))
 
 
-def served_users(features: DataFrame, tables: Tables, *, as_of: date, timezone: str) -> DataFrame:
-    """(user_id, is_opted_out, price_preference) of everyone in user_features; who never said anything is not opted out.
-
-    A wish told by any source counts, whichever source is believed in other things.
-    """
-    wish = "personalisation_opt_out"
-    told = last_of_each_source(tables.read(USERS), key=("user_id",), values=[wish], as_of=as_of, timezone=timezone)
-    said = told.groupBy("user_id").agg(F.max(wish).alias(wish))
-    opted_out = F.coalesce(wish, F.lit(False)).alias("is_opted_out")
-    known = features.select("user_id", "price_preference").join(said, on="user_id", how="left")
+def served_users(features: DataFrame, tables: Tables) -> DataFrame:
+    """(user_id, is_opted_out, price_preference) of everyone in user_features; who said nothing is not opted out."""
+    opted_out = F.coalesce("personalisation_opt_out", F.lit(False)).alias("is_opted_out")
+    wishes = opt_outs(versions(tables, USERS))
+    known = features.select("user_id", "price_preference").join(wishes, on="user_id", how="left")
     return known.select("user_id", opted_out, "price_preference")
 
 
@@ -113,7 +109,7 @@ def catalogue_of(
     An item that nobody takes any more keeps its number and has weight 0. Category and title are the catalogue's, else
     the category of its events and the item id. `first_dates`: (item_id, first_date) of the events in the window.
     """
-    described = _described(tables, settings, as_of)
+    described = _described(tables, settings)
     new = new_items(described, first_dates, as_of=as_of, days=settings.recommend.new_item_days)
     known = set(model_items)
     item_ids = (*model_items, *sorted((set(totals.items) | new) - known))
@@ -137,6 +133,7 @@ def catalogue_of(
             "stock",
             pl.col("item_id").is_in(sorted(new)).alias("is_new"),
             "price_percentile",
+            pl.col("is_ended").fill_null(False),
         )
     )
     return Catalogue(*(tuple(column) for column in rows))
@@ -147,18 +144,19 @@ def _price_percentiles(tables: Tables, as_of: date) -> pl.DataFrame:
     return pl.DataFrame(found.toArrow()).cast({"item_id": pl.String, "price_percentile": pl.Float64})
 
 
-def _described(tables: Tables, settings: Settings, as_of: date) -> pl.DataFrame:
-    """_DESCRIBED and `listed`, the day of an item's first version; null where a source without times tells of it."""
-    items = tables.read(ITEMS)
-    versions = believed(
-        items, key=("item_id",), values=_DESCRIBED.names()[1:], as_of=as_of, timezone=settings.business_timezone,
+def _described(tables: Tables, settings: Settings) -> pl.DataFrame:
+    """_DESCRIBED, `is_ended` (no source lists the item any more), and `listed`, the day of its first version."""
+    items = versions(tables, ITEMS)
+    newest = believed(
+        items, key=("item_id",), values=_DESCRIBED.names()[1:], as_of=None, timezone=settings.business_timezone,
         precedence=settings.precedence,
     )  # fmt: skip
-    is_timed = F.col("valid_from") > F.lit("1970-01-01T00:00:00Z").cast("timestamp")
-    day = F.to_date(F.from_utc_timestamp("valid_from", settings.business_timezone))
-    listed = items.groupBy("item_id").agg(F.when(F.bool_and(is_timed), F.min(day)).alias("listed"))
-    frame = pl.DataFrame(versions.join(listed, on="item_id", how="left").toArrow())
-    return frame.cast({**_DESCRIBED, "listed": pl.Date})  # type: ignore[dict-item]
+    day = F.to_date(F.from_utc_timestamp("version_time", settings.business_timezone))
+    listed = items.groupBy("item_id").agg(F.min(day).alias("listed"))
+    known = newest.withColumn("_known", F.lit(True))
+    rows = listed.join(known, on="item_id", how="left").withColumn("is_ended", F.col("_known").isNull())
+    frame = pl.DataFrame(rows.select(*_DESCRIBED.names(), "is_ended", "listed").toArrow())
+    return frame.cast({**_DESCRIBED, "is_ended": pl.Boolean, "listed": pl.Date})  # type: ignore[dict-item]
 
 
 def new_items(described: pl.DataFrame, first_dates: pl.DataFrame, *, as_of: date, days: int) -> set[str]:

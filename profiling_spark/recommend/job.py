@@ -90,7 +90,7 @@ def _features(ctx: Context) -> DataFrame:
 
 
 def _users(ctx: Context, features: DataFrame, bots: Bots) -> DataFrame:
-    users = served_users(features, ctx.tables, as_of=ctx.as_of, timezone=ctx.settings.business_timezone)
+    users = served_users(features, ctx.tables)
     return with_groups(bots.told(users), features, ctx.tables, as_of=ctx.as_of)
 
 

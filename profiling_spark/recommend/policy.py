@@ -19,7 +19,7 @@ from profiling_spark.recommend.item_side import Board, Bools, Floats, Ints
 from profiling_spark.recommend.steering import PRICE_STEERING, Steering
 from profiling_spark.recommend.top_n import NONE
 
-RULES = ("out_of_stock", "category", "brand", "price", "per_category", "per_brand", PRICE_STEERING)
+RULES = ("not_listed", "out_of_stock", "category", "brand", "price", "per_category", "per_brand", PRICE_STEERING)
 _LEAST_PRICES = 3  # a habit needs so many priced items
 
 
@@ -109,11 +109,14 @@ def policy_of(
     prices: Sequence[float | None],
     stocks: Sequence[int | None],
     price_percentiles: Sequence[float | None],
+    are_ended: Sequence[bool],
 ) -> Policy:
     """The rules of the settings over a catalogue, item by item. Stock that is not known counts as in stock; an item
-    whose category (brand) is not known is barred only where categories (brands) are allowed by name.
+    whose category (brand) is not known is barred only where categories (brands) are allowed by name. What the catalogue
+    has ended is not offered, whatever the settings say.
     """
     barred = {
+        "not_listed": np.array(are_ended, dtype=bool),
         "out_of_stock": np.array([settings.in_stock and s is not None and s <= 0 for s in stocks], dtype=bool),
         "category": _listed(categories, settings.allow_categories, settings.bar_categories),
         "brand": _listed(brands, settings.allow_brands, settings.bar_brands),

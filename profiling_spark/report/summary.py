@@ -7,6 +7,7 @@ from typing import Any
 from pyspark.sql import Row
 from pyspark.sql import functions as F
 
+from profiling_spark.attributes import believed, versions
 from profiling_spark.contracts.gold import SEGMENTS, TOP_RECOMMENDATIONS, USER_PROFILE
 from profiling_spark.contracts.operations import EVERYONE, MODEL_RUNS
 from profiling_spark.contracts.silver import ITEMS
@@ -101,8 +102,12 @@ def _examples(ctx: Context) -> list[str]:
 def _titles(ctx: Context, rows: list[Row]) -> dict[str, str]:
     """Titles of the items offered to these customers, of those that the catalogue knows."""
     offered = {row[f"recommendation_{rank}"] for row in rows for rank in range(1, TOP_RECOMMENDATIONS + 1)}
-    items = ctx.tables.read(ITEMS).where(F.col("item_id").isin(*(i for i in offered if i is not None)))
-    latest = items.groupBy("item_id").agg(F.max_by("title", F.struct("valid_from", "title")).alias("title"))
+    items = versions(ctx.tables, ITEMS).where(F.col("item_id").isin(*(i for i in offered if i is not None)))
+    settings = ctx.settings
+    latest = believed(
+        items, key=("item_id",), values=["title"], as_of=None, timezone=settings.business_timezone,
+        precedence=settings.precedence,
+    )  # fmt: skip
     return {row["item_id"]: row["title"] for row in latest.collect() if row["title"]}
 
 

@@ -138,11 +138,15 @@ def read_orders(out: Path) -> Reading:
 
 
 def read_users(out: Path) -> Reading:
-    reading, seen = Reading(files=1), set[str]()
-    lines = (out / "users" / "users.csv").read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    for line, row in zip(lines[1:], csv.DictReader(lines, strict=True), strict=True):
-        age = row["age"]
-        fault = age != "" and not 0 <= _number(age) <= 120
-        _judge(reading, line, row, ["bad_age"] if fault else [], seen)
-        reading.rows += 1
+    """`accepted`: the contacts as the last delivery has them; the counts are of all deliveries."""
+    reading, seen = Reading(), set[str]()
+    for path in sorted((out / "users").iterdir()):
+        reading.files += 1
+        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        for line, row in zip(lines[1:], csv.DictReader(lines, strict=True), strict=True):
+            age = row["age"]
+            fault = age != "" and not 0 <= _number(age) <= 120
+            _judge(reading, line, row, ["bad_age"] if fault else [], seen)
+            reading.rows += 1
+    reading.accepted = list({row["uid"]: row for row in reading.accepted}.values())
     return reading

@@ -49,7 +49,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> tuple[pl.DataFrame, pl.Dat
     out = tmp_path_factory.mktemp("demo") / "shop"
     generate(out, customers=1000)
     rows = events(read_behaviour(out), read_orders(out))
-    items = pl.read_parquet(out / "items" / "items.parquet")
+    items = pl.read_parquet(out / "items" / "items_2026-06-30.parquet")
     return rows, items, pl.read_parquet(out / "truth" / "customers.parquet")
 
 
@@ -121,9 +121,14 @@ def test_reviews_and_items(small: Path) -> None:
     truth = DemoTruth.load(small)
     _agrees(reading := read_reviews(small), truth, "reviews")
     assert len({r["review_id"] for r in reading.accepted}) == len(reading.accepted)
-    items = pl.read_parquet(small / "items" / "items.parquet")
-    assert (len(items), items["sku"].n_unique()) == (truth.sources["items"].rows, truth.sources["items"].accepted)
-    assert len(items.unique()) == truth.items
+    before, items = (pl.read_parquet(path) for path in sorted((small / "items").iterdir()))
+    both = pl.concat([before, items])
+    assert (len(both), len(both.unique())) == (truth.sources["items"].rows, truth.sources["items"].accepted)
+    assert items["sku"].n_unique() == before["sku"].n_unique() == len(items.unique()) == truth.items
+    assert truth.sources["items"].files == 2
+    cheaper = before.join(items.unique(), on="sku").filter(pl.col("price") != pl.col("price_right"))
+    assert len(cheaper) > 20
+    assert (cheaper["price"] > cheaper["price_right"]).all()
     assert {r["sku"] for r in reading.accepted} <= set(items["sku"])
     assert (items["price"] < Decimal("0.1")).any()
 

@@ -62,7 +62,7 @@ class Shop:
         midnight = datetime.combine(as_of, datetime.min.time(), ZONE)
         return Shop(
             [e for e in self.events if e["event_date"] < as_of],
-            [v for v in self.users if v["valid_from"] < midnight],
+            [v for v in self.users if v["valid_from"] is None or v["valid_from"] < midnight],
             [v for v in self.items if v["valid_from"] < midnight],
             [r for r in self.reviews if r["review_time"] and r["review_time"] < midnight],
         )

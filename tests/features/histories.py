@@ -54,6 +54,9 @@ EVENT_SCHEMA: dict[str, Any] = {
 USER_SCHEMA: dict[str, Any] = {
     "user_id": pl.String,
     "valid_from": UTC_MICROSECONDS,
+    "version_time": UTC_MICROSECONDS,
+    "delivered_at": UTC_MICROSECONDS,
+    "ended": pl.Boolean,
     "gender": pl.String,
     "age": pl.Int32,
     "age_band": pl.String,
@@ -99,8 +102,10 @@ def event_frame(rows: list[Row]) -> pl.DataFrame:
 
 
 def user_frame(rows: list[Row]) -> pl.DataFrame:
-    """Versions of users with the contract's types."""
-    return pl.DataFrame([dict.fromkeys(USER_SCHEMA) | row for row in rows], schema=USER_SCHEMA, orient="row")
+    """Versions of users with the contract's types; what does not say otherwise was delivered when it became valid."""
+    told = [dict.fromkeys(USER_SCHEMA) | {"delivered_at": row["valid_from"]} | row for row in rows]
+    whole = [row | {"version_time": row["valid_from"] or row["delivered_at"]} for row in told]
+    return pl.DataFrame(whole, schema=USER_SCHEMA, orient="row")
 
 
 def review_frame(rows: list[Row]) -> pl.DataFrame:
@@ -184,7 +189,9 @@ def versions(draw: st.DrawFn) -> Row:
     """Any version of a user's attributes."""
     return {
         "user_id": draw(st.sampled_from(("u", "v", "only attributes"))),
-        "valid_from": draw(times()),
+        "valid_from": draw(maybe(times())),
+        "delivered_at": draw(times()),
+        "ended": draw(st.sampled_from((None, None, None, True))),
         "gender": draw(maybe(st.sampled_from(("male", "female")))),
         "age": draw(maybe(st.sampled_from((0, 17, 18, 25, 26, 35, 36, 45, 46, 55, 56, 65, 66, 99)))),
         "age_band": draw(maybe(st.just("20s"))),
@@ -231,5 +238,9 @@ def drawn(strategy: st.SearchStrategy[Drawn], examples: int) -> list[Drawn]:
 
 
 def user_versions() -> st.SearchStrategy[list[Row]]:
-    """Versions of users, one for each user, time and source (the table's key)."""
-    return st.lists(versions(), max_size=8, unique_by=lambda row: (row["user_id"], row["valid_from"], row["source"]))
+    """Versions of users, one for each user, time and source."""
+    return st.lists(
+        versions(),
+        max_size=8,
+        unique_by=lambda row: (row["user_id"], row["valid_from"] or row["delivered_at"], row["source"]),
+    )

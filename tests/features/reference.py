@@ -46,7 +46,7 @@ def features(
     """Features but for the RFM scores, by user_id."""
     zone = ZoneInfo(timezone)
     past = [e for e in events if e["event_date"] < as_of]
-    known = [v for v in users or [] if v["valid_from"].astimezone(zone).date() < as_of]
+    known = _speaking(users or [], as_of, zone)
     result = {}
     for user in {row["user_id"] for row in [*past, *known]}:
         own = [e for e in past if e["user_id"] == user]
@@ -199,11 +199,24 @@ def _day(time: datetime, zone: ZoneInfo) -> date:
     return time.astimezone(zone).date()
 
 
+def _speaking(versions: list[Row], as_of: date, zone: ZoneInfo) -> list[Row]:
+    """Of each user and source the last version before as_of, else the earliest of those without a time of their own."""
+
+    def time(version: Row) -> datetime:
+        found: datetime = version["valid_from"] or version["delivered_at"]
+        return found
+
+    chosen = []
+    for key in {(v["user_id"], v["source"]) for v in versions}:
+        own = sorted((v for v in versions if (v["user_id"], v["source"]) == key), key=time)
+        before = [v for v in own if _day(time(v), zone) < as_of]
+        speaks = before[-1:] or [v for v in own if v["valid_from"] is None][:1]
+        chosen += [v for v in speaks if not v.get("ended")]
+    return chosen
+
+
 def _person(known: list[Row], as_of: date, zone: ZoneInfo) -> Values:
-    told = [
-        max((v for v in known if v["source"] == source), key=lambda v: v["valid_from"])
-        for source in sorted({v["source"] for v in known})
-    ]
+    told = sorted(known, key=lambda v: str(v["source"]))
     names = ("gender", "age", "age_band", "birth_date", "occupation", "income", "province", "city", "registered_at")
     values = {n: [(v[n], v["source"]) for v in told if v[n] is not None] for n in names}
     last: Row = {n: found[0][0] for n, found in values.items() if found}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +165,7 @@ def known(name: str, content: str, **counts: int) -> Taken:
 )  # fmt: skip
 def test_what_happens_to_each_file(tmp_path, policy, found, ledger_has, expected):
     source = settings("lake", tmp_path).sources["log"].model_copy(update={"changed_files": policy})
-    todo = sort_out(found, ledger_has, {"log": source})
+    todo = sort_out(found, ledger_has, {"log": source}, started=datetime(2026, 7, 1, tzinfo=UTC))
     assert (
         [f.file_id for f in todo.files],
         [f.file_id for f in todo.refused],

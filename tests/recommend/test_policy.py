@@ -18,7 +18,7 @@ def shop_policy(rules, categories, brands=None, prices=None, stocks=None):
     unknown = [None] * len(categories)
     return policy_of(
         RecommendPolicy(**rules), categories=categories, brands=brands or unknown, prices=prices or unknown,
-        stocks=stocks or unknown, price_percentiles=unknown,
+        stocks=stocks or unknown, price_percentiles=unknown, are_ended=[False] * len(categories),
     )  # fmt: skip
 
 
@@ -131,6 +131,6 @@ def test_what_each_rule_took_is_counted_once():
     before = np.array([[0, 1, 2, 3, NONE]])
     # 1 was one too many of a; 2 is out of stock and of a barred category; 3 is out of stock
     counts = policy.counted(before, np.array([np.nan]), np.array([[0, 4, NONE, NONE, NONE]]))
-    assert counts == {"out_of_stock": 2, "category": 0, "brand": 0, "price": 0, "per_category": 1}
+    assert counts == {"not_listed": 0, "out_of_stock": 2, "category": 0, "brand": 0, "price": 0, "per_category": 1}
     # with a usual price of 20, 1 is too dear
     assert policy.counted(before, np.array([20.0]), np.array([[0, 4, NONE, NONE, NONE]]))["price"] == 1

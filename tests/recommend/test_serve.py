@@ -28,7 +28,7 @@ def shelf(items, titles, categories, weights, *, brands=None, prices=None, stock
     are_new = tuple(i in new for i in items)
     return Catalogue(
         items, titles, categories, weights, unknown, brands or unknown, prices or unknown, stocks or unknown, are_new,
-        percentiles or unknown,
+        percentiles or unknown, (False,) * len(items),
     )  # fmt: skip
 
 

@@ -7,8 +7,9 @@ made as the project makes it. Bookkeeping columns of the silver tables (bucket, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import duckdb
 from duckdb_raw_sql import Counts, csv_rows, json_rows, load_events, load_items, load_reviews, load_users, prepare
@@ -161,19 +162,25 @@ def load_demo(folder: Path, con: duckdb.DuckDBPyConnection) -> Loaded:
     return Loaded(zone, supplied, counts, users="users", items="items", reviews="reviews")
 
 
+def _local_midnight(path: Path, zone: str) -> datetime:
+    """The day at the end of a file's name, as a time in UTC."""
+    return datetime.fromisoformat(path.stem[-10:]).replace(tzinfo=ZoneInfo(zone)).astimezone(UTC).replace(tzinfo=None)
+
+
 def _demo_side_tables(folder: Path, con: duckdb.DuckDBPyConnection, zone: str) -> dict[str, Counts]:
-    con.execute(
-        "CREATE OR REPLACE TABLE item_lines AS SELECT *, NULL AS _identity FROM read_parquet(?)",
-        [str(folder / "items" / "*.parquet")],
-    )
-    rows = con.execute("SELECT count(*) FROM item_lines").fetchall()[0][0]
     mapping = {"item_id": "sku", "title": "title", "category": "cate", "subcategory": "subcate", "brand": "brand"}
-    items = load_items(con, mapping | {"list_price": "price", "stock": "stock"}, ("item_lines", rows))
+    columns = mapping | {"list_price": "price", "stock": "stock"}
+    catalogue = "CREATE OR REPLACE TABLE item_lines AS SELECT *, NULL AS _identity FROM read_parquet(?)"
+    for path in sorted((folder / "items").iterdir()):
+        con.execute(catalogue, [str(path)])
+        rows = con.execute("SELECT count(*) FROM item_lines").fetchall()[0][0]
+        items = load_items(con, columns, ("item_lines", rows), delivered=_local_midnight(path, zone))
     header = "uid,gender,age,birthday,job,income,province,city,registered_at,opt_out"
-    people = csv_rows(con, "user_lines", folder / "users", "users*.csv", header)
     plain = {c: c for c in ("gender", "age", "income", "province", "city", "registered_at")}
     mapping = {"user_id": "uid", "birth_date": "birthday", "occupation": "job", "personalisation_opt_out": "opt_out"}
-    users = load_users(con, plain | mapping, people, timezone=zone)
+    for path in sorted((folder / "users").iterdir()):
+        people = csv_rows(con, "user_lines", folder / "users", path.name, header)
+        users = load_users(con, plain | mapping, people, timezone=zone, delivered=_local_midnight(path, zone))
     written = json_rows(con, "review_lines", folder / "reviews", "*.jsonl", "review_id,uid,sku,stars,text,ts")
     mapping = {"review_id": "review_id", "user_id": "uid", "item_id": "sku", "rating": "stars", "text": "text"}
     reviews = load_reviews(con, "reviews", mapping | {"review_time": "ts"}, written, timezone=zone)

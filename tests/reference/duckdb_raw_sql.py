@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -186,8 +186,10 @@ def _refused(latest: date) -> str:
     return " OR ".join(f"coalesce({rule}, false)" for rule in rules)
 
 
-def load_items(con: duckdb.DuckDBPyConnection, mapping: Mapping[str, str], rows: Rows) -> Counts:
-    """Fill `items` from a source without times of its own: one version each, valid from the beginning."""
+def load_items(
+    con: duckdb.DuckDBPyConnection, mapping: Mapping[str, str], rows: Rows, *, delivered: datetime | None = None
+) -> Counts:
+    """Add to `items` a version of each item of a delivery; the first, or one without time, holds from the beginning."""
     table, read = rows
     forms = {"list_price": "TRY_CAST({} AS DECIMAL(18,6))", "stock": "whole({})"}
     texts = ("item_id", "title", "category", "subcategory", "brand")
@@ -199,15 +201,31 @@ def load_items(con: duckdb.DuckDBPyConnection, mapping: Mapping[str, str], rows:
         SELECT * EXCLUDE (is_bad) FROM typed
         WHERE NOT is_bad AND item_id IS NOT NULL AND NOT coalesce(list_price < 0, false)"""
     )
-    con.execute(
-        f"""INSERT INTO items BY NAME SELECT *, TIMESTAMP '1970-01-01' AS valid_from FROM fit
-        WHERE {_one_per("item_id")}"""
-    )
+    _add_versions(con, "items", "item_id", delivered)
     return _keyed_counts(con, "items", read)
 
 
-def load_users(con: duckdb.DuckDBPyConnection, mapping: Mapping[str, str], rows: Rows, *, timezone: str) -> Counts:
-    """Make `users` from a source without times of its own: one version each, valid from the beginning."""
+def _add_versions(con: duckdb.DuckDBPyConnection, table: str, key: str, delivered: datetime | None) -> None:
+    """An unchanged row is a version too here: the project stores none, with the same values at every date."""
+    con.execute(
+        f"CREATE TABLE IF NOT EXISTS {table} AS SELECT *, TIMESTAMP '1970-01-01' AS valid_from FROM fit LIMIT 0"
+    )
+    is_first = _one(con, f"SELECT count(*) FROM {table}") == 0
+    time = "1970-01-01" if delivered is None or is_first else delivered.isoformat(" ")
+    con.execute(
+        f"""INSERT INTO {table} BY NAME SELECT *, TIMESTAMP '{time}' AS valid_from FROM fit WHERE {_one_per(key)}"""
+    )
+
+
+def load_users(
+    con: duckdb.DuckDBPyConnection,
+    mapping: Mapping[str, str],
+    rows: Rows,
+    *,
+    timezone: str,
+    delivered: datetime | None = None,
+) -> Counts:
+    """Add to `users` one version of each customer of a delivery, as `load_items` does."""
     table, read = rows
     forms = {
         "age": "whole({})",
@@ -225,10 +243,7 @@ def load_users(con: duckdb.DuckDBPyConnection, mapping: Mapping[str, str], rows:
         SELECT * EXCLUDE (is_bad) REPLACE (age::INTEGER AS age) FROM typed
         WHERE NOT is_bad AND user_id IS NOT NULL AND coalesce(age BETWEEN 0 AND 120, true)"""
     )
-    con.execute(
-        f"""CREATE TABLE users AS SELECT *, TIMESTAMP '1970-01-01' AS valid_from FROM fit
-        WHERE {_one_per("user_id")}"""
-    )
+    _add_versions(con, "users", "user_id", delivered)
     return _keyed_counts(con, "users", read)
 
 
