@@ -26,6 +26,7 @@ pytestmark = pytest.mark.slow
 HERE = Path(__file__).parent
 RELEASES = sorted(p.name for p in HERE.iterdir() if (p / "demo").is_dir())
 COUNTS = ("read", "accepted", "rejected", "duplicate", "ignored", "superseded")
+BEFORE = ("events", "user_features", "item_features", "live_models")
 DELIVERED = datetime(2026, 12, 1, tzinfo=UTC)
 
 
@@ -36,7 +37,7 @@ class Shop:
         self.spark, self.folder, self.kept = spark, folder, kept
         for name in ("lake", "data"):
             shutil.copytree(kept / name, folder / name)
-        self.before = {t: self.stored(t) for t in ("events", "user_features", "item_features", "live_models")}
+        self.before = {t: self.stored(t) for t in BEFORE if (folder / "lake" / t).exists()}
         self.ledger = self.stored("ingested_files")
         self.as_of: date = self.before["user_features"]["as_of"].max()
         self.runs = 0
