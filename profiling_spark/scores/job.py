@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from itertools import accumulate
-from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -14,7 +13,8 @@ from profiling_spark.contracts.features import user_features_table
 from profiling_spark.contracts.gold import USER_SCORES
 from profiling_spark.contracts.operations import FEATURE_RANKINGS
 from profiling_spark.errors import ModelError
-from profiling_spark.models import Stored, Wanted
+from profiling_spark.features.job import build_dates
+from profiling_spark.models import Stored
 from profiling_spark.prepare import Preparation
 from profiling_spark.prepare.inputs import inputs_of
 from profiling_spark.runner import Context, Outcome
@@ -23,8 +23,7 @@ from profiling_spark.scores.fit import MODEL, TASK, ThinData, candidate_features
 from profiling_spark.scores.labels import population
 from profiling_spark.scores.mllib import read_forest
 from profiling_spark.scores.reasons import Scorer, scored
-
-JOB = "score_users"
+from profiling_spark.scores.wanted import JOB, training_date, wanted_model
 
 
 def score_users(ctx: Context) -> Outcome:
@@ -35,12 +34,13 @@ def score_users(ctx: Context) -> Outcome:
     as_of - horizon_days and the events since. model_runs then holds that fit's held-out figures, also on later days
     that apply it (train_as_of says of when they are).
     """
-    names = candidate_features(ctx.settings.windows_days)
-    wanted = Wanted(JOB, TASK, _params(ctx, names), ctx.settings.scores.churn.max_age_days)
+    wanted = wanted_model(ctx.settings)
     stored = models.serving(ctx, wanted)
     fitted = stored is None
+    if fitted:
+        _require_training_date(ctx)
     try:
-        stored = stored or fit_churn(ctx, names, wanted)
+        stored = stored or fit_churn(ctx, candidate_features(ctx.settings.windows_days), wanted)
     except ThinData as reason:
         return _skipped(ctx, str(reason))
     if fitted:
@@ -51,15 +51,17 @@ def score_users(ctx: Context) -> Outcome:
     return _report(ctx, stored, rows, levels, fitted=fitted)
 
 
-def _params(ctx: Context, names: list[str]) -> dict[str, Any]:
-    """What the fit depends on; thresholds of levels and limits of thin data are applied, not learned."""
-    settings = ctx.settings
-    applied = {"high_from", "medium_from", "min_rows", "min_class_rows", "max_age_days", "suspicious_auc"}
-    chosen = settings.scores.churn.model_dump(mode="json", exclude=applied)
-    # components serve segments alone: a forest's reasons name features
-    prepare = settings.prepare.model_dump(mode="json", exclude={"components"})
-    fixed = {"seed": settings.seed, "partitions": settings.spark.fit_partitions}
-    return {**chosen, **fixed, "features": names, "prepare": prepare}
+def _require_training_date(ctx: Context) -> None:
+    """Build the features that the fit learns from where none are stored; those that are stored are used as they are.
+
+    build_features leaves them out where it sees that a model will serve, and a fit may be asked for afterwards.
+    """
+    table = user_features_table(ctx.settings.windows_days, ctx.settings.custom_features)
+    built = ctx.outcomes.get("build_features")
+    day = training_date(ctx)
+    if (built and str(day) in built.facts["dates"]) or not ctx.tables.read(table, as_of=day).isEmpty():
+        return
+    build_dates(ctx, [day])
 
 
 def _skipped(ctx: Context, reason: str) -> Outcome:

@@ -192,7 +192,7 @@ def test_chinese_reasons(planted: Planted, make_context: Callable[..., Context])
     [
         ({"min_rows": 5000}, "600 customers were active before 2026-06-01, at least 5000 are needed"),
         ({"min_class_rows": 550}, "at least 550 are needed"),
-        ({"horizon_days": 29}, "no features as of 2026-06-02"),
+        ({"horizon_days": 60}, "no features as of 2026-05-02"),
         ({"active_days": 101}, "100 days of history before 2026-06-01, at least 101 are needed"),
     ],
 )
