@@ -12,6 +12,7 @@ from profiling_spark.config.policy import RecommendPolicy
 from profiling_spark.config.prepare import Prepare, check_prepare
 from profiling_spark.config.quality import Ingest
 from profiling_spark.config.sources import IGNORED, Source, check_timezone
+from profiling_spark.config.supply import Supplier, Supply
 
 
 class Storage(Model):
@@ -272,19 +273,15 @@ class Settings(Model):
 
     @property
     def supplied(self) -> frozenset[str]:
-        """Event types that any source can give; features of other types are null, not 0."""
-        return frozenset().union(*(s.supplied for s in self.sources.values()))
+        """Event types that any source of the settings can give; see `remembered.supply` for what the storage knows."""
+        return Supply.of(self.suppliers.values()).event_types
 
     @property
     def columns_by_event_type(self) -> dict[str, frozenset[str]]:
-        """Columns of events that the sources map, or ingest derives from what they map, with each event type."""
-        catalogue = {column for s in self.sources.values() if s.target == "items" for column in s.columns}
-        given: dict[str, frozenset[str]] = {}
-        for source in self.sources.values():
-            columns = set(source.columns)
-            if {"quantity", "unit_price"} <= columns:
-                columns.add("amount")
-            if "item_id" in columns:
-                columns |= catalogue & {"category", "brand"}
-            given |= dict.fromkeys(source.supplied, frozenset(columns))
-        return given
+        """Columns of events that come with each event type from the sources of the settings."""
+        return Supply.of(self.suppliers.values()).columns_by_event_type
+
+    @property
+    def suppliers(self) -> dict[str, Supplier]:
+        """What each source supplies."""
+        return {n: Supplier(s.target, frozenset(s.columns), s.supplied) for n, s in self.sources.items()}

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
 
-from profiling_spark.config.base import Model
+from profiling_spark.config.base import Model, Name
 from profiling_spark.contracts.silver import EVENT_TYPES, EVENTS, ITEMS, REVIEWS, USERS
 
 TARGETS = {table.name: table for table in (EVENTS, USERS, ITEMS, REVIEWS)}
@@ -16,6 +16,7 @@ IGNORED = "ignored"
 
 # columns that ingest fills itself; all others of a target can be mapped
 _DERIVED = {"user_bucket", "event_date", "flags", "rescued", "source", "file_id", "run_id"}
+_ROW_ID = {"events": "event_id", "reviews": "review_id"}
 _REQUIRED = {
     "events": ("event_time", "user_id", "event_type"),
     "users": ("user_id",),
@@ -93,7 +94,9 @@ class Source(Model):
     that are known and not wanted; any other unmapped column is kept in `rescued`. `missing_columns`: what a file is
     that lacks a mapped column (a field of JSON is null where absent). `changed_files`: what happens to a file that has
     other content than when it was taken: `refuse` it, `take_again` (its old rows go), or `add` it as a further file;
-    null: refuse, of a Delta table take_again.
+    null: refuse, of a Delta table take_again. `id_namespace`: stands in the rows' ids for the source's name (null),
+    so that a source that is renamed keeps its rows. `repeats`: rows without an id that are equal in the mapped columns
+    are `one`, or `count` as often as they stand in one file; several files give the larger number, not the sum.
     """
 
     format: Literal["csv", "json", "parquet", "delta", "fixed", "pattern"]
@@ -105,6 +108,8 @@ class Source(Model):
     missing_columns: Literal["error", "null"] = "error"
     changed_files: Literal["refuse", "take_again", "add"] | None = None
     event_types: dict[str, str] = {}
+    id_namespace: Name | None = None
+    repeats: Literal["one", "count"] = "one"
     timezone: str | None = None
     csv: CsvOptions = CsvOptions()
     lines: LineOptions = LineOptions()
@@ -124,6 +129,10 @@ class Source(Model):
         unknown = [c for c in self.columns if c not in allowed]
         if unknown:
             raise ValueError(f"columns {unknown} are not in {self.target}; allowed: {', '.join(allowed)}")
+        if self.repeats == "count" and (self.target not in _ROW_ID or self.has_own_id):
+            raise ValueError(
+                "repeats: count is for events and reviews without an id of their own (event_id, review_id)"
+            )
         missing = [c for c in _REQUIRED[self.target] if c not in self.columns]
         if missing:
             raise ValueError(f"columns lacks {missing}, which {self.target} needs")
@@ -144,6 +153,20 @@ class Source(Model):
     def when_changed(self) -> Literal["refuse", "take_again", "add"]:
         """What happens to a file with other content than when it was taken. A Delta table is one file, and changes."""
         return self.changed_files or ("take_again" if self.format == "delta" else "refuse")
+
+    def namespace(self, name: str) -> str:
+        """What stands in the rows' ids for the source, whose name is given."""
+        return self.id_namespace or name
+
+    @property
+    def has_own_id(self) -> bool:
+        """Whether the source gives its rows an id."""
+        return _ROW_ID.get(self.target) in self.columns
+
+    @property
+    def id_columns(self) -> tuple[str, ...]:
+        """Mapped columns of which the ids of rows without one of their own are made."""
+        return tuple(sorted(set(self.columns) - {_ROW_ID.get(self.target)}))
 
     @property
     def supplied(self) -> frozenset[str]:

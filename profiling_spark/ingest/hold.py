@@ -64,18 +64,20 @@ def hold(
     files: Collection[SourceFile],
     keep: str | None,
     absent: Collection[str],
+    counted: Collection[str] = (),
     buckets: int,
     tasks_per_bucket: int,
 ) -> Held:
     """Judge and keep the rows; each source file is read once, here.
 
     `absent`: columns that no source fills; `files`: where the rows come from, empty where that is not known; `keep`:
-    the column whose greatest value survives, where it is a column as it is (else `_keep`, or none).
+    the column whose greatest value survives, where it is a column as it is (else `_keep`, or none); `counted`: sources
+    whose equal rows of one file are several.
     """
     origins = _origins(files)
     # columns without values, or with one for all rows, need not travel: they are added where the rows are written
     placed = _placed(_shortened(rows.drop(*absent, "run_id"), origins), table, buckets, tasks_per_bucket)
-    task = _Task(table.name, table.key, content(table), _order(table), keep, tables.run_id, origins)
+    task = _Task(table.name, table.key, content(table), _order(table), keep, tables.run_id, origins, tuple(counted))
     with _in_parts(tables.spark, sum(f.bytes for f in files)):
         if local_path(tables.root) is None:
             return _in_cache(placed, table, task)
@@ -151,6 +153,7 @@ class _Task:
     keep: str | None
     run_id: str
     origins: dict[int, tuple[str, str]]
+    counted: tuple[str, ...] = ()
 
     def resolved(self, batches: Iterable[pa.RecordBatch]) -> Resolved | None:
         """None: no rows."""
@@ -159,7 +162,7 @@ class _Task:
             return None
         rows = pl.from_arrow(pa.Table.from_batches(filled))
         assert isinstance(rows, pl.DataFrame)  # for mypy
-        found = resolve(self._whole(rows), key=self.key, content=self.content, order=self.order)
+        found = resolve(self._whole(rows), key=self.key, content=self.content, order=self.order, counted=self.counted)
         told = found.refused.with_columns(target_table=pl.lit(self.target), run_id=pl.lit(self.run_id))
         return replace(found, refused=told)
 

@@ -14,13 +14,15 @@ from profiling_spark.contracts.silver import ITEMS, REJECTED_ROWS
 from profiling_spark.errors import InputError
 from profiling_spark.ingest import ledger
 from profiling_spark.ingest.batch import TARGETS, Batch, judge, publish, rows_of_files
-from profiling_spark.ingest.changes import ToTake, sort_out
+from profiling_spark.ingest.changes import ToTake
 from profiling_spark.ingest.files import FileKey, find_files
 from profiling_spark.ingest.hold import clear_staging
+from profiling_spark.ingest.identity import check_renamed, identities, sort_out_renamed, to_remember
 from profiling_spark.ingest.ledger import Counts, of_files
 from profiling_spark.ingest.quality import by_source, check_limits, metric_rows, refused_reasons
 from profiling_spark.ingest.replay import replay
 from profiling_spark.ingest.stale import features_stale_from
+from profiling_spark.remembered import check_zone, remember, remembered
 from profiling_spark.runner import Context, Outcome
 from profiling_spark.storage import literal
 
@@ -34,13 +36,22 @@ def ingest(ctx: Context) -> Outcome:
     dead = ledger.clear_unfinished(ctx.tables, started=ctx.started, claim_hours=ctx.settings.ingest.claim_hours)
     if dead:
         ctx.say(f"    cleared what unfinished runs had written: {', '.join(dead)}")
+    taken, known = ledger.taken(ctx.tables), remembered(ctx.tables)
+    if taken:
+        check_zone(known, ctx.settings, root=ctx.tables.root)
     if ctx.command.replay is not None:
+        ctx.identities = identities(ctx.settings, taken, known)
         return replay(ctx, ctx.command.replay)
     found = [
         f for name, s in ctx.settings.sources.items() for f in find_files(ctx.spark, name, s, ctx.settings.data_root)
     ]
-    todo = sort_out(found, ledger.taken(ctx.tables), ctx.settings.sources)
+    check_renamed(found, taken, ctx.settings)
+    todo = sort_out_renamed(found, taken, ctx.settings)
+    ctx.identities = identities(ctx.settings, taken, known, todo.again | todo.gone)
+    # of a lake that remembers nothing today's settings are what it rests on
+    unknown = {t.key.source for t in taken} & ctx.settings.sources.keys() - known.keys()
     if not todo.files and not todo.refused:
+        remember(ctx.tables, to_remember(ctx.settings, ctx.identities, known, unknown))
         return Outcome(
             rows_in=0,
             rows_out=0,
@@ -67,6 +78,7 @@ def ingest(ctx: Context) -> Outcome:
         for batch in batches:
             batch.release()
     counts = _counts(batches)
+    remember(ctx.tables, to_remember(ctx.settings, ctx.identities, known, unknown | {f.source for f in todo.files}))
     ledger.finish(ctx.tables, todo.files, todo.refused, counts, gone=todo.gone)
     return _outcome(ctx, batches, todo, counts)
 
@@ -113,6 +125,8 @@ def _outcome(ctx: Context, batches: Sequence[Batch], todo: ToTake, counts: Mappi
         f"map them, or name them in sources.{name}.unused)"
         for name, columns in drift.items()
     ]
+    equal = {name: rows for b in batches for name, rows in b.equal_elsewhere().items()}
+    lines += [_equal_line(name, rows) for name, rows in equal.items()]
     stale = features_stale_from(ctx, batches)
     if stale is not None:
         lines.append(f"features of {stale} and later dates were built without these rows: build_features again")
@@ -129,9 +143,18 @@ def _outcome(ctx: Context, batches: Sequence[Batch], todo: ToTake, counts: Mappi
             "sources": {n: {**asdict(c), "read": c.read} for n, c in by_name.items()},
             "rejected": {name: found for name, found in reasons.items() if found},
             "new_columns": drift,
+            "equal_in_mapped_columns": equal,
             "features_stale_from": stale,
         },
         lines=tuple(lines),
+    )
+
+
+def _equal_line(name: str, rows: int) -> str:
+    return (
+        f"{name}: warning, {rows:,} rows equal another one in every mapped column and differ elsewhere; they count "
+        f"once. If they are several events, set sources.{name}.repeats: count, or map what tells them apart "
+        "(event_id is best), and load the files again"
     )
 
 
