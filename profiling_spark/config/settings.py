@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -242,15 +243,22 @@ class Settings(Model):
 
     @model_validator(mode="after")
     def _one_authority_per_event_type(self) -> Settings:
-        seen: dict[str, str] = {}
-        for name, source in self.sources.items():
-            for event_type in sorted(source.supplied):
-                if event_type in seen:
-                    raise ValueError(
-                        f"event type {event_type} comes from two sources, {seen[event_type]} and {name}: "
-                        f"declare it {IGNORED} in one of them, or customers are counted twice"
-                    )
-                seen[event_type] = name
+        for (first, one), (second, other) in combinations(self.sources.items(), 2):
+            shared = sorted(one.supplied & other.supplied)
+            if not shared:
+                continue
+            if one.covers is None or other.covers is None:
+                raise ValueError(
+                    f"event type {shared[0]} comes from two sources, {first} and {second}: declare it {IGNORED} in one "
+                    "of them, or customers are counted twice; or say which part comes from each by channel, as in "
+                    f"sources.{first}.covers: {{channel: web}}, or by days, as in {{last_date: 2025-06-30}} and "
+                    "{first_date: 2025-07-01}"
+                )
+            if one.covers.overlaps(other.covers):
+                raise ValueError(
+                    f"event type {shared[0]} comes from two sources, {first} and {second}, and what they cover "
+                    "overlaps: expected different channels, or days that do not overlap"
+                )
         return self
 
     @model_validator(mode="after")
@@ -284,4 +292,4 @@ class Settings(Model):
     @property
     def suppliers(self) -> dict[str, Supplier]:
         """What each source supplies."""
-        return {n: Supplier(s.target, frozenset(s.columns), s.supplied) for n, s in self.sources.items()}
+        return {n: Supplier(s.target, s.given_columns, s.supplied) for n, s in self.sources.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
@@ -87,6 +88,34 @@ class LineOptions(Model):
         return self
 
 
+class Covers(Model):
+    """The part of its event types for which a source is the authority, where it shares them with another source.
+
+    `channel`: its events have this channel; those of another are counted as ignored. `first_date`, `last_date`: its
+    events lie on these days or between them (business_timezone), others are counted as ignored; null: no bound.
+    """
+
+    channel: Annotated[str, Field(min_length=1)] | None = None
+    first_date: date | None = None
+    last_date: date | None = None
+
+    @model_validator(mode="after")
+    def _covers_something(self) -> Covers:
+        if self.channel is None and self.first_date is None and self.last_date is None:
+            raise ValueError("expected channel, first_date or last_date")
+        if self.first_date is not None and self.last_date is not None and self.last_date < self.first_date:
+            raise ValueError(f"last_date {self.last_date} lies before first_date {self.first_date}")
+        return self
+
+    def overlaps(self, other: Covers) -> bool:
+        """Whether an event could be covered by both."""
+        if self.channel is not None and other.channel is not None and self.channel != other.channel:
+            return False
+        first = max(self.first_date or date.min, other.first_date or date.min)
+        last = min(self.last_date or date.max, other.last_date or date.max)
+        return first <= last
+
+
 class Source(Model):
     """One source: where its files are, how they are read, what each canonical column is made of.
 
@@ -97,6 +126,7 @@ class Source(Model):
     null: refuse, of a Delta table take_again. `id_namespace`: stands in the rows' ids for the source's name (null),
     so that a source that is renamed keeps its rows. `repeats`: rows without an id that are equal in the mapped columns
     are `one`, or `count` as often as they stand in one file; several files give the larger number, not the sum.
+    `covers`: the part of its event types that comes from this source, where another one gives such events too.
     """
 
     format: Literal["csv", "json", "parquet", "delta", "fixed", "pattern"]
@@ -110,6 +140,7 @@ class Source(Model):
     event_types: dict[str, str] = {}
     id_namespace: Name | None = None
     repeats: Literal["one", "count"] = "one"
+    covers: Covers | None = None
     timezone: str | None = None
     csv: CsvOptions = CsvOptions()
     lines: LineOptions = LineOptions()
@@ -138,8 +169,8 @@ class Source(Model):
             raise ValueError(f"columns lacks {missing}, which {self.target} needs")
         if self.target == "events":
             self._check_event_types()
-        elif self.event_types:
-            raise ValueError("event_types is for sources of events only")
+        elif self.event_types or self.covers is not None:
+            raise ValueError("event_types and covers are for sources of events only")
         return self
 
     def _check_event_types(self) -> None:
@@ -162,6 +193,12 @@ class Source(Model):
     def has_own_id(self) -> bool:
         """Whether the source gives its rows an id."""
         return _ROW_ID.get(self.target) in self.columns
+
+    @property
+    def given_columns(self) -> frozenset[str]:
+        """Columns that are mapped, and the channel where the source covers one."""
+        has_channel = self.covers is not None and self.covers.channel is not None
+        return frozenset(self.columns) | ({"channel"} if has_channel else set())
 
     @property
     def id_columns(self) -> tuple[str, ...]:

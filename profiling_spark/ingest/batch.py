@@ -269,7 +269,7 @@ def _again(stored: DataFrame, found: DataFrame, table: Table) -> DataFrame | Non
 
 def _absent(ctx: Context, table: Table) -> set[str]:
     """Columns that are null in all new rows, where the catalogue fills none."""
-    mapped = {column for s in ctx.settings.sources.values() if s.target == table.name for column in s.columns}
+    mapped = {column for s in ctx.settings.sources.values() if s.target == table.name for column in s.given_columns}
     return set(mappable(table.name)) - mapped - {*table.key, "amount", "unit_price"}
 
 

@@ -19,6 +19,7 @@ from profiling_spark.ingest.files import FileKey, find_files
 from profiling_spark.ingest.hold import clear_staging
 from profiling_spark.ingest.identity import check_renamed, identities, sort_out_renamed, to_remember
 from profiling_spark.ingest.ledger import Counts, of_files
+from profiling_spark.ingest.overlap import counted_twice
 from profiling_spark.ingest.quality import by_source, check_limits, metric_rows, refused_reasons
 from profiling_spark.ingest.replay import replay
 from profiling_spark.ingest.stale import features_stale_from
@@ -71,6 +72,7 @@ def ingest(ctx: Context) -> Outcome:
                 batches.append(judge(ctx, table, rows[table.name], items=items, old=old, files=files[table.name]))
         for batch in batches:
             check_limits(batch.groups, batch.table, ctx.settings.ingest)
+        twice = {names: n for batch in batches for names, n in counted_twice(ctx, batch, known).items()}
         for batch in batches:
             publish(ctx, batch)
         _publish_rejected(ctx, batches, todo)
@@ -80,7 +82,7 @@ def ingest(ctx: Context) -> Outcome:
     counts = _counts(batches)
     remember(ctx.tables, to_remember(ctx.settings, ctx.identities, known, unknown | {f.source for f in todo.files}))
     ledger.finish(ctx.tables, todo.files, todo.refused, counts, gone=todo.gone)
-    return _outcome(ctx, batches, todo, counts)
+    return _outcome(ctx, batches, todo, counts, twice)
 
 
 def _counts(batches: Iterable[Batch]) -> dict[FileKey, Counts]:
@@ -112,7 +114,9 @@ def _facts(todo: ToTake) -> dict[str, object]:
     }
 
 
-def _outcome(ctx: Context, batches: Sequence[Batch], todo: ToTake, counts: Mapping[FileKey, Counts]) -> Outcome:
+def _outcome(
+    ctx: Context, batches: Sequence[Batch], todo: ToTake, counts: Mapping[FileKey, Counts], twice: Mapping[str, int]
+) -> Outcome:
     by_name: dict[str, Counts] = {}
     for file in todo.files:
         by_name[file.source] = by_name.get(file.source, Counts()) + counts.get(file.key, Counts())
@@ -127,6 +131,7 @@ def _outcome(ctx: Context, batches: Sequence[Batch], todo: ToTake, counts: Mappi
     ]
     equal = {name: rows for b in batches for name, rows in b.equal_elsewhere().items()}
     lines += [_equal_line(name, rows) for name, rows in equal.items()]
+    lines += [_twice_line(names, rows) for names, rows in twice.items()]
     stale = features_stale_from(ctx, batches)
     if stale is not None:
         lines.append(f"features of {stale} and later dates were built without these rows: build_features again")
@@ -144,6 +149,7 @@ def _outcome(ctx: Context, batches: Sequence[Batch], todo: ToTake, counts: Mappi
             "rejected": {name: found for name, found in reasons.items() if found},
             "new_columns": drift,
             "equal_in_mapped_columns": equal,
+            "alike_in_two_sources": dict(twice),
             "features_stale_from": stale,
         },
         lines=tuple(lines),
@@ -155,6 +161,13 @@ def _equal_line(name: str, rows: int) -> str:
         f"{name}: warning, {rows:,} rows equal another one in every mapped column and differ elsewhere; they count "
         f"once. If they are several events, set sources.{name}.repeats: count, or map what tells them apart "
         "(event_id is best), and load the files again"
+    )
+
+
+def _twice_line(names: str, rows: int) -> str:
+    return (
+        f"{names}: warning, {rows:,} new events look like one of another of these sources (same customer, type, time, "
+        "item and order) and count in both: narrow sources.NAME.covers, or ignore the type in one of them"
     )
 
 
