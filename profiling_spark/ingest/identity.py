@@ -131,13 +131,15 @@ def _named(frame: DataFrame, column: str) -> Column:
 
 
 def check_renamed(found: Sequence[SourceFile], taken: Sequence[Taken], settings: Settings) -> None:
-    """Raises ConfigError where a source brings a file that was taken as a source that the settings no longer have."""
+    """Raises ConfigError where a new source brings a file that was taken as one that the settings no longer have."""
+    stored = {t.key.source for t in taken}
     gone = [t for t in taken if t.key.source not in settings.sources]
     contents = {(t.key.file_id, t.key.target): t.key.source for t in gone}
     paths = {(t.path, t.key.target): t.key.source for t in gone}
     for file in found:
         name = contents.get((file.file_id, file.target)) or paths.get((file.path, file.target))
-        if name is not None and settings.sources[file.source].id_namespace is None:
+        is_new = file.source not in stored and settings.sources[file.source].id_namespace is None
+        if name is not None and is_new:
             raise ConfigError(
                 f"source {file.source}: {file.path} was taken as source {name}, which the settings no longer have. If "
                 f"{file.source} is {name} under a new name, set sources.{file.source}.id_namespace: {name}, and its "

@@ -250,7 +250,9 @@ def test_a_renamed_source_knows_its_files_or_is_refused(tmp_path):
     again = settings("lake", tmp_path, {"clicks": source("plain", id_namespace="plain", changed_files="take_again")})
     todo = sort_out_renamed([found("f", "/data/a.csv"), found("new", "/data/b.csv")], before, again)
     assert ([f.file_id for f in todo.files], todo.gone) == (["new"], {FileKey("plain", "g", "events")})
-    # an other source with the files of one that left
+    # a source that took files before is no new name, whatever else was made of them
+    check_renamed(here, [*before, taken("clicks", "z")], settings("lake", tmp_path, {"clicks": source("plain")}))
+    # another source with the files of one that left
     check_renamed(here, before, settings("lake", tmp_path, {"clicks": source("plain", id_namespace="clicks")}))
     assert identities(continued, before, {"plain": {"own_id": "False", "id_columns": "user_id"}})["clicks"] == Identity(
         "plain", False, ("user_id",), is_stored=True
