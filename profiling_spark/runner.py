@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
@@ -28,6 +28,9 @@ from profiling_spark.doctor import examine, require
 from profiling_spark.errors import InputError, ProfilingError
 from profiling_spark.session import build_session, local_jars, submitted
 from profiling_spark.storage import Tables, literal, locked
+
+if TYPE_CHECKING:
+    from profiling_spark.ingest.identity import Identity
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,10 @@ class Outcome:
 
 @dataclass
 class Context:
-    """What a stage gets: settings, session, tables, and the date it looks from."""
+    """What a stage gets: settings, session, tables, and the date it looks from.
+
+    `identities`: by source, what the ids of its rows are made of; `ingest` sets them before it reads.
+    """
 
     settings: Settings
     spark: SparkSession
@@ -59,6 +65,7 @@ class Context:
     command: Command
     started: datetime
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+    identities: dict[str, Identity] = field(default_factory=dict)
     _as_of: date | None = None
 
     @property

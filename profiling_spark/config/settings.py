@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -12,6 +13,7 @@ from profiling_spark.config.policy import RecommendPolicy
 from profiling_spark.config.prepare import Prepare, check_prepare
 from profiling_spark.config.quality import Ingest
 from profiling_spark.config.sources import IGNORED, Source, check_timezone
+from profiling_spark.config.supply import Supplier, Supply
 
 
 class Storage(Model):
@@ -241,15 +243,22 @@ class Settings(Model):
 
     @model_validator(mode="after")
     def _one_authority_per_event_type(self) -> Settings:
-        seen: dict[str, str] = {}
-        for name, source in self.sources.items():
-            for event_type in sorted(source.supplied):
-                if event_type in seen:
-                    raise ValueError(
-                        f"event type {event_type} comes from two sources, {seen[event_type]} and {name}: "
-                        f"declare it {IGNORED} in one of them, or customers are counted twice"
-                    )
-                seen[event_type] = name
+        for (first, one), (second, other) in combinations(self.sources.items(), 2):
+            shared = sorted(one.supplied & other.supplied)
+            if not shared:
+                continue
+            if one.covers is None or other.covers is None:
+                raise ValueError(
+                    f"event type {shared[0]} comes from two sources, {first} and {second}: declare it {IGNORED} in one "
+                    "of them, or customers are counted twice; or say which part comes from each by channel, as in "
+                    f"sources.{first}.covers: {{channel: web}}, or by days, as in {{last_date: 2025-06-30}} and "
+                    "{first_date: 2025-07-01}"
+                )
+            if one.covers.overlaps(other.covers):
+                raise ValueError(
+                    f"event type {shared[0]} comes from two sources, {first} and {second}, and what they cover "
+                    "overlaps: expected different channels, or days that do not overlap"
+                )
         return self
 
     @model_validator(mode="after")
@@ -272,19 +281,15 @@ class Settings(Model):
 
     @property
     def supplied(self) -> frozenset[str]:
-        """Event types that any source can give; features of other types are null, not 0."""
-        return frozenset().union(*(s.supplied for s in self.sources.values()))
+        """Event types that any source of the settings can give; see `remembered.supply` for what the storage knows."""
+        return Supply.of(self.suppliers.values()).event_types
 
     @property
     def columns_by_event_type(self) -> dict[str, frozenset[str]]:
-        """Columns of events that the sources map, or ingest derives from what they map, with each event type."""
-        catalogue = {column for s in self.sources.values() if s.target == "items" for column in s.columns}
-        given: dict[str, frozenset[str]] = {}
-        for source in self.sources.values():
-            columns = set(source.columns)
-            if {"quantity", "unit_price"} <= columns:
-                columns.add("amount")
-            if "item_id" in columns:
-                columns |= catalogue & {"category", "brand"}
-            given |= dict.fromkeys(source.supplied, frozenset(columns))
-        return given
+        """Columns of events that come with each event type from the sources of the settings."""
+        return Supply.of(self.suppliers.values()).columns_by_event_type
+
+    @property
+    def suppliers(self) -> dict[str, Supplier]:
+        """What each source supplies."""
+        return {n: Supplier(s.target, s.given_columns, s.supplied) for n, s in self.sources.items()}

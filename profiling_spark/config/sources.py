@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
 
-from profiling_spark.config.base import Model, Share
+from profiling_spark.config.base import Model, Name, Share
 from profiling_spark.contracts.silver import ATTRIBUTES, EVENT_TYPES, EVENTS, ITEMS, REVIEWS, USERS
 
 TARGETS = {table.name: table for table in (EVENTS, USERS, ITEMS, REVIEWS)}
@@ -19,6 +20,7 @@ _DERIVED = {
     *("user_bucket", "event_date", "flags", "rescued", "source", "file_id", "run_id"),
     *("version_time", "delivered_at", "confirmed_at", "ended"),
 }
+_ROW_ID = {"events": "event_id", "reviews": "review_id"}
 _REQUIRED = {
     "events": ("event_time", "user_id", "event_type"),
     "users": ("user_id",),
@@ -105,6 +107,34 @@ class LineOptions(Model):
         return self
 
 
+class Covers(Model):
+    """The part of its event types for which a source is the authority, where it shares them with another source.
+
+    `channel`: its events have this channel; those of another are counted as ignored. `first_date`, `last_date`: its
+    events lie on these days or between them (business_timezone), others are counted as ignored; null: no bound.
+    """
+
+    channel: Annotated[str, Field(min_length=1)] | None = None
+    first_date: date | None = None
+    last_date: date | None = None
+
+    @model_validator(mode="after")
+    def _covers_something(self) -> Covers:
+        if self.channel is None and self.first_date is None and self.last_date is None:
+            raise ValueError("expected channel, first_date or last_date")
+        if self.first_date is not None and self.last_date is not None and self.last_date < self.first_date:
+            raise ValueError(f"last_date {self.last_date} lies before first_date {self.first_date}")
+        return self
+
+    def overlaps(self, other: Covers) -> bool:
+        """Whether an event could be covered by both."""
+        if self.channel is not None and other.channel is not None and self.channel != other.channel:
+            return False
+        first = max(self.first_date or date.min, other.first_date or date.min)
+        last = min(self.last_date or date.max, other.last_date or date.max)
+        return first <= last
+
+
 class Source(Model):
     """One source: where its files are, how they are read, what each canonical column is made of.
 
@@ -113,6 +143,10 @@ class Source(Model):
     that lacks a mapped column (a field of JSON is null where absent). `changed_files`: what happens to a file that has
     other content than when it was taken: `refuse` it, `take_again` (its old rows go), or `add` it as a further file;
     null: refuse; of attributes, where it is another delivery, add; of a Delta table of events or reviews take_again.
+    `id_namespace`: stands in the rows' ids for the source's name (null), so that a source that is renamed keeps its
+    rows. `repeats`: rows without an id that are equal in the mapped columns are `one`, or `count` as often as they
+    stand in one file; several files give the larger number, not the sum. `covers`: the part of its event types that
+    comes from this source, where another one gives such events too.
 
     Of users and items: `delivered_at` says where in a file's path the time of its delivery stands, as in
     `products_%Y-%m-%d` (%Y %m %d %H %M %S; in the source's zone); null: the start of the run that loads it. `snapshot`:
@@ -131,6 +165,9 @@ class Source(Model):
     snapshot: bool = False
     max_ended_share: Share = 0.2
     event_types: dict[str, str] = {}
+    id_namespace: Name | None = None
+    repeats: Literal["one", "count"] = "one"
+    covers: Covers | None = None
     timezone: str | None = None
     csv: CsvOptions = CsvOptions()
     lines: LineOptions = LineOptions()
@@ -150,14 +187,18 @@ class Source(Model):
         unknown = [c for c in self.columns if c not in allowed]
         if unknown:
             raise ValueError(f"columns {unknown} are not in {self.target}; allowed: {', '.join(allowed)}")
+        if self.repeats == "count" and (self.target not in _ROW_ID or self.has_own_id):
+            raise ValueError(
+                "repeats: count is for events and reviews without an id of their own (event_id, review_id)"
+            )
         missing = [c for c in _REQUIRED[self.target] if c not in self.columns]
         if missing:
             raise ValueError(f"columns lacks {missing}, which {self.target} needs")
         self._check_delivery()
         if self.target == "events":
             self._check_event_types()
-        elif self.event_types:
-            raise ValueError("event_types is for sources of events only")
+        elif self.event_types or self.covers is not None:
+            raise ValueError("event_types and covers are for sources of events only")
         return self
 
     def _check_delivery(self) -> None:
@@ -188,6 +229,26 @@ class Source(Model):
         if self.changed_files is not None:
             return self.changed_files
         return "add" if self.has_versions else "take_again" if self.format == "delta" else "refuse"
+
+    def namespace(self, name: str) -> str:
+        """What stands in the rows' ids for the source, whose name is given."""
+        return self.id_namespace or name
+
+    @property
+    def has_own_id(self) -> bool:
+        """Whether the source gives its rows an id."""
+        return _ROW_ID.get(self.target) in self.columns
+
+    @property
+    def given_columns(self) -> frozenset[str]:
+        """Columns that are mapped, and the channel where the source covers one."""
+        has_channel = self.covers is not None and self.covers.channel is not None
+        return frozenset(self.columns) | ({"channel"} if has_channel else set())
+
+    @property
+    def id_columns(self) -> tuple[str, ...]:
+        """Mapped columns of which the ids of rows without one of their own are made."""
+        return tuple(sorted(set(self.columns) - {_ROW_ID.get(self.target)}))
 
     @property
     def supplied(self) -> frozenset[str]:

@@ -23,6 +23,7 @@ from profiling_spark.contracts.operations import (
     LIVE_MODELS,
     MODEL_RUNS,
     QUALITY_METRICS,
+    SOURCE_SETTINGS,
 )
 from profiling_spark.contracts.silver import EVENTS, INGESTED_FILES, ITEMS, REJECTED_ROWS, REVIEWS, USERS
 from profiling_spark.contracts.table import Table
@@ -65,6 +66,7 @@ def all_tables(windows: tuple[int, ...] = DEFAULT_WINDOWS) -> tuple[Table, ...]:
         FEATURE_RANKINGS,
         LIVE_MODELS,
         QUALITY_METRICS,
+        SOURCE_SETTINGS,
         JOB_RUNS,
     )
 

@@ -89,6 +89,27 @@ QUALITY_METRICS = Table(
     slice=("run_id",),
 )
 
+ALL_SOURCES = "*"  # source_settings.source where a setting is of no one source
+
+SOURCE_SETTINGS = Table(
+    name="source_settings",
+    layer="operations",
+    row="setting that stored rows rest on",
+    columns=(
+        Column("source", "string", f"name of the source in the settings; {ALL_SOURCES} is all of them"),
+        Column(
+            "setting",
+            "string",
+            "target; columns and event_types: what the source has supplied; own_id: whether its rows have an id of "
+            "their own; id_columns: what other rows' ids are made of, line where that is the whole line; "
+            "business_timezone",
+        ),
+        Column("value", "string", "the value, a list comma separated"),
+        Column("run_id", "string", "run that stored this value"),
+    ),
+    key=("source", "setting"),
+)
+
 LIVE_MODELS = Table(
     name="live_models",
     layer="operations",

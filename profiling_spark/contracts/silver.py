@@ -44,7 +44,9 @@ EVENTS = Table(
     columns=(
         Column("user_bucket", "int", "pmod(xxhash64(user_id), buckets)"),
         Column(
-            "event_id", "string", "hash of source, customer and the source's own id, else of source and the whole row"
+            "event_id",
+            "string",
+            "hash of source, customer and the source's own id, else of source and the mapped columns",
         ),
         Column("event_time", "timestamp", "when it happened, UTC"),
         Column("event_date", "date", "its day in the business timezone"),
@@ -135,7 +137,9 @@ REVIEWS = Table(
     row="review",
     columns=(
         Column(
-            "review_id", "string", "hash of source, customer and the source's own id, else of source and the whole row"
+            "review_id",
+            "string",
+            "hash of source, customer and the source's own id, else of source and the mapped columns",
         ),
         Column("user_id", "string", "customer", _UNKNOWN, personal=True),
         Column("item_id", "string", "product", _UNKNOWN),

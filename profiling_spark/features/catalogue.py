@@ -21,6 +21,7 @@ _NEEDS: dict[str, str] = {
     "sessions": "session ids",
     "durations": "durations",
     "discounts": "discounts",
+    "amounts": "amounts of purchases",
     "users": "users table",
     "reviews": "reviews table",
     "item_prices": "item prices",

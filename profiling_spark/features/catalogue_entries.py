@@ -79,6 +79,8 @@ def _favorite(column: str, kind: str, among: str, sources: str) -> Entry:
 def _rfm(name: str, kind: str, formula: str, unit: str, sources: str, null: str, empty: int | None = None) -> Entry:
     scored = name in ("r_score", "f_score", "m_score", "rfm_score", "rfm_group")
     needs = ("purchase", "rfm_cuts") if scored else ("purchase",)
+    if name in ("monetary", "m_score", "rfm_score", "rfm_group"):
+        needs = (*needs, "amounts")
     return Entry(name, "RFM", kind, formula, unit, sources, null=null, needs=needs, empty=empty, windowed=False)
 
 
@@ -180,7 +182,7 @@ VALUE: tuple[Entry, ...] = (
         "sum of purchase amounts of the last {w} days, net of discount; an unknown amount adds nothing",
         _CURRENCY,
         "event_type, event_date, amount",
-        needs=("purchase",),
+        needs=("purchase", "amounts"),
         empty=0,
     ),
     Entry(
@@ -190,7 +192,7 @@ VALUE: tuple[Entry, ...] = (
         "purchase amounts less refund amounts of the last {w} days, each on its own day; may be negative",
         _CURRENCY,
         "event_type, event_date, amount",
-        needs=("purchase",),
+        needs=("purchase", "amounts"),
         empty=0,
     ),
     Entry(
@@ -201,7 +203,7 @@ VALUE: tuple[Entry, ...] = (
         f"{_CURRENCY} an order",
         "amounts and counts of the same window",
         null="no purchase in the last {w} days",
-        needs=("purchase",),
+        needs=("purchase", "amounts"),
     ),
     Entry(
         "interpurchase_days",
@@ -222,7 +224,7 @@ VALUE: tuple[Entry, ...] = (
         _SHARE,
         "event_type, event_date, amount, discount",
         null="no purchase value in the last {w} days",
-        needs=("purchase", "discounts"),
+        needs=("purchase", "amounts", "discounts"),
     ),
     Entry(
         "refund_share",
@@ -232,7 +234,7 @@ VALUE: tuple[Entry, ...] = (
         "share, from 0",
         "event_type, event_date, amount",
         null="no purchase value in the last {w} days",
-        needs=("purchase", "refund"),
+        needs=("purchase", "amounts", "refund"),
     ),
 )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from functools import partial
 
@@ -12,6 +13,7 @@ from pyspark.sql import DataFrame
 from profiling_spark.attributes import backfilled, versions
 from profiling_spark.buckets import replace_from_buckets
 from profiling_spark.config import Settings
+from profiling_spark.config.supply import Supply
 from profiling_spark.contracts.features import ITEM_FEATURES, RFM_CUTS, user_features_table
 from profiling_spark.contracts.silver import ITEMS, REVIEWS, USERS
 from profiling_spark.features import (
@@ -25,6 +27,7 @@ from profiling_spark.features import (
 from profiling_spark.features.first_pass import first_pass, rfm_cuts
 from profiling_spark.features.items import ItemSides, catalogue, item_features, item_sides, priced_items
 from profiling_spark.features.rfm import MONEY
+from profiling_spark.remembered import supply
 from profiling_spark.runner import Context, Outcome
 from profiling_spark.scores.wanted import looks_back, training_date
 from profiling_spark.storage import Tables
@@ -58,9 +61,10 @@ def build_features(ctx: Context) -> Outcome:
 
 def build_dates(ctx: Context, dates: Sequence[date]) -> int:
     """Replace user_features, item_features and rfm_cuts of the dates. Returns the rows of user_features."""
-    params = [feature_params(ctx.settings, d) for d in dates]
+    given = supply(ctx.tables, ctx.settings)
+    params = [feature_params(ctx.settings, d, given) for d in dates]
     sides, cuts = _of_all_customers(ctx, params)
-    return write_user_features(ctx.tables, ctx.settings, params, sides=sides, cuts=cuts)
+    return write_user_features(ctx.tables, ctx.settings, params, targets=given.targets, sides=sides, cuts=cuts)
 
 
 def _of_all_customers(
@@ -68,7 +72,7 @@ def _of_all_customers(
 ) -> tuple[dict[date, ItemSides], dict[date, RfmCuts]]:
     """Write item_features and rfm_cuts; what the customers' kernels take of both, by date."""
     tables, settings, dates = ctx.tables, ctx.settings, [p.as_of for p in params]
-    zone, supplied, reviews = settings.business_timezone, settings.supplied, tables.read(REVIEWS)
+    zone, supplied, reviews = settings.business_timezone, params[0].supplied, tables.read(REVIEWS)
     listed = catalogue(versions(tables, ITEMS), dates=dates, timezone=zone, precedence=settings.precedence).persist()
     held = [listed]
     try:
@@ -78,6 +82,8 @@ def _of_all_customers(
         tables.replace_partitions(ITEM_FEATURES, items, dates)
         sides = item_sides(items, parts, dates=dates, windows=settings.windows_days)
         cuts = rfm_cuts(parts, dates)
+        if not params[0].has("amounts"):  # cut points of nothing
+            cuts = {d: replace(c, monetary=()) for d, c in cuts.items()}
     finally:
         for frame in held:
             frame.unpersist()
@@ -101,19 +107,19 @@ def _listed(dates: Sequence[date]) -> str:
     return " and ".join(ordered) if len(ordered) < 3 else f"{len(ordered)} dates, {ordered[0]} to {ordered[-1]}"
 
 
-def feature_params(settings: Settings, as_of: date) -> FeatureParams:
-    """What a build of features depends on: windows, zone, and what the configured sources can give at all."""
-    mapped = {column for s in settings.sources.values() if s.target == "events" for column in s.columns}
+def feature_params(settings: Settings, as_of: date, given: Supply) -> FeatureParams:
+    """What a build of features depends on: windows, zone, and what the sources of the stored rows can give at all."""
+    mapped = given.event_columns
     return FeatureParams(
         as_of=as_of,
         windows=settings.windows_days,
         timezone=settings.business_timezone,
-        supplied=settings.supplied,
+        supplied=given.event_types,
         has_sessions="session_id" in mapped,
         has_durations="duration_seconds" in mapped,
         has_discounts="discount" in mapped,
         custom=settings.custom_features,
-        columns=settings.columns_by_event_type,
+        columns=given.columns_by_event_type,
         precedence=settings.precedence,
     )
 
@@ -123,12 +129,15 @@ def write_user_features(
     settings: Settings,
     params: Sequence[FeatureParams],
     *,
+    targets: Collection[str],
     sides: Mapping[date, ItemSides],
     cuts: Mapping[date, RfmCuts],
 ) -> int:
-    """Replace user_features of all dates in one commit: each bucket's events are read once. Returns the rows."""
+    """Replace user_features of all dates in one commit: each bucket's events are read once. Returns the rows.
+
+    `targets`: tables that any source feeds.
+    """
     dates = [p.as_of for p in params]
-    targets = {s.target for s in settings.sources.values()}
     side_frames: dict[str, DataFrame] = {}
     if "users" in targets:
         side_frames["users"] = versions(tables, USERS).select(*USER_COLUMNS)

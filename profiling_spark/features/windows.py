@@ -58,8 +58,11 @@ class FeatureParams:
             ) from err
 
     def has(self, need: str) -> bool:
-        """Whether an event type, or one of the optional columns `sessions`, `durations`, `discounts`, is supplied."""
+        """Whether an event type, or one of the optional columns `sessions`, `durations`, `discounts`, is supplied;
+        `amounts`: of purchases."""
         flags = {"sessions": self.has_sessions, "durations": self.has_durations, "discounts": self.has_discounts}
+        if need == "amounts":
+            return self.gives("purchase", ("amount",))
         return flags.get(need, need in self.supplied)
 
     def gives(self, event_type: str, columns: Iterable[str]) -> bool:

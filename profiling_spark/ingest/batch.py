@@ -21,23 +21,20 @@ from profiling_spark.ingest.deduplicate import (
     LOST_SOURCE,
     hits,
     mark_stored,
-    near_in_time,
-    with_identity,
+    repeatable,
 )
 from profiling_spark.ingest.files import FileKey, SourceFile
 from profiling_spark.ingest.hold import hold, tasks_per_bucket
+from profiling_spark.ingest.identity import ID_COLUMN, ROW_ID, with_row_id
 from profiling_spark.ingest.ledger import Counts, of_files
 from profiling_spark.ingest.mapping import map_columns
-from profiling_spark.ingest.readers import POSITION, Reading, identity, raw_text, read_source
-from profiling_spark.ingest.resolve import ACCEPTED, Ends, Group
+from profiling_spark.ingest.readers import POSITION, Reading, raw_text, read_source
+from profiling_spark.ingest.resolve import ACCEPTED, DIFFERS, Ends, Group
 from profiling_spark.ingest.rules import REJECTED, check_rows
 from profiling_spark.ingest.versions import STORED, Deliveries
 from profiling_spark.runner import Context
 from profiling_spark.storage import literal
 from profiling_spark.storage_files import NewFile
-
-_ID_COLUMN = {"events": "event_id", "reviews": "review_id"}
-
 
 # items first: events take category and brand from the catalogue
 TARGETS = (ITEMS, USERS, REVIEWS, EVENTS)
@@ -64,11 +61,11 @@ class Batch:
     removed_from: date | None = None
     ends: list[Ends] = field(default_factory=list)
 
-    def mark(self, marked: DataFrame, day: Column) -> None:
+    def mark(self, marked: DataFrame, day: Column, *, without_id: Collection[str]) -> None:
         """Count again what `mark_stored` said of the accepted rows, and keep those that still are."""
         held = marked.persist(StorageLevel.MEMORY_AND_DISK)
         self.releases.append(lambda: held.unpersist())
-        found = held.groupBy("source", "file_id", "_status", LOST_SOURCE, LOST_FILE).agg(
+        found = held.groupBy("source", "file_id", "_status", LOST_SOURCE, LOST_FILE, DIFFERS).agg(
             F.count(F.lit(1)).alias("rows"), F.min(day).alias("first"), F.max(day).alias("last")
         )
         self.days = []
@@ -78,7 +75,12 @@ class Batch:
             if r["_status"] != ACCEPTED or r[LOST_FILE] is not None:
                 moved = Group(r["source"], r["file_id"], ACCEPTED, -r["rows"])
                 now = replace(
-                    moved, status=r["_status"], rows=r["rows"], lost_source=r[LOST_SOURCE], lost_file=r[LOST_FILE]
+                    moved,
+                    status=r["_status"],
+                    rows=r["rows"],
+                    lost_source=r[LOST_SOURCE],
+                    lost_file=r[LOST_FILE],
+                    differs=r[DIFFERS] if r["source"] in without_id else None,
                 )
                 self.groups += [moved, now]
         self.accepted = held.where(F.col("_status") == ACCEPTED).select(*self.table.names)
@@ -128,6 +130,15 @@ class Batch:
                 found.setdefault(group.source, set()).update(group.new.split(","))
         return found
 
+    def equal_elsewhere(self) -> dict[str, int]:
+        """By source, rows that lost to one with the same mapped columns, of which their id is made, and differ from it
+        elsewhere."""
+        found: dict[str, int] = {}
+        for group in self.groups:
+            if group.differs:
+                found[group.source] = found.get(group.source, 0) + group.rows
+        return found
+
 
 def _day(table: Table, timezone: str) -> Column:
     """The day in the business timezone from which a row changes features."""
@@ -152,15 +163,16 @@ def checked(ctx: Context, name: str, frame: DataFrame) -> DataFrame:
     """The canonical columns of a source's rows, judged by the rules."""
     settings, source = ctx.settings, ctx.settings.sources[name]
     mapped = map_columns(frame, name, source, timezone=source.timezone or settings.business_timezone)
+    has_row_id = source.target in ID_COLUMN
     rows = check_rows(
-        mapped,
+        with_row_id(mapped, source, ctx.identities[name]) if has_row_id else mapped,
         source,
         ingest=settings.ingest,
         started=ctx.started.date(),
         business_timezone=settings.business_timezone,
     )
-    if source.target in _ID_COLUMN:
-        rows = with_identity(rows, identity(rows, source), source=name, id_column=_ID_COLUMN[source.target])
+    if has_row_id:
+        rows = rows.withColumn(ID_COLUMN[source.target], F.col(ROW_ID)).drop(ROW_ID)
     lineage = {
         "source": F.lit(name),
         "file_id": F.col("_file_id"),
@@ -208,6 +220,7 @@ def judge(
         files=files,
         keep=text if is_column else None,
         absent=_absent(ctx, table) - ({"category", "brand"} if has_catalogue else set()),
+        counted=[n for n, s in ctx.settings.sources.items() if s.repeats == "count"],
         buckets=buckets,
         tasks_per_bucket=tasks_per_bucket(files, table, buckets),
     )
@@ -224,6 +237,7 @@ def judge(
     if not ctx.tables.exists(table):
         return batch
     stored = ctx.tables.read(table)
+    without_id = [name for name, made in ctx.identities.items() if not made.has_own_id]
     if old:
         goes = stored.where(of_files(old, table_column=False))
         first = goes.agg(F.min(day).alias("first")).first()
@@ -232,11 +246,18 @@ def judge(
     if table is EVENTS:
         if not batch.days:
             return batch
-        stored = near_in_time(stored, *batch.days, days=ctx.settings.ingest.redelivery_days)
-    found = hits(batch.accepted, stored, table).persist(StorageLevel.MEMORY_AND_DISK)
-    if not found.isEmpty():
-        again = stored.join(found, list(table.key), how="left_semi")
-        batch.mark(mark_stored(batch.accepted, again, table, keep=keep), day)
+        any_day = any(ctx.identities[g.source].has_own_id for g in batch.groups if g.status == ACCEPTED)
+        stored = repeatable(
+            stored,
+            *batch.days,
+            days=ctx.settings.ingest.redelivery_days,
+            without_id=without_id if any_day else None,
+        )
+    new = sum(g.rows for g in batch.groups if g.status == ACCEPTED)
+    found = hits(batch.accepted, stored, table, rows=new).persist(StorageLevel.MEMORY_AND_DISK)
+    again = _again(stored, found, table)
+    if again is not None:
+        batch.mark(mark_stored(batch.accepted, again, table, keep=keep), day, without_id=without_id)
     found.unpersist()
     return batch
 
@@ -281,9 +302,21 @@ def _judge_versions(
     )
 
 
+def _again(stored: DataFrame, found: DataFrame, table: Table) -> DataFrame | None:
+    """The stored rows with these keys; None where there are none."""
+    if table is not EVENTS:
+        return None if found.isEmpty() else stored.join(found, list(table.key), how="left_semi")
+    span = found.agg(F.min("event_date").alias("first"), F.max("event_date").alias("last")).first()
+    if span is None or span["first"] is None:
+        return None
+    # whole rows are read of these days only
+    near = stored.where(F.col("event_date").between(span["first"], span["last"]))
+    return near.join(found.drop("event_date"), list(table.key), how="left_semi")
+
+
 def _absent(ctx: Context, table: Table) -> set[str]:
     """Columns that are null in all new rows, where the catalogue fills none."""
-    mapped = {column for s in ctx.settings.sources.values() if s.target == table.name for column in s.columns}
+    mapped = {column for s in ctx.settings.sources.values() if s.target == table.name for column in s.given_columns}
     return set(mappable(table.name)) - mapped - {*table.key, "amount", "unit_price"}
 
 

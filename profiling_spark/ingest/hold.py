@@ -67,6 +67,7 @@ def hold(
     files: Collection[SourceFile],
     keep: str | None,
     absent: Collection[str],
+    counted: Collection[str] = (),
     buckets: int,
     tasks_per_bucket: int,
     deliveries: Deliveries | None = None,
@@ -74,14 +75,24 @@ def hold(
     """Judge and keep the rows; each source file is read once, here.
 
     `absent`: columns that no source fills; `files`: where the rows come from, empty where that is not known; `keep`:
-    the column whose greatest value survives, where it is a column as it is (else `_keep`, or none). `deliveries`: of
-    attributes, whose stored rows are among `rows`.
+    the column whose greatest value survives, where it is a column as it is (else `_keep`, or none); `counted`: sources
+    whose equal rows of one file are several. `deliveries`: of attributes, whose stored rows are among `rows`.
     """
     origins = _origins(files) if deliveries is None else {}
     # columns without values, or with one for all rows, need not travel: they are added where the rows are written
     short = _shortened(rows.drop(*absent, "run_id"), origins) if deliveries is None else rows
     placed = _placed(short, table, buckets, tasks_per_bucket)
-    task = _Task(table.name, table.key, content(table), _order(table), keep, tables.run_id, origins, deliveries)
+    task = _Task(
+        table.name,
+        table.key,
+        content(table),
+        _order(table),
+        keep,
+        tables.run_id,
+        origins,
+        tuple(counted),
+        deliveries,
+    )
     with _in_parts(tables.spark, sum(f.bytes for f in files)):
         if local_path(tables.root) is None:
             return _in_cache(placed, table, task)
@@ -159,6 +170,7 @@ class _Task:
     keep: str | None
     run_id: str
     origins: dict[int, tuple[str, str]]
+    counted: tuple[str, ...] = ()
     deliveries: Deliveries | None = None
 
     def resolved(self, batches: Iterable[pa.RecordBatch]) -> Resolved | None:
@@ -174,7 +186,9 @@ class _Task:
 
     def _found(self, rows: pl.DataFrame) -> Resolved:
         if self.deliveries is None:
-            return resolve(self._whole(rows), key=self.key, content=self.content, order=self.order)
+            return resolve(
+                self._whole(rows), key=self.key, content=self.content, order=self.order, counted=self.counted
+            )
         whole = rows.with_columns(_status=pl.col("_status").fill_null(OK))
         return resolve_versions(
             whole, key=self.key[0], content=self.content, run_id=self.run_id, deliveries=self.deliveries

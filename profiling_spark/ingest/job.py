@@ -15,14 +15,17 @@ from profiling_spark.contracts.table import Table
 from profiling_spark.errors import InputError
 from profiling_spark.ingest import ledger
 from profiling_spark.ingest.batch import TARGETS, Batch, judge, publish, rows_of_files
-from profiling_spark.ingest.changes import ToTake, sort_out
+from profiling_spark.ingest.changes import ToTake
 from profiling_spark.ingest.files import FileKey, find_files
 from profiling_spark.ingest.hold import clear_staging
+from profiling_spark.ingest.identity import check_renamed, identities, sort_out_renamed, to_remember
 from profiling_spark.ingest.ledger import Counts, Taken, of_files
+from profiling_spark.ingest.overlap import counted_twice
 from profiling_spark.ingest.quality import by_source, check_ends, check_limits, metric_rows, refused_reasons
 from profiling_spark.ingest.replay import replay
 from profiling_spark.ingest.stale import features_stale_from
 from profiling_spark.ingest.versions import Deliveries
+from profiling_spark.remembered import check_zone, remember, remembered
 from profiling_spark.runner import Context, Outcome
 from profiling_spark.storage import literal
 
@@ -36,15 +39,22 @@ def ingest(ctx: Context) -> Outcome:
     dead = ledger.clear_unfinished(ctx.tables, started=ctx.started, claim_hours=ctx.settings.ingest.claim_hours)
     if dead:
         ctx.say(f"    cleared what unfinished runs had written: {', '.join(dead)}")
+    taken, known = ledger.taken(ctx.tables), remembered(ctx.tables)
+    if taken:
+        check_zone(known, ctx.settings, root=ctx.tables.root)
     if ctx.command.replay is not None:
+        ctx.identities = identities(ctx.settings, taken, known)
         return replay(ctx, ctx.command.replay)
     found = [
         f for name, s in ctx.settings.sources.items() for f in find_files(ctx.spark, name, s, ctx.settings.data_root)
     ]
-    taken = ledger.taken(ctx.tables)
-    zone = ctx.settings.business_timezone
-    todo = sort_out(found, taken, ctx.settings.sources, started=ctx.started, timezone=zone)
+    check_renamed(found, taken, ctx.settings)
+    todo = sort_out_renamed(found, taken, ctx.settings, started=ctx.started)
+    ctx.identities = identities(ctx.settings, taken, known, todo.again | todo.gone)
+    # of a lake that remembers nothing today's settings are what it rests on
+    unknown = {t.key.source for t in taken} & ctx.settings.sources.keys() - known.keys()
     if not todo.files and not todo.refused:
+        remember(ctx.tables, to_remember(ctx.settings, ctx.identities, known, unknown))
         return Outcome(
             rows_in=0,
             rows_out=0,
@@ -61,11 +71,12 @@ def ingest(ctx: Context) -> Outcome:
             if table.name in rows:
                 items = next((b for b in batches if b.table is ITEMS), None)
                 old, new = todo.old(table.name), files[table.name]
-                known = _deliveries(table, taken, todo, zone)
-                batches.append(judge(ctx, table, rows[table.name], items=items, old=old, files=new, deliveries=known))
+                made = _deliveries(table, taken, todo, ctx.settings.business_timezone)
+                batches.append(judge(ctx, table, rows[table.name], items=items, old=old, files=new, deliveries=made))
         for batch in batches:
             check_limits(batch.groups, batch.table, ctx.settings.ingest)
             check_ends(batch.ends, ctx.settings.sources)
+        twice = {names: n for batch in batches for names, n in counted_twice(ctx, batch, known).items()}
         for batch in batches:
             publish(ctx, batch)
         _publish_rejected(ctx, batches, todo)
@@ -73,8 +84,9 @@ def ingest(ctx: Context) -> Outcome:
         for batch in batches:
             batch.release()
     counts = _counts(batches)
+    remember(ctx.tables, to_remember(ctx.settings, ctx.identities, known, unknown | {f.source for f in todo.files}))
     ledger.finish(ctx.tables, todo.files, todo.refused, counts, gone=todo.gone)
-    return _outcome(ctx, batches, todo, counts)
+    return _outcome(ctx, batches, todo, counts, twice)
 
 
 def _deliveries(table: Table, taken: Sequence[Taken], todo: ToTake, timezone: str) -> Deliveries | None:
@@ -114,7 +126,9 @@ def _facts(todo: ToTake) -> dict[str, object]:
     }
 
 
-def _outcome(ctx: Context, batches: Sequence[Batch], todo: ToTake, counts: Mapping[FileKey, Counts]) -> Outcome:
+def _outcome(
+    ctx: Context, batches: Sequence[Batch], todo: ToTake, counts: Mapping[FileKey, Counts], twice: Mapping[str, int]
+) -> Outcome:
     by_name: dict[str, Counts] = {}
     for file in todo.files:
         by_name[file.source] = by_name.get(file.source, Counts()) + counts.get(file.key, Counts())
@@ -127,6 +141,9 @@ def _outcome(ctx: Context, batches: Sequence[Batch], todo: ToTake, counts: Mappi
         f"map them, or name them in sources.{name}.unused)"
         for name, columns in drift.items()
     ]
+    equal = {name: rows for b in batches for name, rows in b.equal_elsewhere().items()}
+    lines += [_equal_line(name, rows) for name, rows in equal.items()]
+    lines += [_twice_line(names, rows) for names, rows in twice.items()]
     stale = features_stale_from(ctx, batches)
     if stale is not None:
         lines.append(f"features of {stale} and later dates were built without these rows: build_features again")
@@ -143,9 +160,26 @@ def _outcome(ctx: Context, batches: Sequence[Batch], todo: ToTake, counts: Mappi
             "sources": {n: {**asdict(c), "read": c.read} for n, c in by_name.items()},
             "rejected": {name: found for name, found in reasons.items() if found},
             "new_columns": drift,
+            "equal_in_mapped_columns": equal,
+            "alike_in_two_sources": dict(twice),
             "features_stale_from": stale,
         },
         lines=tuple(lines),
+    )
+
+
+def _equal_line(name: str, rows: int) -> str:
+    return (
+        f"{name}: warning, {rows:,} rows equal another one in every mapped column and differ elsewhere; they count "
+        f"once. If they are several events, set sources.{name}.repeats: count, or map what tells them apart "
+        "(event_id is best), and load the files again"
+    )
+
+
+def _twice_line(names: str, rows: int) -> str:
+    return (
+        f"{names}: warning, {rows:,} new events look like one of another of these sources (same customer, type, time, "
+        "item and order) and count in both: narrow sources.NAME.covers, or ignore the type in one of them"
     )
 
 

@@ -61,6 +61,21 @@ def identity(rows: DataFrame, source: Source) -> Column:
     return F.coalesce("_raw", F.concat_ws(_SEPARATOR, *(F.coalesce(v, F.lit(_NULL)) for v in values)))
 
 
+def line_hash(rows: DataFrame) -> Column:
+    """Number that almost surely differs for rows that differ anywhere; columns without a value make no difference."""
+    kind = rows.schema["_values"].dataType
+    if not isinstance(kind, T.StructType):
+        return F.xxhash64("_raw")
+    # by name, since files of one source may order their columns differently
+    fields = sorted(kind.fields, key=lambda f: f.name)
+    named: list[Column] = []
+    for field in fields:
+        value = F.col("_values")[field.name]
+        plain = value if isinstance(field.dataType, T.AtomicType) else value.cast("string")
+        named += [F.when(plain.isNotNull(), F.lit(zlib.crc32(field.name.encode()))), plain]
+    return F.xxhash64("_raw", *named)
+
+
 @dataclass(frozen=True)
 class Reading:
     """How a source is read. `known`: its columns that are mapped or declared unused (Settings.known_columns).

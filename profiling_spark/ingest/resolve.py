@@ -5,13 +5,14 @@ A kernel: no Spark, no I/O. Incoming rows have the target's columns and
 - `_status` (ok, rejected, ignored), `_reasons`, `_warned` (see `check_rows`), `_raw` where its text is needed again;
 - `_hash`: hash by which a refused row is stored (of a replay: of every row the one it was stored by), else null;
 - `_keep`: of rows with one key the greatest survives, then that which says the greatest;
+- `_line`: hash of the whole row where its key is made of the mapped columns, else null (or no such column);
 - `_new`: names of columns that the settings do not know; `_day`: first day whose features the row changes.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from typing import Any
@@ -22,9 +23,10 @@ from profiling_spark.errors import ContractError
 from profiling_spark.ingest.rules import OK, REJECTED
 
 DUPLICATE, SUPERSEDED, ACCEPTED = "duplicate", "superseded", "accepted"
-HELPERS = ("_status", "_reasons", "_warned", "_raw", "_hash", "_keep", "_new", "_day")
+HELPERS = ("_status", "_reasons", "_warned", "_raw", "_hash", "_keep", "_new", "_day", "_line")
 EXAMPLES = 3
-_SAME = ("source", "file_id", "_status", "_reasons", "_warned", "flags", "_new")
+DIFFERS = "_differs"
+_SAME = ("source", "file_id", "_status", "_reasons", "_warned", "flags", "_new", DIFFERS)
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class Group:
     """Rows of a file that had the same outcome. `reasons`, `warned`, `flags` and `new` are comma separated names.
 
     `first` and `last`: days whose features the rows change. `examples`: the first raw texts in alphabetical order.
-    `lost_source`, `lost_file`: whose stored rows these replace.
+    `lost_source`, `lost_file`: whose stored rows these replace. `differs`: true where another row has the same mapped
+    columns, of which the key is made, and they differ elsewhere.
     """
 
     source: str
@@ -48,6 +51,7 @@ class Group:
     examples: tuple[str, ...] = ()
     lost_source: str | None = None
     lost_file: str | None = None
+    differs: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -72,23 +76,52 @@ class Resolved:
     ends: list[Ends] = field(default_factory=list)
 
 
-def resolve(rows: pl.DataFrame, *, key: Sequence[str], content: Sequence[str], order: Sequence[str]) -> Resolved:
+def resolve(
+    rows: pl.DataFrame,
+    *,
+    key: Sequence[str],
+    content: Sequence[str],
+    order: Sequence[str],
+    counted: Collection[str] = (),
+) -> Resolved:
     """Decide about the rows; all rows of one key must be among them. `content`: what a row says, see `deduplicate`.
 
-    Raises ContractError where a key is null.
+    `counted`: sources whose equal rows of one file are several. Raises ContractError where a key is null.
     """
+    rows = _numbered(rows, key, content, counted) if counted else rows
     judged = rows.with_columns(_outcomes(rows, key, content))
     # one copy of the wide rows, in their order
     places = judged.select(_row=pl.arg_sort_by(order))["_row"]
-    accepted = judged.drop(HELPERS)[places.filter((judged["_status"] == ACCEPTED).gather(places))]
+    accepted = judged.drop(*HELPERS, DIFFERS, strict=False)[
+        places.filter((judged["_status"] == ACCEPTED).gather(places))
+    ]
     for column in key:
         if accepted[column].null_count():
             raise ContractError(f"{column}: the key must not be null")
     return Resolved(accepted, refused_rows(judged), grouped_rows(judged))
 
 
-def _outcomes(rows: pl.DataFrame, key: Sequence[str], content: Sequence[str]) -> pl.Series:
-    """`_status`, where good rows are accepted, duplicate or superseded.
+def _numbered(rows: pl.DataFrame, key: Sequence[str], content: Sequence[str], counted: Collection[str]) -> pl.DataFrame:
+    """Of good rows of one key, file and counted source the second and later get keys of their own: key-2, key-3, ...
+
+    Every file numbers its rows anew, so that a row that is delivered again finds its number.
+    """
+    (name,) = key
+    good = (pl.col("_status") == OK) & pl.col("source").is_in(sorted(counted))
+    one = [name, "source", "file_id"]
+    several = rows.select(*one).is_duplicated()
+    said = [c for c in (*content, "_line") if c in rows.columns]
+    equal = rows.with_row_index("_row").filter(good, several).select("_row", *one, "_keep", *said)
+    ranked = equal.sort(
+        *one, "_keep", *said, "_row", descending=[*(False for _ in one), True, *(True for _ in said), False]
+    )
+    number = pl.int_range(1, pl.len() + 1).over(one)
+    keyed = ranked.select("_row", _key=pl.when(number > 1).then(pl.format("{}-{}", name, number))).drop_nulls()
+    return rows.with_columns(rows[name].scatter(keyed["_row"], keyed["_key"]))
+
+
+def _outcomes(rows: pl.DataFrame, key: Sequence[str], content: Sequence[str]) -> list[pl.Series]:
+    """`_status`, where good rows are accepted, duplicate or superseded, and DIFFERS (see `Group.differs`).
 
     Of rows with one key the one with the greatest `_keep` survives, then the greatest content, then the smallest
     file_id: never the order of arrival. Rows that say the same as the row before them are duplicates, others are
@@ -99,9 +132,11 @@ def _outcomes(rows: pl.DataFrame, key: Sequence[str], content: Sequence[str]) ->
     # few rows share a key with another: only those are compared in full (and those with the same hash of another key)
     several = rows.select(*key).hash_rows().is_duplicated()
     said = [c for c in content if c in rows.columns]
-    suspects = rows.with_row_index("_row").filter(several, good).select("_row", *key, "_keep", *said, "file_id")
+    differs = pl.Series(DIFFERS, [None], pl.Boolean).new_from_index(0, len(rows))
+    line = [c for c in ("_line",) if c in rows.columns]
+    suspects = rows.with_row_index("_row").filter(several, good).select("_row", *key, "_keep", *said, "file_id", *line)
     if suspects.is_empty():
-        return accepted
+        return [accepted, differs]
     ranked = suspects.sort(
         *key,
         "_keep",
@@ -114,7 +149,13 @@ def _outcomes(rows: pl.DataFrame, key: Sequence[str], content: Sequence[str]) ->
     follows = as_before(key) & (pl.int_range(pl.len()) > 0)
     how = pl.when(as_before(said)).then(pl.lit(DUPLICATE)).otherwise(pl.lit(SUPERSEDED))
     lost = ranked.select("_row", _lost=pl.when(follows).then(how)).drop_nulls()
-    return accepted.scatter(lost["_row"], lost["_lost"])
+    accepted = accepted.scatter(lost["_row"], lost["_lost"])
+    if line:
+        # the first of each further text that a key has
+        other = follows & pl.col("_line").is_not_null() & pl.struct(*key, "_line").is_first_distinct()
+        odd = ranked.select("_row", other=other).filter("other")["_row"]
+        differs = differs.scatter(odd, True)
+    return [accepted, differs]
 
 
 def as_before(columns: Sequence[str]) -> pl.Expr:
@@ -133,7 +174,9 @@ def refused_rows(judged: pl.DataFrame) -> pl.DataFrame:
 
 
 def grouped_rows(judged: pl.DataFrame) -> list[Group]:
-    flagged = judged if "flags" in judged.columns else judged.with_columns(flags=pl.lit(None, pl.String))
+    """Rows of each file with the same outcome, counted; `judged` has `_status` as it became."""
+    kinds = {"flags": pl.String, DIFFERS: pl.Boolean}  # columns that not every table's rows have
+    flagged = judged.with_columns(pl.lit(None, t).alias(c) for c, t in kinds.items() if c not in judged.columns)
     told = flagged.select(*_SAME, "_day", "_raw")
     # of most rows nothing is told but that they are accepted
     is_plain = told.select(

@@ -10,7 +10,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from profiling_spark.config.quality import NEW_COLUMN, NO_USER, UNREADABLE, Ingest, Rule
-from profiling_spark.config.sources import IGNORED, Source
+from profiling_spark.config.sources import IGNORED, Covers, Source
 from profiling_spark.expressions import condition, holds
 from profiling_spark.ingest.mapping import BAD, WANTED, WORD
 
@@ -27,6 +27,7 @@ def check_rows(frame: DataFrame, source: Source, *, ingest: Ingest, started: dat
     rules = [r for r in ingest.rules if r.target == source.target]
     if source.target == "events":
         frame = _with_amounts(frame.withColumn("event_date", _local_date("event_time", business_timezone)))
+        frame = _with_channel(frame, source)
     bad = {c.removeprefix("_"): F.col(c) for c in frame.columns if c.startswith(BAD)}
     found = {**_builtin(source, ingest, started), **_configured(frame, rules, "reject")}
     named = {**bad, **found, **{name: bad[name] | found[name] for name in bad.keys() & found.keys()}}
@@ -34,6 +35,8 @@ def check_rows(frame: DataFrame, source: Source, *, ingest: Ingest, started: dat
     warned = _names({**_configured(frame, rules, "warn"), NEW_COLUMN: F.col("_extra").isNotNull()})
     ignored = [w for w, t in source.event_types.items() if t == IGNORED]
     unwanted = ~F.col(WANTED) | (holds(F.coalesce(WORD, F.lit("")).isin(*ignored)) if ignored else F.lit(False))
+    if source.covers is not None:
+        unwanted = unwanted | _not_covered(source.covers)
     is_ignored = ~F.col("_unreadable") & unwanted
     columns = {"_reasons": listed, "_warned": warned}
     if source.target == "events":
@@ -68,6 +71,20 @@ def _with_amounts(frame: DataFrame) -> DataFrame:
     gross = F.col("quantity") * F.col("unit_price")
     net = (gross - F.coalesce("discount", F.lit(0))).try_cast("decimal(18,4)")
     return frame.withColumn("amount", F.coalesce("amount", net))
+
+
+def _with_channel(frame: DataFrame, source: Source) -> DataFrame:
+    """The channel that the source covers, where a row names none."""
+    channel = None if source.covers is None else source.covers.channel
+    return frame if channel is None else frame.withColumn("channel", F.coalesce("channel", F.lit(channel)))
+
+
+def _not_covered(covers: Covers) -> Column:
+    """The row is another source's."""
+    outside = [F.col("channel") != F.lit(covers.channel)] if covers.channel is not None else []
+    outside += [F.col("event_date") < F.lit(covers.first_date)] if covers.first_date is not None else []
+    outside += [F.col("event_date") > F.lit(covers.last_date)] if covers.last_date is not None else []
+    return holds(reduce(or_, outside))
 
 
 def _builtin(source: Source, ingest: Ingest, started: date) -> dict[str, Column]:

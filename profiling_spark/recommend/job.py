@@ -34,6 +34,7 @@ from profiling_spark.recommend.outcome import Choice, LeftOut, counts, outcome
 from profiling_spark.recommend.serve import Goods, Offer, Serve
 from profiling_spark.recommend.split import time_cutoff
 from profiling_spark.recommend.stored import StoredSide
+from profiling_spark.remembered import check_zone, remembered
 from profiling_spark.runner import Context, Outcome
 from profiling_spark.storage import literal
 
@@ -52,6 +53,7 @@ class _Serving:
 
 def recommend_items(ctx: Context) -> Outcome:
     """Write what to offer each customer, with reasons, and what is often taken together."""
+    check_zone(remembered(ctx.tables), ctx.settings, root=ctx.tables.root)
     features = _features(ctx)
     asked = wanted(ctx.settings)
     stored = models.serving(ctx, asked) or models.kept(ctx, asked)

@@ -117,8 +117,11 @@ def _example(row: dict[str, Any], titles: dict[str, str]) -> list[str]:
     if "segment_name_en" in row:
         lines.append(f"    segment  {row['segment_name_en']} / {row['segment_name_zh']}")
     if "frequency" in row:
-        group = row.get("rfm_group", "no purchase")
-        lines.append(f"    value    {row['frequency']} orders, {row.get('monetary', 0):,.2f} spent, {group}")
+        # without amounts nothing is known of the money, nor of the group that rests on it
+        parts = [f"{row['frequency']} orders"]
+        parts += [f"{row['monetary']:,.2f} spent"] if "monetary" in row else []
+        parts += [row["rfm_group"]] if "rfm_group" in row else [] if row["frequency"] else ["no purchase"]
+        lines.append(f"    value    {', '.join(parts)}")
     if "churn_probability" in row:
         why = f": {row['churn_reason']}" if "churn_reason" in row else ""
         lines.append(f"    churn    {row['churn_probability']:.0%}, {row['churn_level']}{why}")

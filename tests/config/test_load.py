@@ -74,8 +74,26 @@ def test_two_sources_of_one_event_type_are_refused(tmp_path):
     event_types: {x: purchase}
 """
     file = write(tmp_path, "shop.yaml", f"sources:\n  a:{source}\n  b:{source}")
-    with pytest.raises(ConfigError, match="event type purchase comes from two sources, a and b"):
+    with pytest.raises(ConfigError, match=r"event type purchase comes from two sources, a and b.*sources.a.covers: "):
         load_settings([file])
+    until, since = (f"covers: {{{key}: 2025-06-30}}" for key in ("last_date", "first_date"))
+    file = write(tmp_path, "shop.yaml", f"sources:\n  a:{source}    {until}\n  b:{source}    {since}\n")
+    with pytest.raises(ConfigError, match="two sources, a and b, and what they cover overlaps"):
+        load_settings([file])
+    load_settings([file], ["sources.b.covers.first_date=2025-07-01"])
+
+
+def test_only_rows_without_an_id_can_be_counted(tmp_path):
+    source = """
+    format: csv
+    path: x.csv
+    target: events
+    columns: {user_id: u, event_time: t, event_type: e, event_id: i}
+    event_types: {x: purchase}
+    repeats: count
+"""
+    with pytest.raises(ConfigError, match="repeats: count is for events and reviews without an id of their own"):
+        load_settings([write(tmp_path, "shop.yaml", f"sources:\n  a:{source}")])
 
 
 def test_later_files_and_set_win_key_by_key(tmp_path):

@@ -96,6 +96,11 @@ def judged(line: Line) -> tuple[str, list[str], dict[str, Any]]:
     return ("ignored" if kind == "ignored" else "rejected" if reasons else "ok"), reasons, values
 
 
+def judged_price(line: Line) -> tuple[Decimal | None]:
+    """The price as mapped, before a rule leaves it out."""
+    return (_number(line[6], 6)[0],)
+
+
 def reference(files: Sequence[list[Line]]) -> tuple[Counter[Any], Counter[Any], Counter[str]]:
     """(events, reasons of refused rows, rows by outcome) of all files together.
 
@@ -107,8 +112,16 @@ def reference(files: Sequence[list[Line]]) -> tuple[Counter[Any], Counter[Any], 
     for line in (x for file in files for x in file):
         what, reasons, values = judged(line)
         if what == "ok":
-            whole = tuple(field or None for field in line)
-            key = (values["user"], line[0].strip()) if line[0].strip() else whole
+            mapped = (
+                values["when"],
+                values["user"],
+                line[3],
+                line[4],
+                values["quantity"],
+                *judged_price(line),
+                line[7],
+            )
+            key = (values["user"], line[0].strip()) if line[0].strip() else mapped
             survivors.setdefault(key, []).append({**values, "sku": line[4], "order": line[7]})
         else:
             outcome[what] += 1

@@ -22,17 +22,27 @@ SCHEMA = pl.Schema(
         "flags": pl.String,
         **dict.fromkeys(("_status", "_reasons", "_warned", "_raw", "_hash", "_new"), pl.String),
         "_keep": pl.Int64,
+        "_line": pl.Int64,
         "said": pl.Int64,
         "_day": pl.Date,
     }
 )
 
 
-def row(key: str | None, content: int, *, file: str = "a", keep: int | None = 1, status: str = "ok") -> dict[str, Any]:
+def row(
+    key: str | None,
+    content: int,
+    *,
+    file: str = "a",
+    keep: int | None = 1,
+    status: str = "ok",
+    line: int | None = None,
+    source: str = "s",
+) -> dict[str, Any]:
     refused = status == "rejected"
     return {
         "event_id": key,
-        "source": "s",
+        "source": source,
         "file_id": file,
         "flags": None,
         "_status": status,
@@ -42,6 +52,7 @@ def row(key: str | None, content: int, *, file: str = "a", keep: int | None = 1,
         "_hash": f"hash {content}" if refused else None,
         "_new": None,
         "_keep": keep,
+        "_line": line,
         "said": content,
         "_day": date(2026, 1, 1 + content),
     }
@@ -94,6 +105,42 @@ def test_survivors_and_counts_are_those_of_plain_python(rows: list[dict[str, Any
     assert found.accepted["event_id"].is_sorted()
     assert not set(HELPERS) & set(found.accepted.columns)
     assert counts(found.groups) == expected
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.builds(
+            row,
+            st.sampled_from("kl"),
+            st.just(1),
+            file=st.sampled_from(["a", "b"]),
+            line=st.integers(1, 3),
+            source=st.sampled_from(["till", "web"]),
+        ),
+        max_size=14,
+    ),
+    st.randoms(use_true_random=False),
+)
+def test_equal_rows_are_counted_by_file_and_differences_elsewhere_named(
+    rows: list[dict[str, Any]], random: Any
+) -> None:
+    for r in rows:  # ids hold their source
+        r["event_id"] = f"{r['source']} {r['event_id']}"
+    random.shuffle(rows)
+    found = resolve(frame(rows), key=["event_id"], content=["said"], order=["event_id"], counted=["till"])
+    most = Counter[str]()
+    for file in "ab":
+        most |= Counter(r["event_id"] for r in rows if r["file_id"] == file)
+    expected = {key for key in most if key.startswith("web")}
+    for key, n in most.items():
+        if key.startswith("till"):
+            expected |= {key if k == 1 else f"{key}-{k}" for k in range(1, n + 1)}
+    assert sorted(found.accepted["event_id"]) == sorted(expected)
+    # of those that count once, every further text that there is
+    texts = {(r["event_id"], r["_line"]) for r in rows if r["source"] == "web"}
+    differ = sum(g.rows for g in found.groups if g.differs and g.source == "web")
+    assert differ == len(texts) - len({key for key, _ in texts})
 
 
 def test_refused_rows_are_folded_by_file_and_text() -> None:
