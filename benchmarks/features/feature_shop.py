@@ -26,6 +26,7 @@ KINDS = {
     **{"view": 0.46, "search": 0.12, "cart": 0.09, "login": 0.08, "purchase": 0.08, "ad_view": 0.06},
     **{"favorite": 0.05, "ad_click": 0.02, "review": 0.02, "refund": 0.01, "service": 0.01},
 }
+BOT_EVENTS = 1000  # on a day, as is the default of the settings
 SUPPLIED_COLUMNS = ("session_id", "duration_seconds", "discount")
 _NAMES = tuple(KINDS)
 _WITHOUT_ITEM = ("search", "login", "service")

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
-from feature_shop import AS_OF, TIMEZONE, WINDOWS, Shop
+from feature_shop import AS_OF, BOT_EVENTS, TIMEZONE, WINDOWS, Shop
 
 from profiling_spark.features.rfm import GROUP_RULES
 
@@ -39,8 +39,11 @@ def build(shop: Shop, out: Path) -> None:
     events["user"] = customers.get_indexer(names["user_id"])[events["user_id"]]
     everyone = pd.RangeIndex(len(customers))
     bought, returned = (events[events["event_type"] == names["event_type"].get_loc(t)] for t in ("purchase", "refund"))
-    rows = events.groupby("user")["age"]
+    acts = events[events["event_type"] != names["event_type"].get_loc("ad_view")]
+    rows = acts.groupby("user")["age"]
     columns: Columns = {"days_since_last_event": rows.min(), "tenure_days": rows.max()}
+    busiest = acts.groupby(["user", "day"]).size().groupby("user").max()
+    columns["is_bot"] = busiest.reindex(everyone, fill_value=0) > BOT_EVENTS
     for w in WINDOWS:
         columns |= _window(w, events, bought, returned, names, everyone)
     columns |= _whole_history(bought, returned, everyone)
@@ -100,7 +103,8 @@ def _window(
     found: Columns = {stem: types[kind] for kind, stem in _COUNTED.items()}
     found["purchases"], found["refunds"] = zero(_orders(bought)), zero(_orders(returned))
     found["activity"] = found["logins"] + found["views"] + found["purchases"]
-    found["active_days"] = zero(recent.drop_duplicates(["user", "day"]).groupby("user").size())
+    acts = recent[recent["event_type"] != names["event_type"].get_loc("ad_view")]
+    found["active_days"] = zero(acts.drop_duplicates(["user", "day"]).groupby("user").size())
     found["sessions"] = zero(_distinct(recent, "session_id"))
     found["session_seconds"] = zero(recent.groupby("user")["milliseconds"].sum()) / 1000
     rows = zero(recent.groupby("user").size())

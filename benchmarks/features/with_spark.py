@@ -10,7 +10,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from feature_shop import AS_OF, TIMEZONE, WINDOWS, Shop
+from feature_shop import AS_OF, BOT_EVENTS, TIMEZONE, WINDOWS, Shop
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
@@ -44,7 +44,8 @@ def build(spark: Any, shop: Shop, out: Path) -> None:
         _purchase_days(bought),
         _distinct(past.where(_is("refund")), "order_key", "refunds"),
         _distinct(past, "session_id", "sessions"),
-        _distinct(past, "event_date", "active_days"),
+        _distinct(past.where(~_is("ad_view")), "event_date", "active_days"),
+        _bots(past),
         *(_distinct(bought, column, stem) for stem, column in _BREADTH.items()),
         *(_favourite(past, column) for column in ("category", "brand", "channel", "hour")),
         _price_preference(bought, _percentiles(past, items)),
@@ -70,14 +71,20 @@ def _past(events: DataFrame) -> DataFrame:
     )
 
 
+def _bots(past: DataFrame) -> DataFrame:
+    """Whether a customer's busiest day, impressions aside, has more than BOT_EVENTS events."""
+    days = past.where(~_is("ad_view")).groupBy("user_id", "event_date").agg(F.count(F.lit(1)).alias("_acts"))
+    return days.groupBy("user_id").agg((F.max("_acts") > BOT_EVENTS).alias("is_bot"))
+
+
 def _metrics() -> list[Column]:
     """Counts and sums of a customer's events; columns that start with _ are parts of ratios."""
     night = (F.col("hour") >= 22) | (F.col("hour") < 6)
     weekend = F.dayofweek("event_date").isin(1, 7)
     spent, back = (F.coalesce(F.sum(F.when(_is(kind), F.col("amount"))), F.lit(0)) for kind in ("purchase", "refund"))
     found = [
-        F.min("age").alias("days_since_last_event"),
-        F.max("age").alias("tenure_days"),
+        F.min(F.when(~_is("ad_view"), F.col("age"))).alias("days_since_last_event"),
+        F.max(F.when(~_is("ad_view"), F.col("age"))).alias("tenure_days"),
         (spent - back).cast(_MONEY).alias("monetary"),
     ]
     for w in WINDOWS:
@@ -206,6 +213,7 @@ def _with_zeros(wide: DataFrame) -> DataFrame:
     stems = (*_COUNTED.values(), *_BREADTH, "purchases", "refunds", "sessions", "active_days", "reviews")
     zero = {f"{stem}_{w}d": F.coalesce(f"{stem}_{w}d", F.lit(0)) for stem in stems for w in WINDOWS}
     zero["frequency"] = F.coalesce("frequency", F.lit(0))
+    zero["is_bot"] = F.coalesce("is_bot", F.lit(False))
     zero["monetary"] = F.coalesce("monetary", F.lit(0)).cast(_MONEY)
     for w in WINDOWS:
         zero |= {f"{s}_{w}d": F.coalesce(f"{s}_{w}d", F.lit(0)).cast(_MONEY) for s in ("purchase_amount", "_refunded")}

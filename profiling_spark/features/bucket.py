@@ -11,7 +11,7 @@ from datetime import date
 
 import polars as pl
 
-from profiling_spark.features.windows import is_night, is_weekend, local_hour
+from profiling_spark.features.windows import NOT_ACTS, is_night, is_weekend, local_hour
 
 # event_id is left out on purpose: it is the longest column of the table, and as the table's key it adds nothing to a
 # count of rows (see value.orders_within).
@@ -124,7 +124,7 @@ def _milliseconds(seconds: str) -> pl.Expr:
 
 
 def _days(events: pl.DataFrame, totals: Sequence[pl.Expr]) -> pl.DataFrame:
-    """One row a customer and day: events by type, at night, milliseconds, money of purchases and refunds, `totals`."""
+    """One row a customer and day: events by type, of one's own (`acts`), at night, milliseconds, money, `totals`."""
     bought, returned = pl.col("event_type") == "purchase", pl.col("event_type") == "refund"
     rolled = (
         events.lazy()
@@ -144,7 +144,10 @@ def _days(events: pl.DataFrame, totals: Sequence[pl.Expr]) -> pl.DataFrame:
             unpacked_user("_key"), event_date=unpacked_value("_key").cast(pl.Int32, wrap_numerical=True).cast(pl.Date)
         )
         .with_columns(
-            active=pl.lit(1, pl.UInt32), weekend=pl.when(is_weekend("event_date")).then(pl.col("events")).otherwise(0)
+            acts=pl.col("events") - pl.sum_horizontal(NOT_ACTS),
+            # a day on which the customer was only shown something is no active one
+            active=(pl.col("events") > pl.sum_horizontal(NOT_ACTS)).cast(pl.UInt32),
+            weekend=pl.when(is_weekend("event_date")).then(pl.col("events")).otherwise(0),
         )
         .drop("_key")
     )

@@ -91,6 +91,8 @@ def feature_params(settings: Settings, as_of: date) -> FeatureParams:
         custom=settings.custom_features,
         columns=settings.columns_by_event_type,
         precedence=settings.precedence,
+        bot_events_per_day=settings.recommend.bot_events_per_day,
+        bot_days=settings.recommend.history_days,
     )
 
 

@@ -56,7 +56,7 @@ def recommend_items(ctx: Context) -> Outcome:
     asked = wanted(ctx.settings)
     stored = models.serving(ctx, asked) or models.kept(ctx, asked)
     params = HistoryParams.of(ctx.settings, ctx.as_of)
-    bots, cutoff = bots_of(ctx.tables, ctx.settings, params), None
+    bots, cutoff = bots_of(features), None
     if stored is None:
         cutoff = time_cutoff(
             bots.left_out(ctx.tables.read(EVENTS)), since=params.since, before=ctx.as_of, event_types=params.kinds,

@@ -16,6 +16,7 @@ from profiling_spark.errors import ModelError
 from profiling_spark.models import Stored, Wanted
 from profiling_spark.prepare import Preparation, collect_sample, fit_reduction, numeric_features, quoted
 from profiling_spark.prepare.fit import fit_preparation
+from profiling_spark.prepare.impute import never_happened
 from profiling_spark.prepare.inputs import Inputs, inputs_to_fit
 from profiling_spark.runner import Context
 from profiling_spark.segments.assign import Centres, Moments, moments
@@ -97,7 +98,10 @@ def _fit(
     settings, seed = ctx.settings.segments, ctx.settings.seed
     complete = raw.where(~inputs.incomplete())
     sample = collect_sample(complete, inputs.names, rows=rows)
-    preparation = fit_preparation(sample.raw, inputs.names, rules=ctx.settings.prepare, encodings=inputs.encodings)
+    never = never_happened(ctx.settings.custom_features)
+    preparation = fit_preparation(
+        sample.raw, inputs.names, rules=ctx.settings.prepare, encodings=inputs.encodings, never=never
+    )
     if len(preparation.names) < FEWEST_FEATURES:
         left_out = ", ".join(f"{n} ({why})" for n, why in preparation.dropped.items())
         raise ThinData(f"{len(preparation.names)} usable features, at least {FEWEST_FEATURES} are needed: {left_out}")

@@ -35,11 +35,11 @@ _DIGITS = 9
 def segment_users(ctx: Context) -> Outcome:
     """Group customers who behave alike, name the groups, and say why each customer is in one.
 
-    Takes part: everyone with an event before as_of. A stored model is applied where one serves (see models.serving),
-    names and ids included; else one is fitted.
+    Takes part: everyone with an event before as_of, but for bots. A stored model is applied where one serves (see
+    models.serving), names and ids included; else one is fitted.
     """
     features = ctx.tables.read(user_features_table(ctx.settings.windows_days), as_of=ctx.as_of)
-    active = features.where(F.col("days_since_last_event").isNotNull())
+    active = features.where(F.col("days_since_last_event").isNotNull() & ~F.coalesce("is_bot", F.lit(False)))
     names = wanted_features(ctx, active)
     wanted = Wanted(JOB, TASK, _params(ctx, names), ctx.settings.segments.max_age_days)
     stored = models.serving(ctx, wanted)

@@ -38,6 +38,7 @@ _SOURCES: dict[str, Any] = {
     "catalogue": {"target": "items", "columns": {"item_id": "item_id"}},
     "stars": {"target": "reviews", "columns": {"text": "text"}},
 }
+BOT_EVENTS_PER_DAY, BOT_DAYS = 2, 25  # so few that some customers are bots on some of the dates alone
 OWN_FEATURE = {
     "name": "night_orders",
     "measure": "count",
@@ -102,7 +103,7 @@ def _catalogue() -> list[Row]:
 
 
 def settings_of(root: str, buckets: int) -> Settings:
-    """Sources that supply everything, three of them attributes of customers; one configured feature."""
+    """Sources that supply everything, three of them attributes of customers; one configured feature; a few bots."""
     return Settings.model_validate(
         {
             "storage": {"root": root},
@@ -111,6 +112,7 @@ def settings_of(root: str, buckets: int) -> Settings:
             "buckets": buckets,
             "sources": {name: {"format": "parquet", "path": name, **more} for name, more in _SOURCES.items()},
             "custom_features": [OWN_FEATURE],
+            "recommend": {"bot_events_per_day": BOT_EVENTS_PER_DAY, "history_days": BOT_DAYS},
         }
     )
 

@@ -9,7 +9,20 @@ from decimal import Decimal
 import polars as pl
 import pytest
 import reference
-from feature_lakes import OWN_FEATURE, ZONE, Built, Shop, append, build, random_shop, remove, settings_of, stored
+from feature_lakes import (
+    BOT_DAYS,
+    BOT_EVENTS_PER_DAY,
+    OWN_FEATURE,
+    ZONE,
+    Built,
+    Shop,
+    append,
+    build,
+    random_shop,
+    remove,
+    settings_of,
+    stored,
+)
 from histories import ALL_TYPES, AS_OF, BERLIN, WINDOWS, event_frame, params
 from item_reference import item_features, popular_items
 from polars.testing import assert_frame_equal
@@ -88,7 +101,8 @@ def test_nothing_on_or_after_as_of_moves_a_feature(
 
 @pytest.mark.parametrize("as_of", [DATES[0], AS_OF])
 def test_features_equal_the_reference(shop: Shop, fresh: tuple[Settings, Built], as_of: date) -> None:
-    items = item_features(shop.events, shop.items, shop.reviews, as_of=as_of, zone=ZONE)
+    robots = robots_of(shop, as_of)
+    items = item_features(shop.events, shop.items, shop.reviews, as_of=as_of, zone=ZONE, robots=robots)
     found = {row["item_id"]: row for row in at(fresh[1]["item_features"], as_of).drop("as_of").to_dicts()}
     assert found == {item: {"item_id": item, **values} for item, values in items.items()}
 
@@ -101,7 +115,9 @@ def test_features_equal_the_reference(shop: Shop, fresh: tuple[Settings, Built],
         users=shop.users,
         reviews=shop.reviews,
         percentiles={i: v["price_percentile"] for i, v in items.items() if v["price_percentile"] is not None},
-        popular={w: popular_items(shop.events, as_of=as_of, window=w) for w in WINDOWS},
+        popular={w: popular_items(shop.events, as_of=as_of, window=w, robots=robots) for w in WINDOWS},
+        bot_events_per_day=BOT_EVENTS_PER_DAY,
+        bot_days=BOT_DAYS,
     )
     built_in = at(fresh[1]["user_features"], as_of).select(pl.exclude(f"^{OWN_FEATURE['name']}.*$"))
     assert built_in.height > 100
@@ -115,9 +131,22 @@ def test_features_equal_the_reference(shop: Shop, fresh: tuple[Settings, Built],
 def test_cut_points_over_all_buckets_are_those_of_one_sample(
     shop: Shop, fresh: tuple[Settings, Built], as_of: date
 ) -> None:
-    cuts = fit_cuts(rfm_measures(event_frame(shop.events), params=params(as_of=as_of)))
+    robots = robots_of(shop, as_of)
+    bought = [e for e in shop.events if e["user_id"] not in robots]
+    cuts = fit_cuts(rfm_measures(event_frame(bought), params=params(as_of=as_of)))
     assert cuts.customers > 50
     assert RfmCuts.from_rows(at(fresh[1]["rfm_cuts"], as_of).to_dicts()) == cuts
+
+
+def test_some_customers_are_bots_at_some_dates_alone(shop: Shop) -> None:
+    found = [robots_of(shop, day) for day in DATES]
+    assert min(map(len, found)) > 5
+    assert found[0] - found[-1]
+    assert found[-1] - found[0]
+
+
+def robots_of(shop: Shop, as_of: date) -> set[str]:
+    return reference.bots(shop.events, as_of=as_of, most=BOT_EVENTS_PER_DAY, days=BOT_DAYS)
 
 
 def at(table: pl.DataFrame, as_of: date) -> pl.DataFrame:

@@ -24,7 +24,13 @@ latest_user AS (
     WHERE timezone({zone}, valid_from::TIMESTAMPTZ)::DATE < {as_of}
     QUALIFY row_number() OVER (PARTITION BY user_id ORDER BY valid_from DESC) = 1
 ),
-people AS (SELECT user_id FROM past UNION SELECT user_id FROM latest_user)"""
+people AS (SELECT user_id FROM past UNION SELECT user_id FROM latest_user),
+bots AS (
+    SELECT DISTINCT user_id FROM (
+        SELECT user_id FROM past WHERE event_type <> 'ad_view' AND age <= {bot_days}
+        GROUP BY user_id, event_date HAVING count(*) > {bot_events_per_day}
+    )
+)"""
 
 COUNT = "CASE WHEN {supplied} THEN count(*) FILTER (event_type = '{type}' AND age <= {w}) END AS {name}_{w}d"
 
@@ -32,15 +38,17 @@ BEHAVIOUR = (
     """
 behaviour AS (
     SELECT user_id,
-        min(age)::INTEGER AS days_since_last_event,
-        max(age)::INTEGER AS tenure_days,""",
+        -- an impression is the shop's act, not the customer's
+        (min(age) FILTER (event_type <> 'ad_view'))::INTEGER AS days_since_last_event,
+        (max(age) FILTER (event_type <> 'ad_view'))::INTEGER AS tenure_days,
+        user_id IN (SELECT user_id FROM bots) AS is_bot,""",
     """
         {counts},
         CASE WHEN {purchase} THEN
             count(DISTINCT order_key) FILTER (event_type = 'purchase' AND age <= {w}) END AS purchases_{w}d,
         CASE WHEN {refund} THEN
             count(DISTINCT order_key) FILTER (event_type = 'refund' AND age <= {w}) END AS refunds_{w}d,
-        count(DISTINCT event_date) FILTER (age <= {w}) AS active_days_{w}d,
+        count(DISTINCT event_date) FILTER (event_type <> 'ad_view' AND age <= {w}) AS active_days_{w}d,
         CASE WHEN {session_id} THEN count(DISTINCT session_id) FILTER (age <= {w}) END AS sessions_{w}d,
         CASE WHEN {duration_seconds} THEN
             coalesce(sum(milliseconds) FILTER (age <= {w}), 0)::DOUBLE / 1000 END AS session_seconds_{w}d,
@@ -118,10 +126,12 @@ rfm AS (
     GROUP BY user_id
 ),
 buyers AS (SELECT * FROM rfm WHERE recency_days IS NOT NULL),
+-- the cut points are those of people, and place bots, too
+people_who_buy AS (FROM buyers ANTI JOIN bots USING (user_id)),
 measured AS (
-    SELECT 'recency_days' AS measure, recency_days::DECIMAL(28,4) AS value FROM buyers
-    UNION ALL SELECT 'frequency', frequency::DECIMAL(28,4) FROM buyers
-    UNION ALL SELECT 'monetary', monetary FROM buyers
+    SELECT 'recency_days' AS measure, recency_days::DECIMAL(28,4) AS value FROM people_who_buy
+    UNION ALL SELECT 'frequency', frequency::DECIMAL(28,4) FROM people_who_buy
+    UNION ALL SELECT 'monetary', monetary FROM people_who_buy
 ),
 placed AS (
     SELECT measure, value, row_number() OVER (PARTITION BY measure ORDER BY value) AS place,
