@@ -17,7 +17,8 @@ from profiling_spark.prepare.scale import Scale, fit_scale
 
 Floats = NDArray[np.float64]
 
-_DEFAULT = Prepare()
+_NONE = Outliers(method="none")
+_DEFAULT = Prepare(outliers=_NONE)
 NO_VALUE, NO_SPREAD = "no customer has a value", "the same value for every customer"
 
 
@@ -34,8 +35,8 @@ def fit_preparation(
 
     `names` are the raw columns: features, and for each whose missing values are carried forward `earlier(name)`. A
     feature without a known value or without spread says nothing and is dropped, with a note; so is a flag. With
-    `standardise` off (trees need no scale) the scaling `auto` leaves features as they are. Outliers of encoded text
-    columns are not looked for. `never`: see `never_happened`.
+    `standardise` off (trees need no scale) the rules `auto` of scaling and outliers leave features as they are. No
+    outliers of encoded text columns are looked for. `never`: see `never_happened`.
     """
     by_name = {name: raw[:, j] for j, name in enumerate(names)}
     encoded = {n for e in encodings for n in e.names}
@@ -48,7 +49,7 @@ def fit_preparation(
         if np.isnan(values).all():
             dropped[name] = NO_VALUE
             continue
-        outliers = Outliers() if name in encoded else rules.outliers_of(name)
+        outliers = _NONE if name in encoded else rules.outliers_for(name, standardise=standardise)
         feature = _unscaled(name, values, rules, outliers, never)
         features.append(replace(feature, carried=earlier(name) in by_name))
         flags += _flags(feature, flag_missing=rules.missing_of(name).flag and not _is_one_hot(name, encodings))
