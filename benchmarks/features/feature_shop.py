@@ -141,6 +141,7 @@ def _events(
             "order_id": _numbered("o", session + first, known=ordered),
             **money,
             "duration_seconds": _unless(random.integers(200, 300_000, rows) / 1000, kind != _NAMES.index("view")),
+            "flags": pl.Series([None], dtype=pl.String).new_from_index(0, rows),  # no rule broken
             "channel": _named(_CHANNELS, random.integers(-1, 24, rows) // 6),
             "device": _named(_DEVICES, user % 3),
             "province": _named(_PROVINCES, user % 6),

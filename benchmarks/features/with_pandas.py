@@ -47,6 +47,7 @@ def build(shop: Shop, out: Path) -> None:
     for w in WINDOWS:
         columns |= _window(w, events, bought, returned, names, everyone)
     columns |= _whole_history(bought, returned, everyone)
+    columns["flagged_amount"] = pd.Series(0, everyone)
     columns["price_preference"] = _price_preference(bought, _percentiles(events, items, names))
     columns |= _favourites(events, names)
     columns |= _reviews(reviews, customers, everyone)
@@ -122,6 +123,7 @@ def _window(
     amount, refunded = (zero(f.groupby("user")["amount"].sum()) for f in (bought, returned))
     discount = zero(bought.groupby("user")["discount"].sum())
     found["purchase_amount"], found["net_amount"] = amount, amount - refunded
+    found["flagged_amount"] = pd.Series(0, everyone)  # the shop flags no row
     found["consumption_power"] = _ratio(amount / 10_000, found["purchases"])
     found["discount_share"], found["refund_share"] = _ratio(discount, amount + discount), _ratio(refunded, amount)
     found |= {stem: zero(_distinct(bought, c)) for stem, c in _BREADTH.items()}
@@ -266,7 +268,7 @@ def _local_day(times: pd.Series[Any]) -> pd.Series[Any]:
 
 def _typed(wide: pd.DataFrame, customers: pd.Index) -> pa.Table:
     """Whole numbers that know no null stay so, money becomes decimals, NaN null."""
-    money = ("purchase_amount_", "net_amount_", "monetary", "income")
+    money = ("purchase_amount_", "flagged_amount", "net_amount_", "monetary", "income")
     whole = ("_score", "gender_code", "age", "_days", "last_event", "favorite_hour")
     arrays = {"user_id": pa.array(customers, pa.string())}
     for name in wide:

@@ -19,11 +19,13 @@ from profiling_spark.buckets import map_buckets
 from profiling_spark.features import item_parts
 from profiling_spark.features.bots import bots_at, heavy_days
 from profiling_spark.features.item_parts import FIRST, ItemParts
+from profiling_spark.features.left_out import FLAGS
+from profiling_spark.features.left_out import counted as counted_events
 from profiling_spark.features.rfm import MEASURES, MONEY, RFM_EVENT_COLUMNS, SCORES, RfmCuts, rfm_measures
 from profiling_spark.features.windows import FeatureParams
 from profiling_spark.storage import Tables
 
-_COLUMNS = tuple(dict.fromkeys((*item_parts.COLUMNS, *RFM_EVENT_COLUMNS)))
+_COLUMNS = tuple(dict.fromkeys((*item_parts.COLUMNS, *RFM_EVENT_COLUMNS, FLAGS)))
 _RFM = "rfm"
 _SCHEMA = T.StructType(
     [
@@ -45,6 +47,7 @@ class _FirstPass:
     params: tuple[FeatureParams, ...]
 
     def __call__(self, events: pl.DataFrame, sides: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+        events = counted_events(events, self.params[0].left_out)
         heavy = heavy_days(events, self.params[0].bot_events_per_day)
         bots = {p.as_of: bots_at(heavy, p.as_of, p.bot_days) for p in self.params}
         counted = (self._counted(rfm_measures(events, params=p), bots[p.as_of], p.as_of) for p in self.params)

@@ -57,13 +57,11 @@ class ItemParts:
         past = events.filter(pl.col("event_date") < max(self.dates), pl.col("item_id").is_not_null()).with_columns(
             first_after(pl.col("event_date"), self.dates).alias(FIRST)
         )
-        people, theirs = past, past.clear()
-        ever = pl.concat(bots.values()).unique()
-        if not ever.is_empty():
-            people, theirs = (past.join(ever, on="user_id", how=how) for how in ("anti", "semi"))
-        parts = [*self._counts(people), _part(PRICES, self._prices(past))]
-        if not theirs.is_empty():
-            parts.append(_part(TOTALS, _totals(theirs).with_columns(views=0, carts=0)))
+        ever = pl.concat(bots.values())["user_id"].unique()
+        past = past.with_columns(_is_bot=pl.col("user_id").is_in(ever.implode()) if len(ever) else pl.lit(value=False))
+        parts = [*self._counts(past), _part(PRICES, self._prices(past))]
+        if len(ever):
+            theirs = past.filter("_is_bot")
             parts += [part for day, mine in bots.items() for part in self._at(day, theirs, mine)]
         out = pl.concat(parts, how="diagonal_relaxed")
         absent = [pl.lit(None, pl.Date).alias(ONLY)] if ONLY not in out.columns else []
@@ -76,7 +74,8 @@ class ItemParts:
     def _at(self, as_of: date, theirs: pl.DataFrame, bots: pl.DataFrame) -> list[pl.DataFrame]:
         """The counts of those of one date who are no bots then."""
         then = theirs.filter(pl.col("event_date") < as_of).join(bots, on="user_id", how="anti")
-        alone = replace(self, dates=(as_of,))._counts(then.with_columns(pl.lit(as_of).alias(FIRST)))
+        people = then.with_columns(pl.lit(as_of).alias(FIRST), _is_bot=pl.lit(value=False))
+        alone = replace(self, dates=(as_of,))._counts(people)
         return [frame.with_columns(pl.lit(as_of).alias(ONLY)) for frame in alone]
 
     def _prices(self, past: pl.DataFrame) -> pl.DataFrame:
@@ -85,7 +84,7 @@ class ItemParts:
 
     def _views(self, past: pl.DataFrame) -> pl.DataFrame:
         begins = {d - timedelta(days=w) for d in self.dates for w in self.windows}
-        recent = past.filter(pl.col("event_type") == "view", pl.col("event_date") >= min(begins))
+        recent = past.filter(pl.col("event_type") == "view", ~pl.col("_is_bot"), pl.col("event_date") >= min(begins))
         until = first_after(pl.col("event_date"), begins.union(self.dates)).alias(FIRST)
         return recent.group_by("item_id", until).agg(views=pl.len())
 
@@ -102,15 +101,15 @@ def _part(name: str, frame: pl.DataFrame) -> pl.DataFrame:
 def _totals(past: pl.DataFrame) -> pl.DataFrame:
     groups = past.lazy().group_by("item_id", FIRST, "category", "brand")
     totals = groups.agg(
-        views=(pl.col("event_type") == "view").sum(),
-        carts=(pl.col("event_type") == "cart").sum(),
+        views=((pl.col("event_type") == "view") & ~pl.col("_is_bot")).sum(),
+        carts=((pl.col("event_type") == "cart") & ~pl.col("_is_bot")).sum(),
         _last=pl.col("event_time").max(),
     )
     return totals.collect(engine="streaming")  # it adds to running totals, and takes half the time
 
 
 def _orders(past: pl.DataFrame) -> pl.DataFrame:
-    bought = past.filter(pl.col("event_type") == "purchase")
+    bought = past.filter(pl.col("event_type") == "purchase", ~pl.col("_is_bot"))
     # a line without an order is an order of its own
     lines = bought.filter(pl.col("order_id").is_null()).select("item_id", "user_id", FIRST)
     named = bought.filter(pl.col("order_id").is_not_null()).group_by("item_id", "user_id", "order_id")

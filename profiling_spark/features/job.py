@@ -93,6 +93,7 @@ def feature_params(settings: Settings, as_of: date) -> FeatureParams:
         precedence=settings.precedence,
         bot_events_per_day=settings.recommend.bot_events_per_day,
         bot_days=settings.recommend.history_days,
+        left_out=settings.left_out,
     )
 
 

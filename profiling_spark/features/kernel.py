@@ -104,6 +104,7 @@ def _load(events: pl.DataFrame | pl.LazyFrame, params: FeatureParams, *, before:
         timezone=params.timezone,
         extra=custom.extra_columns(params.custom),
         totals=custom.day_totals(params.custom),
+        left_out=params.left_out,
     )
 
 

@@ -33,7 +33,8 @@ class FeatureParams:
     supplies: a feature that needs another type is null, not 0. The flags say the same of optional columns.
     `custom` are the features that the settings describe; `columns`, for them, the event columns that are supplied with
     each event type (None: all of them). `precedence`: sources of attributes, the one that is believed first first.
-    Who has more than `bot_events_per_day` events on one of the `bot_days` before as_of is a bot (None: nobody).
+    Events that one of the rules `left_out` flagged count in nothing. Who has more than `bot_events_per_day` events on
+    one of the `bot_days` before as_of is a bot (None: nobody).
     """
 
     as_of: date
@@ -48,6 +49,7 @@ class FeatureParams:
     precedence: tuple[str, ...] = ()
     bot_events_per_day: int | None = None
     bot_days: int = 365
+    left_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         rising = self.windows == tuple(sorted(set(self.windows)))

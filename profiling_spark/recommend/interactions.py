@@ -26,7 +26,7 @@ class HistoryParams:
     """What a history depends on besides the events.
 
     `as_of` is exclusive; `since` is the first day that counts. `weights` by event type, a refund's negative. Engines
-    learn from customers with at least `min_items` items.
+    learn from customers with at least `min_items` items. Events that one of the rules `left_out` flagged do not count.
     """
 
     as_of: date
@@ -35,6 +35,7 @@ class HistoryParams:
     half_life_days: float
     items: int
     min_items: int = 1
+    left_out: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, settings: Settings, as_of: date) -> HistoryParams:
@@ -42,8 +43,9 @@ class HistoryParams:
         recommend = settings.recommend
         since = as_of - timedelta(days=recommend.history_days)
         return cls(
-            as_of, since, recommend.weights, recommend.half_life_days, recommend.history_items, recommend.min_items
-        )
+            as_of, since, recommend.weights, recommend.half_life_days, recommend.history_items, recommend.min_items,
+            settings.left_out,
+        )  # fmt: skip
 
     @property
     def kinds(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 from profiling_spark.contracts.gold import SEGMENTS, TOP_RECOMMENDATIONS, USER_PROFILE
 from profiling_spark.contracts.operations import EVERYONE, MODEL_RUNS
 from profiling_spark.contracts.silver import ITEMS
+from profiling_spark.features.flagged import FLAGGED, NOTABLE, note
 from profiling_spark.runner import Context
 
 _EXAMPLES = 3
@@ -113,7 +114,8 @@ def _example(row: dict[str, Any], titles: dict[str, str]) -> list[str]:
         lines.append(f"    segment  {row['segment_name_en']} / {row['segment_name_zh']}")
     if "frequency" in row:
         group = row.get("rfm_group", "no purchase")
-        lines.append(f"    value    {row['frequency']} orders, {row.get('monetary', 0):,.2f} spent, {group}")
+        doubt = _doubt(row)
+        lines.append(f"    value    {row['frequency']} orders, {row.get('monetary', 0):,.2f} spent, {group}{doubt}")
     if "churn_probability" in row:
         why = f": {row['churn_reason']}" if "churn_reason" in row else ""
         lines.append(f"    churn    {row['churn_probability']:.0%}, {row['churn_level']}{why}")
@@ -125,6 +127,13 @@ def _example(row: dict[str, Any], titles: dict[str, str]) -> list[str]:
             item = row[f"recommendation_{rank}"]
             lines.append(f"    offer {rank}  {titles.get(item, item)}: {reason}")
     return lines
+
+
+def _doubt(row: dict[str, Any]) -> str:
+    """How much of the amount rests on flagged rows, where that is notable."""
+    flagged = row.get(FLAGGED, 0)
+    share = float(flagged / max(flagged, row.get("monetary", 0))) if flagged else 0.0
+    return note(share, (), "en") if share >= NOTABLE else ""
 
 
 def _tables(ctx: Context) -> list[str]:

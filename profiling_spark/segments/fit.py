@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,11 +75,11 @@ def fit_segments(ctx: Context, features: DataFrame, names: list[str], wanted: Wa
     return ready or _fit(ctx, raw, inputs, wanted, version, rows, left_out)
 
 
-def raw_rows(ctx: Context, inputs: Inputs, features: DataFrame) -> DataFrame:
-    """user_id and the inputs of the as_of's `features`."""
+def raw_rows(ctx: Context, inputs: Inputs, features: DataFrame, also: Sequence[str] = ()) -> DataFrame:
+    """user_id, `also` and the inputs of the as_of's `features`."""
     table = user_features_table(ctx.settings.windows_days)
     days = ctx.settings.prepare.forward_fill_days
-    return inputs.of(features, ctx.tables.read(table), as_of=ctx.as_of, days=days)
+    return inputs.of(features, ctx.tables.read(table), as_of=ctx.as_of, days=days, also=also)
 
 
 def _finished(ctx: Context, version: str) -> Stored | None:

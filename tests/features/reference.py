@@ -44,14 +44,17 @@ def features(
     popular: dict[int, list[str]] | None = None,
     bot_events_per_day: int | None = None,
     bot_days: int = 365,
+    left_out: str | None = None,
 ) -> dict[str, Values]:
-    """Features but for the RFM scores, by user_id."""
+    """Features but for the RFM scores, by user_id. Events with the flag `left_out` count in nothing."""
     zone = ZoneInfo(timezone)
     past = [e for e in events if e["event_date"] < as_of]
     known = [v for v in users or [] if v["valid_from"].astimezone(zone).date() < as_of]
     result = {}
-    robots = bots(events, as_of=as_of, most=bot_events_per_day, days=bot_days)
-    for user in {row["user_id"] for row in [*past, *known]}:
+    everyone = {row["user_id"] for row in [*past, *known]}
+    past = counted(past, left_out)
+    robots = bots(past, as_of=as_of, most=bot_events_per_day, days=bot_days)
+    for user in everyone:
         own = [e for e in past if e["user_id"] == user]
         values = _history(own, as_of, supplied, percentiles) | _favorites(own, as_of, zone)
         values["is_bot"] = user in robots
@@ -80,6 +83,11 @@ def assert_same_values(found: pl.DataFrame, expected: dict[str, dict[str, Any]])
             close = pytest.approx(value, rel=1e-12, abs=1e-12) if isinstance(value, float) else value
             assert row[name] == close, (user, name)
             assert not isinstance(value, Decimal) or isinstance(row[name], Decimal), name
+
+
+def counted(events: list[Row], left_out: str | None) -> list[Row]:
+    """Events without the flag."""
+    return [e for e in events if left_out is None or left_out not in (e["flags"] or "").split(",")]
 
 
 def bots(events: list[Row], *, as_of: date, most: int | None, days: int) -> set[str]:
@@ -142,12 +150,13 @@ def _rhythm(inside: list[Row], zone: ZoneInfo) -> Values:
 
 def _money(inside: list[Row], supplied: frozenset[str]) -> Values:
     bought, returned = of(inside, "purchase"), of(inside, "refund")
-    names = ("purchase_amount", "net_amount", "consumption_power", "discount_share", "refund_share")
+    names = ("purchase_amount", "flagged_amount", "net_amount", "consumption_power", "discount_share", "refund_share")
     if "purchase" not in supplied:
         return dict.fromkeys(names)
     spent, back, off = money(bought), money(returned), money(bought, "discount")
     return {
         "purchase_amount": spent,
+        "flagged_amount": money([e for e in bought if e["flags"]]),
         "net_amount": spent - back,
         "consumption_power": divide(spent, orders(bought)),
         "discount_share": divide(off, spent + off),
@@ -169,12 +178,13 @@ def _history(own: list[Row], as_of: date, supplied: frozenset[str], percentiles:
     gaps = [(b - a).days for a, b in pairwise(days)]
     levels = [percentiles[e["item_id"]] for e in bought if percentiles and e["item_id"] in percentiles]
     if "purchase" not in supplied:
-        names = ("recency_days", "frequency", "monetary", "interpurchase_days", "price_preference")
+        names = ("recency_days", "frequency", "monetary", "flagged_amount", "interpurchase_days", "price_preference")
         return values | dict.fromkeys(names)
     return values | {
         "recency_days": (as_of - days[-1]).days if days else None,
         "frequency": orders(bought),
         "monetary": money(bought) - money(of(own, "refund")),
+        "flagged_amount": money([e for e in bought if e["flags"]]),
         "interpurchase_days": divide(sum(gaps), len(gaps)),
         "price_preference": divide(sum(levels), len(levels)),
     }

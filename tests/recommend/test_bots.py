@@ -72,7 +72,7 @@ def test_a_bot_changes_nothing_for_the_others(tables, make_context):
 def test_where_only_bots_took_anything_the_task_is_skipped(tables, make_context):
     given = {"storage": {"root": tables.root}, "buckets": 1, "recommend": RECOMMEND | {"bot_events_per_day": 2}}
     settings = Settings.model_validate(given)
-    write_shop(tables, settings, [("robot", item, "view", 3) for item in "abc"])
+    write_shop(tables, settings, [("robot", item, "view", 3) for item in "abc"], bots=("robot",))
     done = recommend_items(make_context(settings=settings, as_of=AS_OF))
     assert done.skipped.endswith("not learned from: customers with more than 2 events on a day (bots) 1")
     assert done.facts["bots"] == 1

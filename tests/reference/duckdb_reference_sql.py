@@ -7,7 +7,7 @@ is `age <= {w}`. A triple is the text before, for each window, and after.
 
 PAST = """
 past AS (
-    SELECT user_id, event_type, event_time, event_date, item_id, category, brand, session_id, channel,
+    SELECT user_id, event_type, event_time, event_date, item_id, category, brand, session_id, channel, flags,
         amount::DECIMAL(18,4) AS amount,
         discount::DECIMAL(18,4) AS discount,
         unit_price::DECIMAL(18,6) AS unit_price,
@@ -85,6 +85,7 @@ sums AS (
     SELECT user_id,""",
     """
         coalesce(sum(amount) FILTER (event_type = 'purchase' AND age <= {w}), 0) AS bought_{w}d,
+        coalesce(sum(amount) FILTER (event_type = 'purchase' AND flags IS NOT NULL AND age <= {w}), 0) AS flagged_{w}d,
         coalesce(sum(amount) FILTER (event_type = 'refund' AND age <= {w}), 0) AS returned_{w}d,
         coalesce(sum(discount) FILTER (event_type = 'purchase' AND age <= {w}), 0) AS taken_off_{w}d""",
     """
@@ -99,6 +100,7 @@ value AS (
     SELECT user_id,""",
     """
         CASE WHEN {purchase} THEN bought_{w}d::DECIMAL(28,4) END AS purchase_amount_{w}d,
+        CASE WHEN {purchase} THEN flagged_{w}d::DECIMAL(28,4) END AS flagged_amount_{w}d,
         CASE WHEN {purchase} THEN (bought_{w}d - returned_{w}d)::DECIMAL(28,4) END AS net_amount_{w}d,
         CASE WHEN {purchase} THEN bought_{w}d::DOUBLE / nullif(purchases_{w}d, 0) END AS consumption_power_{w}d,
         CASE WHEN {purchase} AND {discount} THEN
@@ -119,6 +121,9 @@ rfm AS (
             coalesce(sum(amount) FILTER (event_type = 'purchase'), 0)
             - coalesce(sum(amount) FILTER (event_type = 'refund'), 0)
         )::DECIMAL(28,4) END AS monetary,
+        CASE WHEN {purchase} THEN
+            coalesce(sum(amount) FILTER (event_type = 'purchase' AND flags IS NOT NULL), 0)::DECIMAL(28,4)
+            END AS flagged_amount,
         date_diff('day', min(event_date) FILTER (event_type = 'purchase'),
             max(event_date) FILTER (event_type = 'purchase'))
             / nullif(count(DISTINCT event_date) FILTER (event_type = 'purchase') - 1, 0) AS interpurchase_days

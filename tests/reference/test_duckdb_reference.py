@@ -104,14 +104,16 @@ def test_nothing_happened_is_0_and_not_supplied_is_null(con: duckdb.DuckDBPyConn
 
 
 def test_orders_refunds_and_discounts(con: duckdb.DuckDBPyConnection) -> None:
-    happens(con, "u", "purchase", "2026-06-20 12:00:00", order_id="a", amount="90.1", discount="9.9")
+    happens(con, "u", "purchase", "2026-06-20 12:00:00", order_id="a", amount="90.1", discount="9.9", flags="f")
     happens(con, "u", "purchase", "2026-06-29 12:00:00", order_id="b", amount="10", discount=None)
     happens(con, "u", "purchase", "2026-06-29 12:00:00", order_id="b", amount=None)
     happens(con, "u", "purchase", "2026-06-30 12:00:00", amount="0.0001", discount="0")
-    happens(con, "u", "refund", "2026-06-30 12:00:00", order_id="a", amount="90.1")
+    happens(con, "u", "refund", "2026-06-30 12:00:00", order_id="a", amount="90.1", flags="many_pieces")
     row = found(con)["u"]
     assert [row[f"purchases_{w}d"] for w in WINDOWS] == [2, 3, 3]
     assert (row["purchase_amount_7d"], row["net_amount_7d"]) == (Decimal("10.0001"), Decimal("-80.0999"))
+    flagged = [row[f"flagged_amount{w}"] for w in ("", "_7d", "_30d")]
+    assert flagged == [Decimal("90.1"), 0, Decimal("90.1")]
     assert (row["monetary"], row["frequency"], row["refunds_7d"]) == (Decimal("10.0001"), 3, 1)
     assert row["refund_share_7d"] == pytest.approx(90.1 / 10.0001)
     assert (row["discount_share_7d"], row["discount_share_30d"]) == (0, pytest.approx(9.9 / 110.0001))
