@@ -26,6 +26,7 @@ KINDS = {
     **{"view": 0.46, "search": 0.12, "cart": 0.09, "login": 0.08, "purchase": 0.08, "ad_view": 0.06},
     **{"favorite": 0.05, "ad_click": 0.02, "review": 0.02, "refund": 0.01, "service": 0.01},
 }
+BOT_EVENTS = 1000  # on a day, as is the default of the settings
 SUPPLIED_COLUMNS = ("session_id", "duration_seconds", "discount")
 _NAMES = tuple(KINDS)
 _WITHOUT_ITEM = ("search", "login", "service")
@@ -140,6 +141,7 @@ def _events(
             "order_id": _numbered("o", session + first, known=ordered),
             **money,
             "duration_seconds": _unless(random.integers(200, 300_000, rows) / 1000, kind != _NAMES.index("view")),
+            "flags": pl.Series([None], dtype=pl.String).new_from_index(0, rows),  # no rule broken
             "channel": _named(_CHANNELS, random.integers(-1, 24, rows) // 6),
             "device": _named(_DEVICES, user % 3),
             "province": _named(_PROVINCES, user % 6),

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
-from feature_shop import AS_OF, TIMEZONE, WINDOWS, Shop
+from feature_shop import AS_OF, BOT_EVENTS, TIMEZONE, WINDOWS, Shop
 
 from profiling_spark.features.rfm import GROUP_RULES
 
@@ -39,11 +39,15 @@ def build(shop: Shop, out: Path) -> None:
     events["user"] = customers.get_indexer(names["user_id"])[events["user_id"]]
     everyone = pd.RangeIndex(len(customers))
     bought, returned = (events[events["event_type"] == names["event_type"].get_loc(t)] for t in ("purchase", "refund"))
-    rows = events.groupby("user")["age"]
+    acts = events[events["event_type"] != names["event_type"].get_loc("ad_view")]
+    rows = acts.groupby("user")["age"]
     columns: Columns = {"days_since_last_event": rows.min(), "tenure_days": rows.max()}
+    busiest = acts.groupby(["user", "day"]).size().groupby("user").max()
+    columns["is_bot"] = busiest.reindex(everyone, fill_value=0) > BOT_EVENTS
     for w in WINDOWS:
         columns |= _window(w, events, bought, returned, names, everyone)
     columns |= _whole_history(bought, returned, everyone)
+    columns["flagged_amount"] = pd.Series(0, everyone)
     columns["price_preference"] = _price_preference(bought, _percentiles(events, items, names))
     columns |= _favourites(events, names)
     columns |= _reviews(reviews, customers, everyone)
@@ -100,7 +104,8 @@ def _window(
     found: Columns = {stem: types[kind] for kind, stem in _COUNTED.items()}
     found["purchases"], found["refunds"] = zero(_orders(bought)), zero(_orders(returned))
     found["activity"] = found["logins"] + found["views"] + found["purchases"]
-    found["active_days"] = zero(recent.drop_duplicates(["user", "day"]).groupby("user").size())
+    acts = recent[recent["event_type"] != names["event_type"].get_loc("ad_view")]
+    found["active_days"] = zero(acts.drop_duplicates(["user", "day"]).groupby("user").size())
     found["sessions"] = zero(_distinct(recent, "session_id"))
     found["session_seconds"] = zero(recent.groupby("user")["milliseconds"].sum()) / 1000
     rows = zero(recent.groupby("user").size())
@@ -118,6 +123,7 @@ def _window(
     amount, refunded = (zero(f.groupby("user")["amount"].sum()) for f in (bought, returned))
     discount = zero(bought.groupby("user")["discount"].sum())
     found["purchase_amount"], found["net_amount"] = amount, amount - refunded
+    found["flagged_amount"] = pd.Series(0, everyone)  # the shop flags no row
     found["consumption_power"] = _ratio(amount / 10_000, found["purchases"])
     found["discount_share"], found["refund_share"] = _ratio(discount, amount + discount), _ratio(refunded, amount)
     found |= {stem: zero(_distinct(bought, c)) for stem, c in _BREADTH.items()}
@@ -262,7 +268,7 @@ def _local_day(times: pd.Series[Any]) -> pd.Series[Any]:
 
 def _typed(wide: pd.DataFrame, customers: pd.Index) -> pa.Table:
     """Whole numbers that know no null stay so, money becomes decimals, NaN null."""
-    money = ("purchase_amount_", "net_amount_", "monetary", "income")
+    money = ("purchase_amount_", "flagged_amount", "net_amount_", "monetary", "income")
     whole = ("_score", "gender_code", "age", "_days", "last_event", "favorite_hour")
     arrays = {"user_id": pa.array(customers, pa.string())}
     for name in wide:

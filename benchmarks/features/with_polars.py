@@ -9,11 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import polars as pl
-from feature_shop import AS_OF, KINDS, TIMEZONE, WINDOWS, Shop
+from feature_shop import AS_OF, BOT_EVENTS, KINDS, TIMEZONE, WINDOWS, Shop
 
 from profiling_spark.features import EVENT_COLUMNS, FeatureParams, fit_cuts, rfm_measures, user_features
 
-PARAMS = FeatureParams(as_of=AS_OF, windows=WINDOWS, timezone=TIMEZONE, supplied=frozenset(KINDS))
+PARAMS = FeatureParams(
+    as_of=AS_OF, windows=WINDOWS, timezone=TIMEZONE, supplied=frozenset(KINDS), bot_events_per_day=BOT_EVENTS
+)
 
 
 def build(shop: Shop, out: Path) -> None:

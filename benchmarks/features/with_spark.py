@@ -10,7 +10,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from feature_shop import AS_OF, TIMEZONE, WINDOWS, Shop
+from feature_shop import AS_OF, BOT_EVENTS, TIMEZONE, WINDOWS, Shop
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
@@ -30,6 +30,7 @@ _RATES = {
 _BREADTH = {"category_breadth": "category", "brand_breadth": "brand", "items_bought": "item_id"}
 _BANDS = {"18-25": 18, "26-35": 26, "36-45": 36, "46-55": 46, "56-65": 56, "over 65": 66}
 _MONEY = "decimal(28,4)"
+_SUMS = ("purchase_amount", "flagged_amount", "_refunded")
 
 
 def build(spark: Any, shop: Shop, out: Path) -> None:
@@ -44,7 +45,8 @@ def build(spark: Any, shop: Shop, out: Path) -> None:
         _purchase_days(bought),
         _distinct(past.where(_is("refund")), "order_key", "refunds"),
         _distinct(past, "session_id", "sessions"),
-        _distinct(past, "event_date", "active_days"),
+        _distinct(past.where(~_is("ad_view")), "event_date", "active_days"),
+        _bots(past),
         *(_distinct(bought, column, stem) for stem, column in _BREADTH.items()),
         *(_favourite(past, column) for column in ("category", "brand", "channel", "hour")),
         _price_preference(bought, _percentiles(past, items)),
@@ -62,7 +64,7 @@ def _past(events: DataFrame) -> DataFrame:
     order = F.coalesce(F.concat(F.lit("order "), "order_id"), F.concat(F.lit("event "), "event_id"))
     return events.where(F.col("event_date") < F.lit(AS_OF)).select(
         *("user_id", "event_type", "event_date", "event_time", "item_id", "category", "brand", "session_id"),
-        *("channel", "amount", "discount", "unit_price"),
+        *("channel", "amount", "discount", "unit_price", "flags"),
         F.date_diff(F.lit(AS_OF), "event_date").alias("age"),
         F.hour(F.from_utc_timestamp("event_time", TIMEZONE)).alias("hour"),
         F.round(F.col("duration_seconds") * 1000).cast("bigint").alias("milliseconds"),
@@ -70,15 +72,23 @@ def _past(events: DataFrame) -> DataFrame:
     )
 
 
+def _bots(past: DataFrame) -> DataFrame:
+    """Whether a customer's busiest day, impressions aside, has more than BOT_EVENTS events."""
+    days = past.where(~_is("ad_view")).groupBy("user_id", "event_date").agg(F.count(F.lit(1)).alias("_acts"))
+    return days.groupBy("user_id").agg((F.max("_acts") > BOT_EVENTS).alias("is_bot"))
+
+
 def _metrics() -> list[Column]:
     """Counts and sums of a customer's events; columns that start with _ are parts of ratios."""
     night = (F.col("hour") >= 22) | (F.col("hour") < 6)
     weekend = F.dayofweek("event_date").isin(1, 7)
     spent, back = (F.coalesce(F.sum(F.when(_is(kind), F.col("amount"))), F.lit(0)) for kind in ("purchase", "refund"))
+    flagged = _is("purchase") & F.col("flags").isNotNull()
     found = [
-        F.min("age").alias("days_since_last_event"),
-        F.max("age").alias("tenure_days"),
+        F.min(F.when(~_is("ad_view"), F.col("age"))).alias("days_since_last_event"),
+        F.max(F.when(~_is("ad_view"), F.col("age"))).alias("tenure_days"),
         (spent - back).cast(_MONEY).alias("monetary"),
+        F.sum(F.when(flagged, F.col("amount"))).alias("flagged_amount"),
     ]
     for w in WINDOWS:
         recent = F.col("age") <= w
@@ -88,6 +98,7 @@ def _metrics() -> list[Column]:
             (F.count_if(recent & night) / _or_null(F.count_if(recent))).alias(f"night_share_{w}d"),
             (F.count_if(recent & weekend) / _or_null(F.count_if(recent))).alias(f"weekend_share_{w}d"),
             F.sum(F.when(recent & _is("purchase"), F.col("amount"))).alias(f"purchase_amount_{w}d"),
+            F.sum(F.when(recent & flagged, F.col("amount"))).alias(f"flagged_amount_{w}d"),
             F.sum(F.when(recent & _is("refund"), F.col("amount"))).alias(f"_refunded_{w}d"),
             F.sum(F.when(recent & _is("purchase"), F.col("discount"))).alias(f"_discount_{w}d"),
         ]
@@ -206,9 +217,10 @@ def _with_zeros(wide: DataFrame) -> DataFrame:
     stems = (*_COUNTED.values(), *_BREADTH, "purchases", "refunds", "sessions", "active_days", "reviews")
     zero = {f"{stem}_{w}d": F.coalesce(f"{stem}_{w}d", F.lit(0)) for stem in stems for w in WINDOWS}
     zero["frequency"] = F.coalesce("frequency", F.lit(0))
-    zero["monetary"] = F.coalesce("monetary", F.lit(0)).cast(_MONEY)
+    zero["is_bot"] = F.coalesce("is_bot", F.lit(False))
+    zero |= {c: F.coalesce(c, F.lit(0)).cast(_MONEY) for c in ("monetary", "flagged_amount")}
     for w in WINDOWS:
-        zero |= {f"{s}_{w}d": F.coalesce(f"{s}_{w}d", F.lit(0)).cast(_MONEY) for s in ("purchase_amount", "_refunded")}
+        zero |= {f"{s}_{w}d": F.coalesce(f"{s}_{w}d", F.lit(0)).cast(_MONEY) for s in _SUMS}
         zero[f"_discount_{w}d"] = F.coalesce(f"_discount_{w}d", F.lit(0)).cast(_MONEY)
         zero[f"session_seconds_{w}d"] = F.coalesce(f"session_seconds_{w}d", F.lit(0.0))
         zero[f"popular_item_viewer_{w}d"] = F.coalesce(f"popular_item_viewer_{w}d", F.lit(False))

@@ -20,7 +20,7 @@ _SIMPLE: tuple[Simple, ...] = ("auto", "mean", "median", "mode", "constant")
 _NUMERIC = ("bigint", "int", "double", "decimal")
 _CATEGORIES = ("string", "boolean")
 _CODES = ("gender_code", "favorite_hour")  # numbers that are names
-_REACH = {"none": 0.0, "iqr": 1.5, "z_score": 3.0}  # Tukey 1977; three standard deviations
+_REACH = {"auto": 3.0, "none": 0.0, "iqr": 1.5, "z_score": 3.0}  # Tukey 1977; three standard deviations
 
 
 class Missing(Model):
@@ -54,10 +54,11 @@ class Outliers(Model):
     """Values outside the bounds are clipped to them, made missing, or only flagged by a feature beside the column.
 
     iqr: quartiles -/+ factor * their distance, 1.5 unless given. z_score: mean -/+ factor * standard deviation, 3
-    unless given.
+    unless given. auto: z_score for segments, whose squared distances a planted figure would rule; none for the forest,
+    which only orders values.
     """
 
-    method: Literal["none", "iqr", "z_score"] = "none"
+    method: Literal["auto", "none", "iqr", "z_score"] = "auto"
     factor: Annotated[float, Field(ge=1)] | None = None  # below 1 every value might be outside
     action: Literal["clip", "null", "flag"] = "clip"
 
@@ -126,6 +127,13 @@ class Prepare(Model):
     def outliers_of(self, column: str) -> Outliers:
         """The column's rule for outliers."""
         return self._rule(column).outliers or self.outliers
+
+    def outliers_for(self, column: str, *, standardise: bool) -> Outliers:
+        """The column's rule, `auto` replaced by what it is for segments (`standardise`) or the forest."""
+        rule = self.outliers_of(column)
+        if rule.method != "auto":
+            return rule
+        return rule.model_copy(update={"method": "z_score" if standardise else "none"})
 
     def scaling_of(self, column: str) -> Scaling:
         """The column's scaling."""

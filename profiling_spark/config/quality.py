@@ -58,12 +58,14 @@ class Rule(Model):
     """A row breaks the rule where `when` (SQL over canonical columns) is true; null counts as false.
 
     reject: the row goes to rejected_rows. flag: the event is kept and carries the rule's name in `flags`. warn: the row
-    is kept as it is. All three are counted in quality_metrics.
+    is kept as it is. All three are counted in quality_metrics. `features`: whether a flagged event counts in features
+    and histories (keep), or stays in events alone (leave_out).
     """
 
     name: Name
     target: Target = "events"
     level: Level = "flag"
+    features: Literal["keep", "leave_out"] = "keep"
     when: Annotated[str, Field(min_length=1)]
     message: str = ""
 
@@ -73,6 +75,8 @@ class Rule(Model):
             raise ValueError(
                 f"level flag is for events, which have the column flags; for {self.target}: reject or warn"
             )
+        if self.features == "leave_out" and self.level != "flag":
+            raise ValueError("features: leave_out is for rules of level flag, whose rows carry the rule's name")
         if self.name in (*BUILT_IN[self.target], UNREADABLE, NEW_COLUMN) or self.name.startswith("bad_"):
             raise ValueError("this name belongs to a rule that is always there")
         return self

@@ -274,6 +274,16 @@ class Settings(Model):
         first = self.ingest.precedence
         return (*first, *sorted(name for name in self.sources if name not in first))
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Rules whose flagged events count in no feature and no history."""
+        return tuple(sorted(r.name for r in self.ingest.rules if r.features == "leave_out"))
+
+    @property
+    def flagging(self) -> tuple[str, ...]:
+        """Rules whose flagged events count, and are told of where a figure rests on them."""
+        return tuple(r.name for r in self.ingest.rules if r.level == "flag" and r.features == "keep")
+
     def known_columns(self, name: str) -> frozenset[str]:
         """Columns of a source's files that any source of the same files maps, or declares unused."""
         path = self.sources[name].path

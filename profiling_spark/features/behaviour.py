@@ -27,7 +27,7 @@ def events_of_type(stem: str, days: int) -> pl.Expr:
 
 
 def active_days(days: int) -> pl.Expr:
-    """Days of the window with at least one event."""
+    """Days of the window with at least one event of one's own (no ad impressions)."""
     return total_within("active", days).alias(windowed("active_days", days))
 
 
@@ -47,13 +47,13 @@ def weekend_share(days: int) -> pl.Expr:
 
 
 def days_since_last_event() -> pl.Expr:
-    """Days from the last event's date to as_of; null without events."""
-    return pl.col(AGE).min().alias("days_since_last_event")
+    """Days from the last event's date to as_of; null without events. Impressions are none of the customer's."""
+    return pl.when(pl.col("active") > 0).then(pl.col(AGE)).min().alias("days_since_last_event")
 
 
 def tenure_days() -> pl.Expr:
-    """Days from the first event's date to as_of; null without events."""
-    return pl.col(AGE).max().alias("tenure_days")
+    """Days from the first event's date to as_of; null without events. Impressions are none of the customer's."""
+    return pl.when(pl.col("active") > 0).then(pl.col(AGE)).max().alias("tenure_days")
 
 
 def day_metrics(params: FeatureParams) -> list[pl.Expr]:

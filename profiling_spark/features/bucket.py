@@ -11,7 +11,8 @@ from datetime import date
 
 import polars as pl
 
-from profiling_spark.features.windows import is_night, is_weekend, local_hour
+from profiling_spark.features.left_out import FLAGS, is_left_out
+from profiling_spark.features.windows import NOT_ACTS, is_night, is_weekend, local_hour
 
 # event_id is left out on purpose: it is the longest column of the table, and as the table's key it adds nothing to a
 # count of rows (see value.orders_within).
@@ -29,6 +30,7 @@ EVENT_COLUMNS: tuple[str, ...] = (
     "amount",
     "duration_seconds",
     "channel",
+    "flags",
 )
 
 EVENT_TYPES: tuple[str, ...] = (
@@ -67,10 +69,12 @@ def load_bucket(
     timezone: str,
     extra: Sequence[pl.Expr] = (),
     totals: Sequence[pl.Expr] = (),
+    left_out: Sequence[str] = (),
 ) -> Bucket:
     """Encode the events dated before `before`. Columns beyond EVENT_COLUMNS and those of `extra` are not read.
 
-    `extra` are further columns of `events`; `totals` aggregates of them, further columns of `days`.
+    `extra` are further columns of `events`; `totals` aggregates of them, further columns of `days`. Events that one of
+    the rules `left_out` flagged tell of their customer alone: their days count nothing.
     """
     # Codes are handed out by Polars for as long as one column of them lives; this one outlives the scan's batches.
     keep_codes = pl.Series("keep", [""], dtype=pl.Categorical)
@@ -87,15 +91,27 @@ def load_bucket(
             event_type=pl.col("event_type").cast(pl.Enum(EVENT_TYPES)),
             hour=local_hour("event_time", timezone),
             milliseconds=_milliseconds("duration_seconds"),
+            is_flagged=pl.col(FLAGS).is_not_null(),
+            **({"_left_out": is_left_out(left_out)} if left_out else {}),
         )
         .with_columns(pl.col("user_id").to_physical().alias(USER))
     )
     users = coded.select(pl.col("user_id").unique()).select(
         pl.col("user_id").to_physical().alias(USER), pl.col("user_id").cast(pl.String)
     )
-    bucket = Bucket(coded, _days(coded, totals), users)
+    if not left_out:
+        bucket = Bucket(coded, _days(coded, totals), users)
+    else:
+        kept, others = (coded.filter(is_so).drop("_left_out") for is_so in (~pl.col("_left_out"), "_left_out"))
+        bucket = Bucket(kept, pl.concat([_days(kept, totals), _nothing(_days(others, totals))]), users)
     del keep_codes
     return bucket
+
+
+def _nothing(days: pl.DataFrame) -> pl.DataFrame:
+    """The same customers and days, with nothing on them."""
+    zeros = [pl.lit(0).cast(kind).alias(name) for name, kind in days.schema.items() if name not in (USER, "event_date")]
+    return days.with_columns(zeros)
 
 
 def code(column: str) -> pl.Expr:
@@ -124,7 +140,7 @@ def _milliseconds(seconds: str) -> pl.Expr:
 
 
 def _days(events: pl.DataFrame, totals: Sequence[pl.Expr]) -> pl.DataFrame:
-    """One row a customer and day: events by type, at night, milliseconds, money of purchases and refunds, `totals`."""
+    """One row a customer and day: events by type, of one's own (`acts`), at night, milliseconds, money, `totals`."""
     bought, returned = pl.col("event_type") == "purchase", pl.col("event_type") == "refund"
     rolled = (
         events.lazy()
@@ -138,13 +154,17 @@ def _days(events: pl.DataFrame, totals: Sequence[pl.Expr]) -> pl.DataFrame:
             milliseconds=pl.col("milliseconds").sum(),
             bought=pl.when(bought).then(pl.col("amount")).sum(),
             returned=pl.when(returned).then(pl.col("amount")).sum(),
+            flagged=pl.when(bought & pl.col("is_flagged")).then(pl.col("amount")).sum(),
             discounted=pl.when(bought).then(pl.col("discount")).sum(),
         )
         .with_columns(
             unpacked_user("_key"), event_date=unpacked_value("_key").cast(pl.Int32, wrap_numerical=True).cast(pl.Date)
         )
         .with_columns(
-            active=pl.lit(1, pl.UInt32), weekend=pl.when(is_weekend("event_date")).then(pl.col("events")).otherwise(0)
+            acts=pl.col("events") - pl.sum_horizontal(NOT_ACTS),
+            # a day on which the customer was only shown something is no active one
+            active=(pl.col("events") > pl.sum_horizontal(NOT_ACTS)).cast(pl.UInt32),
+            weekend=pl.when(is_weekend("event_date")).then(pl.col("events")).otherwise(0),
         )
         .drop("_key")
     )

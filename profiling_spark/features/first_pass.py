@@ -17,12 +17,15 @@ from pyspark.sql import types as T
 
 from profiling_spark.buckets import map_buckets
 from profiling_spark.features import item_parts
+from profiling_spark.features.bots import bots_at, heavy_days
 from profiling_spark.features.item_parts import FIRST, ItemParts
+from profiling_spark.features.left_out import FLAGS
+from profiling_spark.features.left_out import counted as counted_events
 from profiling_spark.features.rfm import MEASURES, MONEY, RFM_EVENT_COLUMNS, SCORES, RfmCuts, rfm_measures
 from profiling_spark.features.windows import FeatureParams
 from profiling_spark.storage import Tables
 
-_COLUMNS = tuple(dict.fromkeys((*item_parts.COLUMNS, *RFM_EVENT_COLUMNS)))
+_COLUMNS = tuple(dict.fromkeys((*item_parts.COLUMNS, *RFM_EVENT_COLUMNS, FLAGS)))
 _RFM = "rfm"
 _SCHEMA = T.StructType(
     [
@@ -37,17 +40,21 @@ _SCHEMA = T.StructType(
 class _FirstPass:
     """Kernel over events: the rows of `ItemParts`, and for each date (FIRST), RFM measure and value its customers.
 
-    The latter are rows with `_part` _RFM and the customers as `_rows`.
+    The latter are rows with `_part` _RFM and the customers as `_rows`. Bots of the date count in neither.
     """
 
     items: ItemParts
     params: tuple[FeatureParams, ...]
 
     def __call__(self, events: pl.DataFrame, sides: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-        counted = (self._counted(rfm_measures(events, params=p), p.as_of) for p in self.params)
-        return pl.concat([self.items(events, sides), *counted], how="diagonal").select(_SCHEMA.names)
+        events = counted_events(events, self.params[0].left_out)
+        heavy = heavy_days(events, self.params[0].bot_events_per_day)
+        bots = {p.as_of: bots_at(heavy, p.as_of, p.bot_days) for p in self.params}
+        counted = (self._counted(rfm_measures(events, params=p), bots[p.as_of], p.as_of) for p in self.params)
+        return pl.concat([self.items(events, bots), *counted], how="diagonal").select(_SCHEMA.names)
 
-    def _counted(self, measures: pl.DataFrame, as_of: date) -> pl.DataFrame:
+    def _counted(self, sample: pl.DataFrame, bots: pl.DataFrame, as_of: date) -> pl.DataFrame:
+        measures = sample.join(bots, on="user_id", how="anti")
         values = (measures.select(pl.lit(m).alias("measure"), value=pl.col(m).cast(MONEY)) for m in MEASURES)
         counted = pl.concat(values).group_by("measure", "value").agg(_rows=pl.len().cast(pl.Int64))
         return counted.with_columns(pl.lit(_RFM).alias("_part"), pl.lit(as_of).alias(FIRST))

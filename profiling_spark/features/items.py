@@ -14,7 +14,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from profiling_spark.attributes import believed
-from profiling_spark.features.item_parts import FIRST, ORDERS, PRICES, TOTALS, VIEWS
+from profiling_spark.features.item_parts import FIRST, ONLY, ORDERS, PRICES, TOTALS, VIEWS
 from profiling_spark.features.preference import LONE_PRICE_PERCENTILE
 
 POPULAR_ITEMS = 10
@@ -121,10 +121,14 @@ def _so_far(partial: DataFrame, dates: Sequence[date]) -> DataFrame:
     return _at_each_date(partial, F.date_sub(FIRST, 1), dates)
 
 
+def _taken_at(as_of: Column) -> Column:
+    return F.col(ONLY).isNull() | (F.col(ONLY) == as_of)
+
+
 def _totals(parts: DataFrame, dates: Sequence[date]) -> DataFrame:
     """views, carts, purchases, buyers, repeaters and the last known category and brand of every item with an event."""
     counts = ("views", "carts", "purchases", "buyers", "_repeaters")
-    rows = _so_far(parts.where(F.col("_part").isin(TOTALS, ORDERS)), dates)
+    rows = _so_far(parts.where(F.col("_part").isin(TOTALS, ORDERS)), dates).where(_taken_at(F.col("as_of")))
     return rows.groupBy(*_KEY).agg(*(F.sum(c).alias(c) for c in counts), _last_known("category"), _last_known("brand"))
 
 
@@ -169,7 +173,10 @@ def _most_viewed(parts: DataFrame, dates: Sequence[date], windows: Sequence[int]
     """The POPULAR_ITEMS most viewed items of each date and window: as_of, days (the window), place, item_id."""
     until, counted = F.col(FIRST), parts.where(F.col("_part") == VIEWS)
     spans = F.array(*(F.struct(F.lit(d).alias("as_of"), F.lit(w).alias("days")) for d in dates for w in windows))
-    inside = F.filter(spans, lambda s: (until <= s["as_of"]) & (F.date_diff(s["as_of"], until) < s["days"]))
+    inside = F.filter(
+        spans,
+        lambda s: (until <= s["as_of"]) & (F.date_diff(s["as_of"], until) < s["days"]) & _taken_at(s["as_of"]),
+    )
     viewed = (
         counted.select("item_id", "views", F.explode(inside).alias("_span"))
         .groupBy("_span.as_of", "_span.days", "item_id")

@@ -121,6 +121,9 @@ def feature_params(settings: Settings, as_of: date, given: Supply) -> FeaturePar
         custom=settings.custom_features,
         columns=given.columns_by_event_type,
         precedence=settings.precedence,
+        bot_events_per_day=settings.recommend.bot_events_per_day,
+        bot_days=settings.recommend.history_days,
+        left_out=settings.left_out,
     )
 
 

@@ -10,6 +10,7 @@ import polars as pl
 
 from profiling_spark.errors import ConfigError
 from profiling_spark.features import behaviour, custom, preference, rfm, value
+from profiling_spark.features.bots import is_bot
 from profiling_spark.features.bucket import USER, Bucket, load_bucket
 from profiling_spark.features.catalogue import Feature, user_feature_list
 from profiling_spark.features.demographics import demographics
@@ -103,6 +104,7 @@ def _load(events: pl.DataFrame | pl.LazyFrame, params: FeatureParams, *, before:
         timezone=params.timezone,
         extra=custom.extra_columns(params.custom),
         totals=custom.day_totals(params.custom),
+        left_out=params.left_out,
     )
 
 
@@ -153,7 +155,7 @@ def _parts(bucket: Bucket, params: FeatureParams, side: _Side) -> list[pl.LazyFr
     bought = events.filter(pl.col("event_type") == "purchase").collect().lazy()
     orders = latest_order(bought).collect().lazy()
     metrics = [*behaviour.day_metrics(params), *value.day_metrics(params), *rfm.day_metrics()]
-    metrics += custom.day_metrics(params)
+    metrics += [is_bot(params.bot_events_per_day, params.bot_days), *custom.day_metrics(params)]
     parts = [
         days.group_by(USER).agg(metrics),
         count_within(orders, "purchases", windows),

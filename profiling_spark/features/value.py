@@ -22,6 +22,13 @@ def discount_amount(days: int) -> pl.Expr:
     return total_within("discounted", days).alias(windowed("_discount", days))
 
 
+def flagged_amount(days: int | None = None) -> pl.Expr:
+    """The part of the purchase amounts, of the window or the whole history, on rows that a rule flagged and keeps."""
+    if days is None:
+        return pl.col("flagged").sum().alias("flagged_amount")
+    return total_within("flagged", days).alias(windowed("flagged_amount", days))
+
+
 def interpurchase_days() -> pl.Expr:
     """Mean days between consecutive days with a purchase: (last - first) / (purchase days - 1); null below two."""
     age = pl.when(pl.col("purchase") > 0).then(pl.col(AGE))
@@ -30,8 +37,8 @@ def interpurchase_days() -> pl.Expr:
 
 def day_metrics(params: FeatureParams) -> list[pl.Expr]:
     """Every metric of this family that is an aggregate of customer-day rows."""
-    sums = (purchase_amount, refund_amount, discount_amount)
-    return [interpurchase_days(), *(f(w) for w in params.windows for f in sums)]
+    sums = (purchase_amount, refund_amount, discount_amount, flagged_amount)
+    return [interpurchase_days(), flagged_amount(), *(f(w) for w in params.windows for f in sums)]
 
 
 def net_amount(days: int) -> pl.Expr:

@@ -19,6 +19,8 @@ FAVORITE_DAYS = 90  # favourites look at the last quarter whatever the configure
 NIGHT_STARTS_HOUR = 22
 NIGHT_ENDS_HOUR = 6
 SATURDAY = 6  # ISO number of the weekday
+# an impression is the shop's act, not the customer's
+NOT_ACTS = ("ad_view",)
 
 AGE = "_age"  # whole days from the event's date to as_of; 1 is the day before
 
@@ -31,6 +33,8 @@ class FeatureParams:
     supplies: a feature that needs another type is null, not 0. The flags say the same of optional columns.
     `custom` are the features that the settings describe; `columns`, for them, the event columns that are supplied with
     each event type (None: all of them). `precedence`: sources of attributes, the one that is believed first first.
+    Events that one of the rules `left_out` flagged count in nothing. Who has more than `bot_events_per_day` events on
+    one of the `bot_days` before as_of is a bot (None: nobody).
     """
 
     as_of: date
@@ -43,6 +47,9 @@ class FeatureParams:
     custom: tuple[CustomFeature, ...] = ()
     columns: Mapping[str, frozenset[str]] | None = None
     precedence: tuple[str, ...] = ()
+    bot_events_per_day: int | None = None
+    bot_days: int = 365
+    left_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         rising = self.windows == tuple(sorted(set(self.windows)))

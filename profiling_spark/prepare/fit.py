@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from profiling_spark.config.prepare import Outliers, Prepare
 from profiling_spark.prepare.encode import Encoding
 from profiling_spark.prepare.fitted import Feature, Flag, Preparation, Raw, earlier, is_earlier
-from profiling_spark.prepare.impute import Fill, fit_regression, simple_fill
+from profiling_spark.prepare.impute import NEVER_HAPPENED, Fill, fit_regression, simple_fill
 from profiling_spark.prepare.outliers import fit_bounds
 from profiling_spark.prepare.scale import Scale, fit_scale
 
 Floats = NDArray[np.float64]
 
-_DEFAULT = Prepare()
+_NONE = Outliers(method="none")
+_DEFAULT = Prepare(outliers=_NONE)
 NO_VALUE, NO_SPREAD = "no customer has a value", "the same value for every customer"
 
 
@@ -28,13 +29,14 @@ def fit_preparation(
     rules: Prepare = _DEFAULT,
     encodings: Sequence[Encoding] = (),
     standardise: bool = True,
+    never: Collection[str] = NEVER_HAPPENED,
 ) -> Preparation:
     """Parameters from a sample (rows: customers, NaN where missing).
 
     `names` are the raw columns: features, and for each whose missing values are carried forward `earlier(name)`. A
     feature without a known value or without spread says nothing and is dropped, with a note; so is a flag. With
-    `standardise` off (trees need no scale) the scaling `auto` leaves features as they are. Outliers of encoded text
-    columns are not looked for.
+    `standardise` off (trees need no scale) the rules `auto` of scaling and outliers leave features as they are. No
+    outliers of encoded text columns are looked for. `never`: see `never_happened`.
     """
     by_name = {name: raw[:, j] for j, name in enumerate(names)}
     encoded = {n for e in encodings for n in e.names}
@@ -47,20 +49,21 @@ def fit_preparation(
         if np.isnan(values).all():
             dropped[name] = NO_VALUE
             continue
-        feature = _unscaled(name, values, rules, Outliers() if name in encoded else rules.outliers_of(name))
+        outliers = _NONE if name in encoded else rules.outliers_for(name, standardise=standardise)
+        feature = _unscaled(name, values, rules, outliers, never)
         features.append(replace(feature, carried=earlier(name) in by_name))
         flags += _flags(feature, flag_missing=rules.missing_of(name).flag and not _is_one_hot(name, encodings))
     features = [_with_regression(f, features, by_name, rules) for f in features]
     return _scaled(features, flags, by_name, rules, dropped, encodings, standardise=standardise)
 
 
-def _unscaled(name: str, values: Floats, rules: Prepare, outliers: Outliers) -> Feature:
+def _unscaled(name: str, values: Floats, rules: Prepare, outliers: Outliers, never: Collection[str]) -> Feature:
     """Bounds, and the fill from the values that they leave."""
     there = values[~np.isnan(values)]
     bounds = fit_bounds(there, outliers)
     treated = bounds.treated_values(there) if bounds else there
     left = treated[~np.isnan(treated)]
-    fill = Fill(simple_fill(name, left, rules.missing_of(name)))
+    fill = Fill(simple_fill(name, left, rules.missing_of(name), never))
     return Feature(name, float(np.median(there)), fill, bounds=bounds)
 
 

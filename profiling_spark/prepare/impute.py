@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,11 +14,13 @@ from pyspark.sql import functions as F
 from profiling_spark.prepare.sample import known
 
 if TYPE_CHECKING:  # workers load this room, and need no settings
+    from profiling_spark.config.features import CustomFeature
     from profiling_spark.config.prepare import Missing
 
 Floats = NDArray[np.float64]
 
-# For these a missing value means "it never happened": that is longer ago than anyone's, not the middle.
+# For these, and for configured features of measure recency, a missing value means "it never happened": that is longer
+# ago than anyone's, not the middle.
 NEVER_HAPPENED = ("recency_days", "days_since_last_event", "interpurchase_days")
 RIDGE = 1.0  # of standardised features: enough where windows of one feature nearly repeat each other
 LEAST_KNOWN = 10  # rows with a value; a regression on fewer is noise
@@ -75,10 +77,15 @@ class Fill:
         return np.where(np.isnan(value), self.regression.values(raw) if self.regression else self.constant, value)
 
 
-def simple_fill(name: str, values: Floats, rule: Missing) -> float:
+def never_happened(custom: Sequence[CustomFeature]) -> tuple[str, ...]:
+    """Columns whose missing value means that it never happened, the configured ones among them."""
+    return (*NEVER_HAPPENED, *(f.name for f in custom if f.measure == "recency"))
+
+
+def simple_fill(name: str, values: Floats, rule: Missing, never: Collection[str] = NEVER_HAPPENED) -> float:
     """The number that fills by `rule.simple`, from the known values of a sample.
 
-    The mode is the most frequent value, of equals the smallest.
+    The mode is the most frequent value, of equals the smallest. `never`: see `never_happened`.
     """
     if rule.simple == "constant":
         assert rule.value is not None  # for mypy: the settings refuse a constant without a value
@@ -88,7 +95,7 @@ def simple_fill(name: str, values: Floats, rule: Missing) -> float:
     if rule.simple == "mode":
         found, counts = np.unique(values, return_counts=True)
         return float(found[counts.argmax()])
-    if rule.simple == "auto" and name in NEVER_HAPPENED:
+    if rule.simple == "auto" and name in never:
         return float(values.max() + 1)
     return float(np.median(values))
 

@@ -57,6 +57,7 @@ _SAID: dict[str, Family] = {
     "brand_breadth": Family("count", "brands bought", "购买品牌数"),
     "items_bought": Family("count", "different products bought", "购买商品种数"),
     "purchase_amount": Family("money", "spending", "消费金额"),
+    "flagged_amount": Family("money", "spending on flagged rows", "被标记行的消费金额"),
     "net_amount": Family("money", "spending net of refunds", "净消费金额"),
     "consumption_power": Family("money", "value of an order", "笔均金额"),
     "discount_share": Family("share", "discount on what is bought", "折扣占比"),

@@ -25,7 +25,7 @@ def build_profiles(ctx: Context) -> Outcome:
     """Bring tags, segment, scores and recommendations together in one row a customer."""
     wide = wide_profile(ctx)
     tags = ctx.settings.profile.tags
-    tagged = ctx.tables.replace_slice(USER_TAGS, tag_rows(wide, tags), as_of=ctx.as_of)
+    tagged = ctx.tables.replace_slice(USER_TAGS, tag_rows(wide, tags, ctx.settings.flagging), as_of=ctx.as_of)
     published = ctx.tables.read(USER_PROFILE).agg(F.max("as_of").alias("as_of")).first()
     newest = published["as_of"] if published else None
     if newest is not None and newest > ctx.as_of:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -11,13 +11,18 @@ from pyspark.sql import functions as F
 from profiling_spark.config.settings import Tag
 from profiling_spark.errors import ConfigError
 from profiling_spark.expressions import condition, expression, holds
+from profiling_spark.features.flagged import flagged_share, note_column
 
+_NAME = re.compile(r"\w+")
 _PLACE = re.compile(r"\{(\w+)\}")
 _FRACTIONS = ("double", "float", "decimal")
 
 
-def tag_rows(wide: DataFrame, tags: Mapping[str, Tag]) -> DataFrame:
-    """One row a customer and tag that holds (columns: contracts USER_TAGS). `wide` has one row a customer."""
+def tag_rows(wide: DataFrame, tags: Mapping[str, Tag], rules: Sequence[str] = ()) -> DataFrame:
+    """One row a customer and tag that holds (columns: contracts USER_TAGS). `wide` has one row a customer.
+
+    `rules`: names of the rules whose flagged events count; a reason says where amounts rest on such events.
+    """
     structs = [
         F.when(
             _condition(wide, name, tag),
@@ -26,7 +31,7 @@ def tag_rows(wide: DataFrame, tags: Mapping[str, Tag]) -> DataFrame:
                 F.lit(tag.name_en).alias("name_en"),
                 F.lit(tag.name_zh).alias("name_zh"),
                 _value(wide, name, tag).alias("value"),
-                reason_text(wide, name, tag.reason).alias("reason"),
+                F.concat(reason_text(wide, name, tag.reason), flagged_text(wide, tag, rules)).alias("reason"),
             ),
         )
         for name, tag in tags.items()
@@ -56,6 +61,13 @@ def reason_text(wide: DataFrame, name: str, template: str) -> Column:
         shown = F.format_string("%.2f", value.cast("double")) if types[text].startswith(_FRACTIONS) else value
         parts.append(F.when(value.isNotNull(), shown.cast("string")).otherwise(F.lit("unknown")))
     return F.concat(*parts)
+
+
+def flagged_text(wide: DataFrame, tag: Tag, rules: Sequence[str]) -> Column:
+    """What the reason adds where the tag looks at amounts of which a notable part rests on flagged rows; else ''."""
+    looked_at = {*_NAME.findall(" ".join((tag.when, tag.value or "", *_PLACE.findall(tag.reason))))}
+    share = flagged_share(looked_at, wide.columns)
+    return F.lit("") if share is None else note_column(share, rules, "en")
 
 
 def _condition(wide: DataFrame, name: str, tag: Tag) -> Column:

@@ -11,11 +11,11 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from profiling_spark.buckets import map_buckets
 from profiling_spark.config.settings import Recommend
 from profiling_spark.recommend.board import every
 from profiling_spark.recommend.catalogue import Catalogue
 from profiling_spark.recommend.graph_filter import scoring_all
+from profiling_spark.recommend.histories import map_histories
 from profiling_spark.recommend.interactions import HISTORY_COLUMNS, UNITS, HistoryParams, interactions
 from profiling_spark.recommend.item_side import Ints, block_rows, padded_blocks
 from profiling_spark.recommend.stored import StoredSide
@@ -98,9 +98,9 @@ class AudienceKernel:
 def audiences(tables: Tables, users: DataFrame, kernel: AudienceKernel, *, buckets: int) -> DataFrame:
     """The best customers of each item, by score; ties by user id."""
     params = kernel.params
-    best = map_buckets(
-        tables, kernel, schema=_SPARK_SCORED, columns=HISTORY_COLUMNS, buckets=buckets, before=params.as_of,
-        since=params.since, sides={"users": users.select("user_id", "is_opted_out")},
+    best = map_histories(
+        tables, kernel, params, schema=_SPARK_SCORED, columns=HISTORY_COLUMNS, buckets=buckets,
+        sides={"users": users.select("user_id", "is_opted_out")},
     )  # fmt: skip
     by_score = Window.partitionBy("item_id").orderBy(F.desc("score"), "user_id")
     ranked = best.withColumn("rank", F.row_number().over(by_score)).where(F.col("rank") <= kernel.customers)

@@ -1,21 +1,11 @@
-"""Customers who do more on a day than a person can: nothing is learned from them, and they get the general list."""
+"""Bots, as the features found them: nothing is learned from them, and they get the general list."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-import polars as pl
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql import types as T
-
-from profiling_spark.buckets import map_buckets
-from profiling_spark.config import Settings
-from profiling_spark.recommend.interactions import NOT_ACTS, HistoryParams
-from profiling_spark.storage import Tables
-
-_USER = T.StructType([T.StructField("user_id", T.StringType())])
 
 
 @dataclass(frozen=True)
@@ -36,28 +26,10 @@ class Bots:
         return joined.select(*users.columns, F.coalesce("_is_bot", F.lit(False)).alias("is_bot"))
 
 
-@dataclass(frozen=True)
-class _Bots:
-    most: int
+def bots_of(features: DataFrame) -> Bots:
+    """The bots of the date's user_features. They come to the driver: one for `bot_events_per_day` events at the most.
 
-    def __call__(self, events: pl.DataFrame, _: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-        return bots(events, most=self.most)
-
-
-def bots(events: pl.DataFrame, *, most: int) -> pl.DataFrame:
-    """(user_id), sorted: who has more than `most` events of one's own (no impressions) on any one day."""
-    days = events.filter(~pl.col("event_type").is_in(NOT_ACTS)).group_by("user_id", "event_date").len()
-    return days.filter(pl.col("len") > most).select("user_id").unique().sort("user_id")
-
-
-def bots_of(tables: Tables, settings: Settings, params: HistoryParams) -> Bots:
-    """The bots of the histories' window. They come to the driver: one for `bot_events_per_day` events at the most."""
-    most = settings.recommend.bot_events_per_day
-    if most is None:
-        return Bots(tables.spark.createDataFrame([], _USER), 0)
-    found = map_buckets(
-        tables, _Bots(most), schema=_USER, columns=("user_id", "event_type", "event_date"), buckets=settings.buckets,
-        before=params.as_of, since=params.since,
-    )  # fmt: skip
-    ids = found.toArrow().sort_by("user_id")
-    return Bots(tables.spark.createDataFrame(ids), ids.num_rows)
+    A null (of a release that did not know them) is no bot.
+    """
+    ids = features.where("is_bot").select("user_id").toArrow().sort_by("user_id")
+    return Bots(features.sparkSession.createDataFrame(ids), ids.num_rows)

@@ -12,7 +12,6 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from profiling_spark.buckets import map_buckets
 from profiling_spark.config import Settings
 from profiling_spark.config.settings import Recommend
 from profiling_spark.errors import ConfigError
@@ -21,6 +20,7 @@ from profiling_spark.recommend.bots import Bots
 from profiling_spark.recommend.evaluate import Training
 from profiling_spark.recommend.graph_filter import GraphFilterSide
 from profiling_spark.recommend.graph_fit import fit_graph_filter
+from profiling_spark.recommend.histories import map_histories
 from profiling_spark.recommend.interactions import SPLIT_COLUMNS, UNITS, HistoryParams, split_interactions
 from profiling_spark.recommend.item_cf import NeighbourSide, cosine_neighbours, neighbour_side
 from profiling_spark.recommend.item_side import Floats, Ints, ItemSide
@@ -62,10 +62,9 @@ def pairs_of(tables: Tables, settings: Settings, *, as_of: date, cutoff: datetim
     """
     params = HistoryParams.of(settings, as_of)
     kernel = _Pairs(params, cutoff, settings.business_timezone)
-    return map_buckets(
-        tables, kernel, schema=_PAIR, columns=SPLIT_COLUMNS, buckets=settings.buckets, before=as_of, since=params.since,
-        sides={"bots": bots.ids},
-    )  # fmt: skip
+    return map_histories(
+        tables, kernel, params, schema=_PAIR, columns=SPLIT_COLUMNS, buckets=settings.buckets, sides={"bots": bots.ids}
+    )
 
 
 @dataclass(frozen=True)

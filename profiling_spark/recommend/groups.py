@@ -16,9 +16,9 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from profiling_spark.buckets import map_buckets
 from profiling_spark.config import Settings
 from profiling_spark.contracts.gold import USER_SEGMENTS
+from profiling_spark.recommend.histories import map_histories
 from profiling_spark.recommend.interactions import HISTORY_COLUMNS, UNITS, HistoryParams, interactions
 from profiling_spark.recommend.popular import (
     POPULAR_IN_GROUP,
@@ -112,9 +112,9 @@ def group_sums(tables: Tables, users: DataFrame, settings: Settings, params: His
     """Of these `users`, groups with at least `min_group_customers` customers who took something, the largest GROUPS of
     each kind; of each the DEPTH items of the greatest decayed weight that at least LEAST_TAKERS took; ties by item id.
     """
-    sums = map_buckets(
-        tables, _GroupSums(params), schema=_SPARK_SUMS, columns=HISTORY_COLUMNS, buckets=settings.buckets,
-        before=params.as_of, since=params.since, sides={"users": users.select("user_id", *GROUP_STEPS)},
+    sums = map_histories(
+        tables, _GroupSums(params), params, schema=_SPARK_SUMS, columns=HISTORY_COLUMNS, buckets=settings.buckets,
+        sides={"users": users.select("user_id", *GROUP_STEPS)},
     )  # fmt: skip
     added = sums.groupBy("kind", "name", "item_id").agg(
         F.sum("units").alias("units"), F.sum("customers").alias("customers"), F.min("first_date").alias("first_date")

@@ -10,14 +10,13 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from profiling_spark.config import Settings
-from profiling_spark.features.windows import age_days
+from profiling_spark.features.windows import NOT_ACTS, age_days
+from profiling_spark.recommend.refunds import event_weight, with_taken
 
 # Weights are whole numbers of 2^-20: their sums are exact, so no total depends on the order or layout of the rows.
 UNITS = 2**20
-# an impression is the shop's act, not the customer's
-NOT_ACTS = ("ad_view",)
 
-HISTORY_COLUMNS = ("user_id", "item_id", "category", "event_type", "event_date")
+HISTORY_COLUMNS = ("user_id", "item_id", "category", "event_type", "event_date", "order_id", "quantity")
 SPLIT_COLUMNS = (*HISTORY_COLUMNS, "event_time")
 VISIT_COLUMNS = (*SPLIT_COLUMNS, "search_text")
 
@@ -27,7 +26,7 @@ class HistoryParams:
     """What a history depends on besides the events.
 
     `as_of` is exclusive; `since` is the first day that counts. `weights` by event type, a refund's negative. Engines
-    learn from customers with at least `min_items` items.
+    learn from customers with at least `min_items` items. Events that one of the rules `left_out` flagged do not count.
     """
 
     as_of: date
@@ -36,6 +35,7 @@ class HistoryParams:
     half_life_days: float
     items: int
     min_items: int = 1
+    left_out: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, settings: Settings, as_of: date) -> HistoryParams:
@@ -43,8 +43,9 @@ class HistoryParams:
         recommend = settings.recommend
         since = as_of - timedelta(days=recommend.history_days)
         return cls(
-            as_of, since, recommend.weights, recommend.half_life_days, recommend.history_items, recommend.min_items
-        )
+            as_of, since, recommend.weights, recommend.half_life_days, recommend.history_items, recommend.min_items,
+            settings.left_out,
+        )  # fmt: skip
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -60,20 +61,23 @@ class HistoryParams:
 def interactions(events: pl.DataFrame, params: HistoryParams) -> pl.DataFrame:
     """One row per customer and item touched in [since, as_of), sorted by both.
 
-    `units`: sum over events of weight[event_type] * 0.5 ** (age_days / half_life_days), in 1/UNITS; refunds lower it.
-    `kind`: position in `params.kinds` of the strongest event, -1 without one. `is_history`: units above 0 and among the
-    customer's `params.items` strongest. A row that is no history (refunded, or cut) still says "has seen it".
+    `units`: sum over events of weight[event_type] * 0.5 ** (age_days / half_life_days), in 1/UNITS; a refund takes back
+    its purchase as of the purchase's own day, and one without a purchase in the window counts nothing (see `refunds`).
+    `kind`: position in `params.kinds` of the strongest event that was not taken back, -1 without one. `is_history`:
+    units above 0 and among the customer's `params.items` strongest. A row that is no history (refunded, or cut) still
+    says "has seen it".
     """
     acted = pl.col("item_id").is_not_null() & ~pl.col("event_type").is_in(NOT_ACTS)
     in_window = (pl.col("event_date") >= params.since) & (pl.col("event_date") < params.as_of)
-    weight = _lookup({t: float(w) for t, w in params.weights.items()}, 0.0, pl.Float64)
     decay = pl.lit(0.5).pow(age_days(params.as_of) / params.half_life_days)
+    kind = _lookup({t: n for n, t in enumerate(params.kinds)}, -1, pl.Int32)
     pairs = (
-        events.filter(acted & in_window)
+        with_taken(events.filter(acted & in_window))
+        .with_columns(weight=event_weight(params.weights))
         .group_by("user_id", "item_id")
         .agg(
-            units=(weight * decay * UNITS).round().cast(pl.Int64).sum(),
-            kind=_lookup({t: n for n, t in enumerate(params.kinds)}, -1, pl.Int32).max(),
+            units=(pl.col("weight") * decay * UNITS).round().cast(pl.Int64).sum(),
+            kind=pl.when(pl.col("weight") > 0).then(kind).otherwise(-1).max(),
             category=pl.col("category").min(),
         )
         .sort("user_id", pl.col("units").neg(), "item_id")

@@ -12,12 +12,12 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from profiling_spark import models
-from profiling_spark.buckets import map_buckets
 from profiling_spark.contracts.features import user_features_table
 from profiling_spark.contracts.gold import BUNDLES, ITEM_AUDIENCE, ITEM_NEIGHBOURS, USER_RECOMMENDATIONS
 from profiling_spark.contracts.silver import EVENTS
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import InputError, ModelError
+from profiling_spark.features.left_out import counted_rows
 from profiling_spark.models import Stored
 from profiling_spark.recommend.audience import AudienceKernel, audiences, wanted_items
 from profiling_spark.recommend.bots import Bots, bots_of
@@ -27,6 +27,7 @@ from profiling_spark.recommend.choose import LIVE, Fitted, fit, refitted
 from profiling_spark.recommend.figures import figure_rows
 from profiling_spark.recommend.fit import Totals, few_items, item_totals, pairs_of
 from profiling_spark.recommend.groups import group_steps, group_sums, with_groups
+from profiling_spark.recommend.histories import map_histories
 from profiling_spark.recommend.interactions import VISIT_COLUMNS, HistoryParams
 from profiling_spark.recommend.item_cf import cosine_neighbours
 from profiling_spark.recommend.model import JOB, TASK, Model, for_tasks, live_of, load, store, wanted
@@ -58,10 +59,10 @@ def recommend_items(ctx: Context) -> Outcome:
     asked = wanted(ctx.settings)
     stored = models.serving(ctx, asked) or models.kept(ctx, asked)
     params = HistoryParams.of(ctx.settings, ctx.as_of)
-    bots, cutoff = bots_of(ctx.tables, ctx.settings, params), None
+    bots, cutoff = bots_of(features), None
     if stored is None:
         cutoff = time_cutoff(
-            bots.left_out(ctx.tables.read(EVENTS)), since=params.since, before=ctx.as_of, event_types=params.kinds,
+            bots.left_out(_events(ctx)), since=params.since, before=ctx.as_of, event_types=params.kinds,
             share=ctx.settings.recommend.test_share,
         )  # fmt: skip
     pairs = pairs_of(ctx.tables, ctx.settings, as_of=ctx.as_of, cutoff=cutoff, bots=bots).persist()
@@ -89,6 +90,10 @@ def _features(ctx: Context) -> DataFrame:
     if not ctx.tables.exists(table):
         raise InputError(f"{ctx.tables.path(table)}: expected features of {ctx.as_of}, found none; run build_features")
     return ctx.tables.read(table, as_of=ctx.as_of)
+
+
+def _events(ctx: Context) -> DataFrame:
+    return counted_rows(ctx.tables.read(EVENTS), ctx.settings.left_out)
 
 
 def _users(ctx: Context, features: DataFrame, bots: Bots) -> DataFrame:
@@ -199,9 +204,9 @@ def _lists(ctx: Context, choice: Choice, serving: _Serving) -> DataFrame:
     gap = None if popular_is_best else timedelta(minutes=recommend.session_gap_minutes)
     offer = Offer(recommend.top_n, recommend.new_items_share, gap, ctx.settings.language, recommend.policy)
     kernel = Serve(serving.goods, serving.side, serving.params, offer)
-    lists = map_buckets(
-        ctx.tables, kernel, schema=_LIST, columns=VISIT_COLUMNS, buckets=ctx.settings.buckets, before=ctx.as_of,
-        since=serving.params.since, sides={"users": serving.users},
+    lists = map_histories(
+        ctx.tables, kernel, serving.params, schema=_LIST, columns=VISIT_COLUMNS, buckets=ctx.settings.buckets,
+        sides={"users": serving.users},
     )  # fmt: skip
     return lists.withColumn("as_of", F.lit(ctx.as_of))
 
@@ -216,7 +221,7 @@ def _write_bundles(ctx: Context, params: HistoryParams, bots: Bots) -> int:
     settings = ctx.settings.recommend.bundles
     if settings.most == 0:
         return _clear(ctx, BUNDLES)
-    lines = order_items(bots.left_out(ctx.tables.read(EVENTS)), since=params.since, before=ctx.as_of)
+    lines = order_items(bots.left_out(_events(ctx)), since=params.since, before=ctx.as_of)
     if lines.isEmpty():
         return _clear(ctx, BUNDLES)
     rows = ctx.spark.createDataFrame(bundles(lines, settings, as_of=ctx.as_of).to_arrow()).coalesce(1)

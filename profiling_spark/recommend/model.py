@@ -53,6 +53,8 @@ def wanted(settings: Settings) -> Wanted:
     recommend = settings.recommend.model_dump(exclude=_SERVING)
     recommend["graph_filter"] = settings.recommend.graph_filter.model_dump(exclude={"candidates"})
     params = {**recommend, "seed": settings.seed, "fit_partitions": settings.spark.fit_partitions}
+    if settings.left_out:
+        params["left_out"] = list(settings.left_out)
     return Wanted(JOB, TASK, params, settings.recommend.max_age_days)
 
 

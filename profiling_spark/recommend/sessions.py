@@ -6,7 +6,9 @@ from datetime import timedelta
 
 import polars as pl
 
-from profiling_spark.recommend.interactions import NOT_ACTS, HistoryParams
+from profiling_spark.features.windows import NOT_ACTS
+from profiling_spark.recommend.interactions import HistoryParams
+from profiling_spark.recommend.refunds import event_weight, with_taken
 
 LAST_SESSION = "last_session"
 ITEM, SEARCH, CATEGORY = "item", "search", "category"
@@ -22,9 +24,8 @@ def last_session(events: pl.DataFrame, params: HistoryParams, *, gap: timedelta)
     place of the strongest event in `params.kinds`, -1 where it is not an item's.
     """
     in_window = (pl.col("event_date") >= params.since) & (pl.col("event_date") < params.as_of)
-    acts = events.filter(in_window & ~pl.col("event_type").is_in(NOT_ACTS))
-    of_item = pl.col("event_type").replace_strict(dict(params.weights), default=0.0, return_dtype=pl.Float64)
-    items = _documents(acts, ITEM, "item_id").with_columns(weight=of_item)
+    acts = with_taken(events.filter(in_window & ~pl.col("event_type").is_in(NOT_ACTS)))
+    items = _documents(acts, ITEM, "item_id").with_columns(weight=event_weight(params.weights))
     # what was given back does not speak for anything
     is_kept = pl.col("weight").sum().over("user_id", "text") > 0
     about = pl.concat(
@@ -53,6 +54,6 @@ def last_session(events: pl.DataFrame, params: HistoryParams, *, gap: timedelta)
 def _documents(events: pl.DataFrame, document: str, column: str) -> pl.DataFrame:
     told = events.filter(pl.col(column).is_not_null())
     return told.select(
-        "user_id", "event_time", "event_type", pl.lit(document).alias("document"),
+        "user_id", "event_time", "event_type", "taken", pl.lit(document).alias("document"),
         pl.col(column).alias("text"), pl.lit(1.0).alias("weight"),
     )  # fmt: skip

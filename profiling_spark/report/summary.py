@@ -11,6 +11,7 @@ from profiling_spark.attributes import believed, versions
 from profiling_spark.contracts.gold import SEGMENTS, TOP_RECOMMENDATIONS, USER_PROFILE
 from profiling_spark.contracts.operations import EVERYONE, MODEL_RUNS
 from profiling_spark.contracts.silver import ITEMS
+from profiling_spark.features.flagged import FLAGGED, NOTABLE, note
 from profiling_spark.runner import Context
 
 _EXAMPLES = 3
@@ -121,7 +122,7 @@ def _example(row: dict[str, Any], titles: dict[str, str]) -> list[str]:
         parts = [f"{row['frequency']} orders"]
         parts += [f"{row['monetary']:,.2f} spent"] if "monetary" in row else []
         parts += [row["rfm_group"]] if "rfm_group" in row else [] if row["frequency"] else ["no purchase"]
-        lines.append(f"    value    {', '.join(parts)}")
+        lines.append(f"    value    {', '.join(parts)}{_doubt(row)}")
     if "churn_probability" in row:
         why = f": {row['churn_reason']}" if "churn_reason" in row else ""
         lines.append(f"    churn    {row['churn_probability']:.0%}, {row['churn_level']}{why}")
@@ -133,6 +134,13 @@ def _example(row: dict[str, Any], titles: dict[str, str]) -> list[str]:
             item = row[f"recommendation_{rank}"]
             lines.append(f"    offer {rank}  {titles.get(item, item)}: {reason}")
     return lines
+
+
+def _doubt(row: dict[str, Any]) -> str:
+    """How much of the amount rests on flagged rows, where that is notable."""
+    flagged = row.get(FLAGGED, 0)
+    share = float(flagged / max(flagged, row.get("monetary", 0))) if flagged else 0.0
+    return note(share, (), "en") if share >= NOTABLE else ""
 
 
 def _tables(ctx: Context) -> list[str]:

@@ -16,6 +16,7 @@ from profiling_spark.contracts.features import user_features_table
 from profiling_spark.contracts.silver import EVENTS
 from profiling_spark.errors import ModelError
 from profiling_spark.features.catalogue import user_feature_list
+from profiling_spark.features.left_out import counted_rows
 from profiling_spark.models import Figure, Stored, Wanted
 from profiling_spark.prepare import Preparation, Sample, collect_sample, quoted
 from profiling_spark.prepare.fit import fit_preparation
@@ -37,9 +38,10 @@ RANKING_LEAST = 10  # of each label
 _SPLITS = (TRAIN, CALIBRATION, HOLDOUT)
 DROPPED = "dropped"  # training rows that the settings leave out for a missing value
 _NUMERIC = ("int", "bigint", "double", "decimal")
-# Who someone is is no reason to be written off; RFM scores repeat their measures; an hour of the day is no size.
+# Who someone is is no reason to be written off; RFM scores repeat their measures; an hour of the day is no size; how
+# much of the amounts is in doubt says nothing about the customer.
 _LEFT_OUT_FAMILIES = ("Demographics",)
-_LEFT_OUT = ("r_score", "f_score", "m_score", "rfm_score", "favorite_hour")
+_LEFT_OUT = ("r_score", "f_score", "m_score", "rfm_score", "favorite_hour", "flagged_amount")
 
 
 class ThinData(Exception):
@@ -57,7 +59,7 @@ def candidate_features(windows: tuple[int, ...]) -> list[str]:
         for f in user_feature_list(windows)
         if f.type.startswith(_NUMERIC)
         and f.entry.family not in _LEFT_OUT_FAMILIES
-        and f.name not in _LEFT_OUT
+        and f.entry.name not in _LEFT_OUT
         and (f.window is None or f.window != short)
     ]
 
@@ -87,7 +89,8 @@ def _training_rows(ctx: Context, names: list[str]) -> tuple[Inputs, DataFrame]:
     part = split(salt=churn.holdout_salt, holdout_percent=churn.holdout_percent)
     inputs = inputs_to_fit(prepare, names, asked.where(part == TRAIN))
     raw = inputs.of(asked, ctx.tables.read(table), as_of=since, days=prepare.forward_fill_days, also=["as_of"])
-    known = training_set(raw, ctx.tables.read(EVENTS), [since], horizon_days=churn.horizon_days, label=labelled)
+    events = counted_rows(ctx.tables.read(EVENTS), ctx.settings.left_out)
+    known = training_set(raw, events, [since], horizon_days=churn.horizon_days, label=labelled)
     is_dropped = (part == TRAIN) & inputs.incomplete()
     return inputs, known.withColumn("split", F.when(is_dropped, F.lit(DROPPED)).otherwise(part))
 

@@ -10,6 +10,8 @@ from typing import Protocol
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from profiling_spark.features.windows import NOT_ACTS
+
 CALIBRATION_PERCENT = 20  # of the customers, beside the held-out ones: the forest sees neither
 TRAIN, CALIBRATION, HOLDOUT = "train", "calibration", "holdout"
 
@@ -21,17 +23,23 @@ class Label(Protocol):
 
 
 def population(features: DataFrame, *, active_days: int) -> DataFrame:
-    """Customers with an event in the last `active_days` before the features' as_of. Who left before that has left."""
-    return features.where(F.col("days_since_last_event") <= active_days)
+    """Customers with an event in the last `active_days` before the features' as_of, but for bots.
+
+    Who left before that has left; a null is_bot, of a release that did not know bots, is none.
+    """
+    is_person = ~F.coalesce("is_bot", F.lit(False))
+    return features.where((F.col("days_since_last_event") <= active_days) & is_person)
 
 
 def labelled(features: DataFrame, events: DataFrame, *, since: date, until: date) -> DataFrame:
     """`features` (as of `since`) with `label`: 1.0 where the customer has no event dated in [since, until), else 0.0.
 
-    Every event counts as a sign of life, whatever its type. Events from `until` on are not looked at.
+    Every event of one's own counts as a sign of life, an ad impression does not. Events from `until` on are not looked
+    at.
     """
     window = (F.col("event_date") >= F.lit(since)) & (F.col("event_date") < F.lit(until))
-    seen = events.where(window).select("user_id").distinct().withColumn("_seen", F.lit(True))
+    is_act = ~F.col("event_type").isin(*NOT_ACTS)
+    seen = events.where(window & is_act).select("user_id").distinct().withColumn("_seen", F.lit(True))
     label = F.when(F.col("_seen").isNull(), F.lit(1.0)).otherwise(F.lit(0.0))
     return features.join(seen, on="user_id", how="left").withColumn("label", label).drop("_seen")
 

@@ -21,6 +21,8 @@ from profiling_spark.prepare.wording import Language, chosen_sentences
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+# of a customer, columns of `features` for `moments`: amounts on flagged rows, and what they are compared with
+AMOUNTS = ("_flagged", "_spent")
 _DIGITS = 9  # stored figures: sums of doubles differ in the last digits with the order of partial sums
 
 
@@ -122,43 +124,53 @@ def assigned(features: DataFrame, model: Centres, language: Language) -> DataFra
 
 @dataclass(frozen=True)
 class Moments:
-    """Of each cluster with a customer: how many, and per feature the mean and the population's figures."""
+    """Of each cluster with a customer: how many, per feature the mean and the population's figures, and the share of
+    its amounts that rests on flagged rows (None without amounts).
+    """
 
     clusters: list[int]
     sizes: list[int]
     means: list[dict[str, float]]
     population: dict[str, float]
     deviation: dict[str, float]
+    flagged: list[float | None]
 
 
 @dataclass(frozen=True)
 class _Tag:
-    """The cluster and, numbered, the features as reasons quote them."""
+    """The cluster and, numbered, the features as reasons quote them; AMOUNTS as they are."""
 
     model: Centres
 
     def __call__(self, batches: Iterator[Any]) -> Iterator[Any]:
         preparation = self.model.preparation
-        titles = ["_cluster", *(f"_{j}" for j in range(len(preparation.names)))]
+        titles = ["_cluster", *(f"_{j}" for j in range(len(preparation.names))), *AMOUNTS]
         for batch in batches:
             if batch.num_rows:
                 raw = matrix_of(batch, preparation.inputs)
                 nearest, _, _ = self.model.nearest(raw)
                 shown = [pa.array(values, from_pandas=True) for values in preparation.shown(raw).T]  # NaN is null
-                yield pa.RecordBatch.from_arrays([pa.array(nearest.astype(np.int32)), *shown], names=titles)
+                amounts = [batch.column(name) for name in AMOUNTS]
+                yield pa.RecordBatch.from_arrays([pa.array(nearest.astype(np.int32)), *shown, *amounts], names=titles)
 
 
 def moments(features: DataFrame, model: Centres) -> Moments:
     """Sizes and means over the known values, in one pass. NaN where no customer of the cluster has the feature."""
     names = model.preparation.names
-    schema = ", ".join(["_cluster int", *(f"_{j} double" for j in range(len(names)))])
-    tagged = features.select(*as_doubles(model.preparation.inputs)).mapInArrow(_Tag(model), schema)
+    schema = ", ".join(
+        ["_cluster int", *(f"_{j} double" for j in range(len(names))), *(f"{name} double" for name in AMOUNTS)]
+    )
+    amounts = [F.col(n) if n in features.columns else F.lit(None).cast("double").alias(n) for n in AMOUNTS]
+    tagged = features.select(*as_doubles(model.preparation.inputs), *amounts).mapInArrow(_Tag(model), schema)
     figures = [
         f(f"_{j}").alias(f"{kind}{j}")
         for j in range(len(names))
         for kind, f in (("n", F.count), ("mean", F.avg), ("var", F.var_pop))
     ]
-    rows = tagged.groupBy("_cluster").agg(F.count(F.lit(1)).alias("_users"), *figures).orderBy("_cluster").collect()
+    share = F.try_divide(F.sum("_flagged"), F.sum("_spent")).alias("flagged")
+    rows = (
+        tagged.groupBy("_cluster").agg(F.count(F.lit(1)).alias("_users"), share, *figures).orderBy("_cluster").collect()
+    )
     means: list[dict[str, float]] = [{} for _ in rows]
     population, deviation = {}, {}
     for j, name in enumerate(names):
@@ -171,7 +183,8 @@ def moments(features: DataFrame, model: Centres) -> Moments:
         population[name], deviation[name] = _rounded(overall), _rounded(float(np.sqrt(spread)))
         for i, value in enumerate(mean):
             means[i][name] = _rounded(value)
-    return Moments([r["_cluster"] for r in rows], [r["_users"] for r in rows], means, population, deviation)
+    flagged = [None if r["flagged"] is None else _rounded(r["flagged"]) for r in rows]
+    return Moments([r["_cluster"] for r in rows], [r["_users"] for r in rows], means, population, deviation, flagged)
 
 
 def _rounded(value: float) -> float:

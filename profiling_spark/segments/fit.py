@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from profiling_spark.errors import ModelError
 from profiling_spark.models import Stored, Wanted
 from profiling_spark.prepare import Preparation, collect_sample, fit_reduction, numeric_features, quoted
 from profiling_spark.prepare.fit import fit_preparation
+from profiling_spark.prepare.impute import never_happened
 from profiling_spark.prepare.inputs import Inputs, inputs_to_fit
 from profiling_spark.runner import Context
 from profiling_spark.segments.assign import Centres, Moments, moments
@@ -74,11 +75,11 @@ def fit_segments(ctx: Context, features: DataFrame, names: list[str], wanted: Wa
     return ready or _fit(ctx, raw, inputs, wanted, version, rows, left_out)
 
 
-def raw_rows(ctx: Context, inputs: Inputs, features: DataFrame) -> DataFrame:
-    """user_id and the inputs of the as_of's `features`."""
+def raw_rows(ctx: Context, inputs: Inputs, features: DataFrame, also: Sequence[str] = ()) -> DataFrame:
+    """user_id, `also` and the inputs of the as_of's `features`."""
     table = user_features_table(ctx.settings.windows_days)
     days = ctx.settings.prepare.forward_fill_days
-    return inputs.of(features, ctx.tables.read(table), as_of=ctx.as_of, days=days)
+    return inputs.of(features, ctx.tables.read(table), as_of=ctx.as_of, days=days, also=also)
 
 
 def _finished(ctx: Context, version: str) -> Stored | None:
@@ -97,7 +98,10 @@ def _fit(
     settings, seed = ctx.settings.segments, ctx.settings.seed
     complete = raw.where(~inputs.incomplete())
     sample = collect_sample(complete, inputs.names, rows=rows)
-    preparation = fit_preparation(sample.raw, inputs.names, rules=ctx.settings.prepare, encodings=inputs.encodings)
+    never = never_happened(ctx.settings.custom_features)
+    preparation = fit_preparation(
+        sample.raw, inputs.names, rules=ctx.settings.prepare, encodings=inputs.encodings, never=never
+    )
     if len(preparation.names) < FEWEST_FEATURES:
         left_out = ", ".join(f"{n} ({why})" for n, why in preparation.dropped.items())
         raise ThinData(f"{len(preparation.names)} usable features, at least {FEWEST_FEATURES} are needed: {left_out}")

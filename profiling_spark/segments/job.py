@@ -17,11 +17,13 @@ from profiling_spark import models
 from profiling_spark.contracts.features import user_features_table
 from profiling_spark.contracts.gold import SEGMENT_FEATURES, SEGMENTS, USER_SEGMENTS
 from profiling_spark.errors import ModelError
+from profiling_spark.features.flagged import FLAGGED, NOTABLE, note, rests_on_amounts, spent
 from profiling_spark.models import Figure, Stored, Wanted
 from profiling_spark.prepare import Preparation, Reduction, Sample, collect_sample
 from profiling_spark.prepare.inputs import inputs_of
+from profiling_spark.prepare.wording import Language
 from profiling_spark.runner import Context, Outcome
-from profiling_spark.segments.assign import Centres, Moments, assigned, moments
+from profiling_spark.segments.assign import AMOUNTS, Centres, Moments, assigned, moments
 from profiling_spark.segments.choose import silhouette
 from profiling_spark.segments.fit import NOBODY, TASK, ThinData, fit_segments, raw_rows, wanted_features
 from profiling_spark.segments.naming import describe
@@ -35,11 +37,11 @@ _DIGITS = 9
 def segment_users(ctx: Context) -> Outcome:
     """Group customers who behave alike, name the groups, and say why each customer is in one.
 
-    Takes part: everyone with an event before as_of. A stored model is applied where one serves (see models.serving),
-    names and ids included; else one is fitted.
+    Takes part: everyone with an event before as_of, but for bots. A stored model is applied where one serves (see
+    models.serving), names and ids included; else one is fitted.
     """
     features = ctx.tables.read(user_features_table(ctx.settings.windows_days), as_of=ctx.as_of)
-    active = features.where(F.col("days_since_last_event").isNotNull())
+    active = features.where(F.col("days_since_last_event").isNotNull() & ~F.coalesce("is_bot", F.lit(False)))
     names = wanted_features(ctx, active)
     wanted = Wanted(JOB, TASK, _params(ctx, names), ctx.settings.segments.max_age_days)
     stored = models.serving(ctx, wanted)
@@ -90,7 +92,8 @@ class _Apply:
             model = Centres(preparation, centres, origin, deviation, reduction)
         except KeyError as err:
             raise ModelError(f"model {self.stored.path}: expected {err} in its declaration, found none") from err
-        raw = raw_rows(self.ctx, inputs_of(preparation), self.features)
+        amounts = {"_flagged": F.col(FLAGGED).cast("double"), "_spent": spent().cast("double")}
+        raw = raw_rows(self.ctx, inputs_of(preparation), self.features.withColumns(amounts), AMOUNTS)
         found = moments(raw, model)
         if not found.sizes:
             raise ThinData(NOBODY)
@@ -105,11 +108,12 @@ class _Apply:
     def _write(self, model: Centres, raw: DataFrame, found: Moments, by_cluster: Mapping[int, float]) -> int:
         ctx, date = self.ctx, self.ctx.as_of
         segments, feature_rows, total = [], [], sum(found.sizes)
-        for cluster, size, means in zip(found.clusters, found.sizes, found.means, strict=True):
+        parts = zip(found.clusters, found.sizes, found.means, found.flagged, strict=True)
+        for cluster, size, means, flagged in parts:
             known, share = self.known[cluster], size / total
-            both = _descriptions(model, cluster, means, found.population)
+            both = self._descriptions(model, cluster, found, means, flagged)
             segment = (date, METHOD, known["segment_id"], known["name_en"], known["name_zh"])
-            segments.append((*segment, size, share, by_cluster.get(cluster), *both))
+            segments.append((*segment, size, share, by_cluster.get(cluster), flagged, *both))
             for name in model.preparation.names:
                 difference = _difference(means[name], found.population[name], found.deviation[name])
                 figures = (_or_null(means[name]), _or_null(found.population[name]), difference)
@@ -119,6 +123,18 @@ class _Apply:
             frame = spark.createDataFrame(rows, table.schema).coalesce(1)
             ctx.tables.replace_slice(table, frame, as_of=date, method=METHOD)
         return ctx.tables.replace_slice(USER_SEGMENTS, self._customers(model, raw), as_of=date, method=METHOD)
+
+    def _descriptions(
+        self, model: Centres, cluster: int, found: Moments, means: Mapping[str, float], flagged: float | None
+    ) -> list[str]:
+        """English and Chinese; where the model looks at amounts, with the part of them that is in doubt."""
+        texts, difference = [], model.differences()[cluster]
+        is_notable = flagged is not None and flagged >= NOTABLE and rests_on_amounts(model.preparation.names)
+        languages: tuple[Language, ...] = ("en", "zh")
+        for language in languages:
+            doubt = note(flagged, self.ctx.settings.flagging, language) if flagged is not None and is_notable else ""
+            texts.append(describe(difference, means, found.population, language) + doubt)
+        return texts
 
     def _customers(self, model: Centres, raw: DataFrame) -> DataFrame:
         names = [(i, s["segment_id"], s["name_en"], s["name_zh"]) for i, s in self.known.items()]
@@ -194,13 +210,6 @@ def _silhouettes(model: Centres, sample: Sample, clusters: int) -> tuple[float |
     return _shortened(overall), {
         c: _shortened(each[labels == c].mean()) for c in range(clusters) if (labels == c).any()
     }
-
-
-def _descriptions(
-    model: Centres, cluster: int, means: Mapping[str, float], population: Mapping[str, float]
-) -> list[str]:
-    difference = model.differences()[cluster]
-    return [describe(difference, means, population, language) for language in ("en", "zh")]
 
 
 def _difference(mean: float, population: float, deviation: float) -> float | None:

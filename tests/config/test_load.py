@@ -136,3 +136,15 @@ def test_base_yaml_states_every_default():
     stated = yaml.safe_load((CONF / "base.yaml").read_text(encoding="utf-8"))
     defaults = Settings().model_dump(mode="json", exclude={"sources"})
     assert stated == defaults
+
+
+def test_only_flagged_rows_can_be_left_out_of_features():
+    rules = [
+        {"name": "one", "when": "true", "features": "leave_out"},
+        {"name": "two", "when": "true"},
+        {"name": "three", "when": "true", "level": "warn"},
+    ]
+    settings = Settings.model_validate({"ingest": {"rules": rules}})
+    assert (settings.left_out, settings.flagging) == (("one",), ("two",))
+    with pytest.raises(ValueError, match="leave_out is for rules of level flag"):
+        Settings.model_validate({"ingest": {"rules": [rules[0] | {"level": "warn"}]}})

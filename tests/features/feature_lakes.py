@@ -9,7 +9,19 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 from conftest import event_frame, frame_of
-from histories import ALL_TYPES, AS_OF, BERLIN, WINDOWS, Row, drawn, histories, local, user_versions, written_reviews
+from histories import (
+    ALL_TYPES,
+    AS_OF,
+    BERLIN,
+    BROKEN,
+    WINDOWS,
+    Row,
+    drawn,
+    histories,
+    local,
+    user_versions,
+    written_reviews,
+)
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
@@ -38,6 +50,7 @@ _SOURCES: dict[str, Any] = {
     "catalogue": {"target": "items", "columns": {"item_id": "item_id"}},
     "stars": {"target": "reviews", "columns": {"text": "text"}},
 }
+BOT_EVENTS_PER_DAY, BOT_DAYS = 1, 3  # so few that some customers are bots on some of the dates alone
 OWN_FEATURE = {
     "name": "night_orders",
     "measure": "count",
@@ -101,8 +114,8 @@ def _catalogue() -> list[Row]:
     ]
 
 
-def settings_of(root: str, buckets: int) -> Settings:
-    """Sources that supply everything, three of them attributes of customers; one configured feature."""
+def settings_of(root: str, buckets: int, bot_events_per_day: int = BOT_EVENTS_PER_DAY) -> Settings:
+    """Sources that supply everything, three of them attributes of customers; one configured feature; a few bots."""
     return Settings.model_validate(
         {
             "storage": {"root": root},
@@ -111,6 +124,8 @@ def settings_of(root: str, buckets: int) -> Settings:
             "buckets": buckets,
             "sources": {name: {"format": "parquet", "path": name, **more} for name, more in _SOURCES.items()},
             "custom_features": [OWN_FEATURE],
+            "ingest": {"rules": [{"name": BROKEN, "when": "quantity > 99", "features": "leave_out"}]},
+            "recommend": {"bot_events_per_day": bot_events_per_day, "history_days": BOT_DAYS},
         }
     )
 

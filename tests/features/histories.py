@@ -23,6 +23,7 @@ WINDOWS = (3, 7, 30)
 ALL_TYPES = frozenset(
     ("login", "search", "view", "favorite", "cart", "purchase", "refund", "review", "ad_view", "ad_click", "service")
 )
+BROKEN = "broken"  # the rule of level flag whose events the settings may leave out
 UTC_MICROSECONDS = pl.Datetime("us", "UTC")
 MONEY = pl.Decimal(18, 4)
 
@@ -41,6 +42,7 @@ EVENT_SCHEMA: dict[str, Any] = {
     "amount": MONEY,
     "duration_seconds": pl.Float64,
     "channel": pl.String,
+    "flags": pl.String,
     # columns that configured features may read
     "device": pl.String,
     "province": pl.String,
@@ -146,6 +148,8 @@ def times(draw: st.DrawFn) -> datetime:
     return local(day, draw(_CLOCKS | st.times().map(lambda clock: f"{clock:%H:%M:%S}")))
 
 
+# mostly none; a name that only looks like another's
+_FLAGS = st.sampled_from((None, None, None, None, "doubtful", f"doubtful,{BROKEN}", f"un{BROKEN}", BROKEN))
 # Few customers and few names, so that ties and repeats are common. Made once: making them is slower than drawing.
 _TYPES = st.sampled_from(sorted(ALL_TYPES)) | st.sampled_from(("purchase", "view"))
 _FIELDS = st.fixed_dictionaries(
@@ -164,6 +168,7 @@ _FIELDS = st.fixed_dictionaries(
         "third_party_payment": maybe(st.booleans()),
         "quantity": maybe(st.integers(0, 4)),
         "unit_price": maybe(_cents(0, 4)),
+        "flags": _FLAGS,
     }
 )
 

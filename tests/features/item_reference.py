@@ -1,6 +1,7 @@
 """`item_features` and the most viewed items once more, in plain Python: shares no code with the package."""
 
 from collections import Counter
+from collections.abc import Collection
 from datetime import date, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -11,7 +12,13 @@ POPULAR = 10
 
 
 def item_features(
-    events: list[Row], items: list[Row], reviews: list[Row], *, as_of: date, zone: ZoneInfo
+    events: list[Row],
+    items: list[Row],
+    reviews: list[Row],
+    *,
+    as_of: date,
+    zone: ZoneInfo,
+    robots: Collection[str] = (),
 ) -> dict[str, Values]:
     """One catalogue source, every event type supplied. By item_id."""
     past = [e for e in events if e["event_date"] < as_of and e["item_id"] is not None]
@@ -21,15 +28,20 @@ def item_features(
     for item in {row["item_id"] for row in (*past, *versions)}:
         own = [e for e in past if e["item_id"] == item]
         listed = max((v for v in versions if v["item_id"] == item), key=lambda v: v["valid_from"], default={})
-        found[item] = _described(own, listed) | _counted(own) | {"rating": _rating(rated, item)}
+        found[item] = (
+            _described(own, listed)
+            | _counted([e for e in own if e["user_id"] not in robots])
+            | {"rating": _rating(rated, item)}
+        )
     _rank(found)
     return found
 
 
-def popular_items(events: list[Row], *, as_of: date, window: int) -> list[str]:
+def popular_items(events: list[Row], *, as_of: date, window: int, robots: Collection[str] = ()) -> list[str]:
     """The most viewed items of the window."""
     first = as_of - timedelta(days=window)
     inside = [e for e in of(events, "view") if e["item_id"] is not None and first <= e["event_date"] < as_of]
+    inside = [e for e in inside if e["user_id"] not in robots]
     views = Counter(e["item_id"] for e in inside)
     return sorted(views, key=lambda item: (-views[item], item))[:POPULAR]
 

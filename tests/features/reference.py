@@ -42,15 +42,22 @@ def features(
     reviews: list[Row] | None = None,
     percentiles: dict[str, float] | None = None,
     popular: dict[int, list[str]] | None = None,
+    bot_events_per_day: int | None = None,
+    bot_days: int = 365,
+    left_out: str | None = None,
 ) -> dict[str, Values]:
-    """Features but for the RFM scores, by user_id."""
+    """Features but for the RFM scores, by user_id. Events with the flag `left_out` count in nothing."""
     zone = ZoneInfo(timezone)
     past = [e for e in events if e["event_date"] < as_of]
     known = _speaking(users or [], as_of, zone)
     result = {}
-    for user in {row["user_id"] for row in [*past, *known]}:
+    everyone = {row["user_id"] for row in [*past, *known]}
+    past = counted(past, left_out)
+    robots = bots(past, as_of=as_of, most=bot_events_per_day, days=bot_days)
+    for user in everyone:
         own = [e for e in past if e["user_id"] == user]
         values = _history(own, as_of, supplied, percentiles) | _favorites(own, as_of, zone)
+        values["is_bot"] = user in robots
         values |= _person([v for v in known if v["user_id"] == user], as_of, zone)
         for w in windows:
             first = as_of - timedelta(days=w)
@@ -76,6 +83,18 @@ def assert_same_values(found: pl.DataFrame, expected: dict[str, dict[str, Any]])
             close = pytest.approx(value, rel=1e-12, abs=1e-12) if isinstance(value, float) else value
             assert row[name] == close, (user, name)
             assert not isinstance(value, Decimal) or isinstance(row[name], Decimal), name
+
+
+def counted(events: list[Row], left_out: str | None) -> list[Row]:
+    """Events without the flag."""
+    return [e for e in events if left_out is None or left_out not in (e["flags"] or "").split(",")]
+
+
+def bots(events: list[Row], *, as_of: date, most: int | None, days: int) -> set[str]:
+    """Customers with more than `most` events, impressions aside, on a day of the last `days`."""
+    inside = [e for e in events if 1 <= (as_of - e["event_date"]).days <= days and e["event_type"] != "ad_view"]
+    counted = Counter((e["user_id"], e["event_date"]) for e in inside)
+    return {user for (user, _), n in counted.items() if most is not None and n > most}
 
 
 def divide(top: Any, below: Any) -> float | None:
@@ -122,7 +141,7 @@ def _counts(inside: list[Row], supplied: frozenset[str]) -> Values:
 def _rhythm(inside: list[Row], zone: ZoneInfo) -> Values:
     hours = [e["event_time"].astimezone(zone).hour for e in inside]
     return {
-        "active_days": len({e["event_date"] for e in inside}),
+        "active_days": len({e["event_date"] for e in inside if e["event_type"] != "ad_view"}),
         "session_seconds": sum(e["duration_seconds"] or 0.0 for e in inside),
         "night_share": divide(sum(h >= 22 or h <= 5 for h in hours), len(inside)),
         "weekend_share": divide(sum(e["event_date"].strftime("%a") in ("Sat", "Sun") for e in inside), len(inside)),
@@ -131,12 +150,13 @@ def _rhythm(inside: list[Row], zone: ZoneInfo) -> Values:
 
 def _money(inside: list[Row], supplied: frozenset[str]) -> Values:
     bought, returned = of(inside, "purchase"), of(inside, "refund")
-    names = ("purchase_amount", "net_amount", "consumption_power", "discount_share", "refund_share")
+    names = ("purchase_amount", "flagged_amount", "net_amount", "consumption_power", "discount_share", "refund_share")
     if "purchase" not in supplied:
         return dict.fromkeys(names)
     spent, back, off = money(bought), money(returned), money(bought, "discount")
     return {
         "purchase_amount": spent,
+        "flagged_amount": money([e for e in bought if e["flags"]]),
         "net_amount": spent - back,
         "consumption_power": divide(spent, orders(bought)),
         "discount_share": divide(off, spent + off),
@@ -151,19 +171,20 @@ def _seen(inside: list[Row], supplied: frozenset[str], popular: list[str] | None
 
 
 def _history(own: list[Row], as_of: date, supplied: frozenset[str], percentiles: dict[str, float] | None) -> Values:
-    ago = [(as_of - e["event_date"]).days for e in own]
+    ago = [(as_of - e["event_date"]).days for e in own if e["event_type"] != "ad_view"]
     values: Values = {"days_since_last_event": min(ago, default=None), "tenure_days": max(ago, default=None)}
     bought = of(own, "purchase")
     days = sorted({e["event_date"] for e in bought})
     gaps = [(b - a).days for a, b in pairwise(days)]
     levels = [percentiles[e["item_id"]] for e in bought if percentiles and e["item_id"] in percentiles]
     if "purchase" not in supplied:
-        names = ("recency_days", "frequency", "monetary", "interpurchase_days", "price_preference")
+        names = ("recency_days", "frequency", "monetary", "flagged_amount", "interpurchase_days", "price_preference")
         return values | dict.fromkeys(names)
     return values | {
         "recency_days": (as_of - days[-1]).days if days else None,
         "frequency": orders(bought),
         "monetary": money(bought) - money(of(own, "refund")),
+        "flagged_amount": money([e for e in bought if e["flags"]]),
         "interpurchase_days": divide(sum(gaps), len(gaps)),
         "price_preference": divide(sum(levels), len(levels)),
     }

@@ -85,7 +85,8 @@ def test_meanings_say_what_is_computed() -> None:
 def test_the_page_shows_configured_features_and_their_windows() -> None:
     rendered = render_markdown((7, 30, 90), OF_THE_PAGE.custom_features)
     rows = {line.split("|")[1].strip(): line for line in rendered.splitlines() if line.startswith("| `")}
-    assert len(rows) == len({f.entry.name for f in user_feature_list((7, 30, 90), OF_THE_PAGE.custom_features)})
+    listed = user_feature_list((7, 30, 90), OF_THE_PAGE.custom_features)
+    assert len(rows) == len({(f.entry.name, f.entry.windowed) for f in listed})
     assert "| bigint | 7, 30 |" in rows["`night_app_orders_{w}d`"]
     assert "| double | each |" in rows["`app_spend_share_{w}d`"]
     assert "| int | whole history | no such event yet;" in rows["`days_since_big_order`"]

@@ -136,7 +136,8 @@ def test_each_has_a_correct_row() -> None:
 
 
 def test_each_has_a_correct_row_where_all_share_a_bucket_of_the_shop(spark: SparkSession, tmp_path: Path) -> None:
-    settings, per_day = settings_of(str(tmp_path / "lake"), buckets=1), 1_000
+    per_day = 1_000
+    settings = settings_of(str(tmp_path / "lake"), buckets=1, bot_events_per_day=per_day)
     few = [row | {"event_id": f"e{n}"} for n, row in enumerate((ONE, *REFUNDS, STRANGER))]
     append(spark, settings, Shop(few, USER_ROWS, [], []))
     busy(per_day).write_parquet(tmp_path / "busy.parquet")

@@ -5,12 +5,26 @@ Berlin's clocks change among the dates. The histories reach past AS_OF, so every
 
 from datetime import date, timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 import polars as pl
 import pytest
 import reference
-from feature_lakes import OWN_FEATURE, ZONE, Built, Shop, append, build, random_shop, remove, settings_of, stored
-from histories import ALL_TYPES, AS_OF, BERLIN, WINDOWS, event_frame, params
+from feature_lakes import (
+    BOT_DAYS,
+    BOT_EVENTS_PER_DAY,
+    OWN_FEATURE,
+    ZONE,
+    Built,
+    Shop,
+    append,
+    build,
+    random_shop,
+    remove,
+    settings_of,
+    stored,
+)
+from histories import ALL_TYPES, AS_OF, BERLIN, BROKEN, WINDOWS, event_frame, params
 from item_reference import item_features, popular_items
 from polars.testing import assert_frame_equal
 from pyspark.sql import SparkSession
@@ -88,7 +102,9 @@ def test_nothing_on_or_after_as_of_moves_a_feature(
 
 @pytest.mark.parametrize("as_of", [DATES[0], AS_OF])
 def test_features_equal_the_reference(shop: Shop, fresh: tuple[Settings, Built], as_of: date) -> None:
-    items = item_features(shop.events, shop.items, shop.reviews, as_of=as_of, zone=ZONE)
+    robots = robots_of(shop, as_of)
+    events = reference.counted(shop.events, BROKEN)
+    items = item_features(events, shop.items, shop.reviews, as_of=as_of, zone=ZONE, robots=robots)
     found = {row["item_id"]: row for row in at(fresh[1]["item_features"], as_of).drop("as_of").to_dicts()}
     assert found == {item: {"item_id": item, **values} for item, values in items.items()}
 
@@ -101,7 +117,10 @@ def test_features_equal_the_reference(shop: Shop, fresh: tuple[Settings, Built],
         users=shop.users,
         reviews=shop.reviews,
         percentiles={i: v["price_percentile"] for i, v in items.items() if v["price_percentile"] is not None},
-        popular={w: popular_items(shop.events, as_of=as_of, window=w) for w in WINDOWS},
+        popular={w: popular_items(events, as_of=as_of, window=w, robots=robots) for w in WINDOWS},
+        bot_events_per_day=BOT_EVENTS_PER_DAY,
+        bot_days=BOT_DAYS,
+        left_out=BROKEN,
     )
     built_in = at(fresh[1]["user_features"], as_of).select(pl.exclude(f"^{OWN_FEATURE['name']}.*$"))
     assert built_in.height > 100
@@ -115,9 +134,23 @@ def test_features_equal_the_reference(shop: Shop, fresh: tuple[Settings, Built],
 def test_cut_points_over_all_buckets_are_those_of_one_sample(
     shop: Shop, fresh: tuple[Settings, Built], as_of: date
 ) -> None:
-    cuts = fit_cuts(rfm_measures(event_frame(shop.events), params=params(as_of=as_of)))
+    robots = robots_of(shop, as_of)
+    bought = [e for e in reference.counted(shop.events, BROKEN) if e["user_id"] not in robots]
+    cuts = fit_cuts(rfm_measures(event_frame(bought), params=params(as_of=as_of)))
     assert cuts.customers > 50
     assert RfmCuts.from_rows(at(fresh[1]["rfm_cuts"], as_of).to_dicts()) == cuts
+
+
+def test_some_customers_are_bots_at_some_dates_alone(shop: Shop) -> None:
+    found = [robots_of(shop, day) for day in DATES]
+    assert max(map(len, found)) > 20
+    assert any(later - earlier for earlier, later in pairwise(found))
+    assert any(earlier - later for earlier, later in pairwise(found))
+
+
+def robots_of(shop: Shop, as_of: date) -> set[str]:
+    events = reference.counted(shop.events, BROKEN)
+    return reference.bots(events, as_of=as_of, most=BOT_EVENTS_PER_DAY, days=BOT_DAYS)
 
 
 def at(table: pl.DataFrame, as_of: date) -> pl.DataFrame:

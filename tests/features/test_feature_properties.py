@@ -9,6 +9,7 @@ from histories import (
     AS_OF,
     AUTUMN,
     BERLIN,
+    BROKEN,
     EVENT_SCHEMA,
     WINDOWS,
     Row,
@@ -45,7 +46,7 @@ supplied_types = st.sets(st.sampled_from(("login", "view", "cart", "purchase", "
 def test_every_feature_equals_the_reference(rows: list[Row], users: list[Row], reviews: list[Row], as_of: date) -> None:
     found = user_features(
         event_frame(rows),
-        params=params(as_of=as_of),
+        params=params(as_of=as_of, bot_events_per_day=2, bot_days=20, left_out=(BROKEN,)),
         users=user_frame(users),
         reviews=review_frame(reviews),
         item_prices=PRICES,
@@ -61,6 +62,9 @@ def test_every_feature_equals_the_reference(rows: list[Row], users: list[Row], r
         reviews=reviews,
         percentiles=PERCENTILES,
         popular=POPULAR,
+        bot_events_per_day=2,
+        bot_days=20,
+        left_out=BROKEN,
     )
     assert_same_values(found, expected)
 

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
+from profiling_spark.config import Settings
 from profiling_spark.errors import ConfigError, ModelError
 from profiling_spark.prepare import Preparation, collect_sample, numeric_features
 from profiling_spark.prepare.fit import fit_preparation
+from profiling_spark.prepare.impute import never_happened
 
 NAN = float("nan")
 
@@ -20,6 +22,31 @@ def test_missing_is_the_median_and_never_happened_is_longer_than_anyone() -> Non
 
     assert fitted.matrix(raw)[3, 0] == 2.0
     assert fitted.matrix(raw)[1, 1] == 41.0
+
+
+def test_a_configured_recency_that_never_happened_is_longer_than_anyone_too() -> None:
+    settings = Settings.model_validate(
+        {
+            "custom_features": [
+                {
+                    "name": "ad_days",
+                    "measure": "recency",
+                    "event_types": ["ad_click"],
+                    "unit": "days",
+                    "description": "d",
+                },
+                {"name": "ads", "measure": "count", "event_types": ["ad_click"], "unit": "ads", "description": "d"},
+            ]
+        }
+    )
+    raw = np.array([[5.0, 5.0], [NAN, NAN], [7.0, 7.0], [40.0, 40.0]])
+
+    fitted = fit_preparation(
+        raw, ["ad_days", "ads_30d"], standardise=False, never=never_happened(settings.custom_features)
+    )
+
+    assert fitted.matrix(raw)[1].tolist() == [41.0, 7.0]
+    assert "recency_days" in never_happened(settings.custom_features)
 
 
 def test_features_that_say_nothing_are_dropped_with_a_note() -> None:

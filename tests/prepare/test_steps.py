@@ -113,6 +113,21 @@ def test_fences_of_mostly_equal_counts_are_left_out() -> None:
     assert fit_bounds(np.array([0.0, 0.0, 0.0, 0.0, 9.0]), Outliers(method="iqr")) is None
 
 
+def test_outliers_are_clipped_for_segments_and_left_for_the_forest_unless_told_otherwise() -> None:
+    raw = np.array([[float(n % 2)] for n in range(99)] + [[1000.0]])
+    high = raw.mean() + 3 * raw.std()
+
+    segments, forest = (
+        fit_preparation(raw, ["a"], rules=Prepare(scaling="none"), standardise=standardise).matrix(raw)
+        for standardise in (True, False)
+    )
+
+    assert segments[:, 0].tolist() == pytest.approx([*raw[:99, 0], high])
+    np.testing.assert_array_equal(forest, raw)
+    own = Prepare.model_validate({"scaling": "none", "columns": {"a": {"outliers": {"method": "none"}}}})
+    np.testing.assert_array_equal(fit_preparation(raw, ["a"], rules=own).matrix(raw), raw)
+
+
 def test_outliers_that_become_missing_are_filled_and_flagged_ones_stay() -> None:
     rows = [[v] for v in (1.0, 2.0, 3.0, 4.0, 5.0, 100.0)]
 

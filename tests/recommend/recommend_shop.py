@@ -27,7 +27,9 @@ def events(rows: Iterable[EVENT], categories: dict[str, str] | None = None) -> p
     day = pl.lit(AS_OF) - pl.duration(days=pl.col("age"))
     category = pl.col("item_id").replace_strict(categories or {}, default=None, return_dtype=pl.String)
     return frame.with_columns(event_date=day.cast(pl.Date), category=category).with_columns(
-        event_time=(pl.col("event_date").cast(pl.Datetime("us")) + pl.duration(hours=12)).dt.replace_time_zone("UTC")
+        order_id=pl.lit(None, pl.String),
+        quantity=pl.lit(None, pl.Decimal(18, 4)),
+        event_time=(pl.col("event_date").cast(pl.Datetime("us")) + pl.duration(hours=12)).dt.replace_time_zone("UTC"),
     )
 
 

@@ -11,20 +11,8 @@ from test_serve import served, told
 
 from profiling_spark.config import Settings
 from profiling_spark.contracts.gold import USER_RECOMMENDATIONS
-from profiling_spark.recommend.bots import bots
 from profiling_spark.recommend.interactions import split_interactions
 from profiling_spark.recommend.job import recommend_items
-
-
-def test_who_does_more_on_one_day_than_a_person_can():
-    rows = [("robot", f"i{n}", "view", 5) for n in range(4)]
-    rows += [("busy", f"i{n}", "view", 5) for n in range(3)]
-    rows += [("steady", "i1", "view", age) for age in range(1, 30)]
-    rows += [("shown", f"i{n}", "ad_view", 5) for n in range(9)]  # what the shop did
-    rows += [("asker", None, "search", 5) for n in range(4)]
-    for order in (rows, rows[::-1]):
-        assert bots(events(order), most=3)["user_id"].to_list() == ["asker", "robot"]
-    assert bots(events(rows), most=4).is_empty()
 
 
 def test_customers_with_few_items_do_not_teach_the_engines():
@@ -69,7 +57,7 @@ def test_a_bot_changes_nothing_for_the_others(tables, make_context):
     assert (alone.facts["bots"], alone.facts["few_items"]) == (0, 1)
     before = of_people(tables)
 
-    write_shop(tables, settings, rows + robot, **extra)
+    write_shop(tables, settings, rows + robot, bots=("robot",), **extra)
     beside = recommend_items(make_context(settings=settings, as_of=AS_OF, refit=True))
     assert (beside.facts["bots"], beside.facts["few_items"]) == (1, 1)
     assert beside.lines[-1] == (
@@ -84,7 +72,7 @@ def test_a_bot_changes_nothing_for_the_others(tables, make_context):
 def test_where_only_bots_took_anything_the_task_is_skipped(tables, make_context):
     given = {"storage": {"root": tables.root}, "buckets": 1, "recommend": RECOMMEND | {"bot_events_per_day": 2}}
     settings = Settings.model_validate(given)
-    write_shop(tables, settings, [("robot", item, "view", 3) for item in "abc"])
+    write_shop(tables, settings, [("robot", item, "view", 3) for item in "abc"], bots=("robot",))
     done = recommend_items(make_context(settings=settings, as_of=AS_OF))
     assert done.skipped.endswith("not learned from: customers with more than 2 events on a day (bots) 1")
     assert done.facts["bots"] == 1

@@ -1,6 +1,6 @@
 """What groups of customers take, added up in Spark, against plain Python."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import date, timedelta
 
 import numpy as np
@@ -22,9 +22,10 @@ def test_groups_take_what_counting_finds(tables):
         {"storage": {"root": tables.root}, "buckets": 2, "recommend": {"min_group_customers": 8}}
     )
     rng = np.random.default_rng(2)
+    kinds = ["view", "cart", "purchase", "refund"]
     rows = [
-        (f"u{rng.integers(30):02d}", f"i{rng.integers(12):02d}", str(rng.choice(["view", "cart", "refund"])), int(age))
-        for age in rng.integers(1, 90, 200)
+        (f"u{rng.integers(30):02d}", f"i{rng.integers(6):02d}", str(rng.choice(kinds)), int(age))
+        for age in rng.integers(1, 90, 300)
     ]
     rows.append(("u00", "far", "view", 700))
     write_shop(tables, settings, rows)
@@ -52,12 +53,16 @@ def test_groups_take_what_counting_finds(tables):
 
     params = HistoryParams.of(settings, AS_OF)
     found = group_sums(tables, grouped, settings, params)
+    trades = Counter((user, item, kind) for user, item, kind, _ in rows)
     units: dict[tuple[str, str], int] = defaultdict(int)
     first: dict[str, date] = {}
     for user, item, kind, age in rows:
         if age <= 365:
             decay = 0.5 ** (age / params.half_life_days)
-            units[user, item] += round(params.weights[kind] * decay * UNITS)
+            weight = params.weights[kind] if kind != "refund" else 0.0
+            if kind == "purchase":  # all that a customer bought is one order, and each refund takes a piece of it
+                weight *= 1 - min(1.0, trades[user, item, "refund"] / trades[user, item, "purchase"])
+            units[user, item] += round(weight * decay * UNITS)
             first[item] = min(first.get(item, AS_OF), AS_OF - timedelta(days=age))
     taken = {pair: n for pair, n in units.items() if n > 0}
     expected = []

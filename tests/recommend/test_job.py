@@ -38,7 +38,17 @@ def settings(tables) -> Settings:
 
 
 def write_shop(
-    tables, settings, rows, *, extra_users=(), opted_out=(), titles=None, stocks=None, provinces=None, as_of=AS_OF
+    tables,
+    settings,
+    rows,
+    *,
+    extra_users=(),
+    opted_out=(),
+    titles=None,
+    stocks=None,
+    provinces=None,
+    as_of=AS_OF,
+    bots=(),
 ):
     """Events, users, items and the features' user ids of one as_of. All that a customer bought is one order."""
     spark = tables.spark
@@ -56,7 +66,8 @@ def write_shop(
     items = spark.createDataFrame(described, "item_id string, title string, stock long")
     tables.replace_all(ITEMS, contract_rows(ITEMS, items, valid_from=long_ago, source=F.lit("shop")))
     features = user_features_table(settings.windows_days)
-    tables.replace_slice(features, contract_rows(features, users, as_of=F.lit(as_of)), as_of=as_of)
+    is_bot = F.when(F.col("user_id").isin(*bots), F.lit(True))  # else null, as a release without bots wrote
+    tables.replace_slice(features, contract_rows(features, users, as_of=F.lit(as_of), is_bot=is_bot), as_of=as_of)
 
 
 def contract_rows(table, frame, **columns):

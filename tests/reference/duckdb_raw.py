@@ -1,7 +1,8 @@
 """Raw files to tables `events`, `users`, `items`, `reviews` in DuckDB SQL, from the settings' meaning, without Spark.
 
 One function per data set. Rows that the cleaning rules refuse stay out, repeated rows count once, and an event's id is
-made as the project makes it. Bookkeeping columns of the silver tables (bucket, flags, file and run) are left out.
+made as the project makes it. Of the flags those that stand on amounts are kept.
+Bookkeeping columns of the silver tables (bucket, file and run) are left out.
 """
 
 from __future__ import annotations
@@ -157,6 +158,7 @@ def load_demo(folder: Path, con: duckdb.DuckDBPyConnection) -> Loaded:
     header = "order_id,line_no,order_time,uid,sku,cate,brand,qty,price,discount,type,pay,channel,remark"
     lines = csv_rows(con, "order_lines", folder / "orders", "*.csv", header)
     counts["orders"] = load_events(con, "orders", ORDERS, lines, words=DEMO_ORDERS, timezone=zone, latest=latest)
+    con.execute("UPDATE events SET flags = 'many_pieces' WHERE quantity > 500")  # the rule of conf/demo.yaml
     types = {*DEMO_ACTIONS.values(), *DEMO_ORDERS.values()} - {"ignored"}
     supplied = frozenset(types | {"session_id", "duration_seconds", "discount"})
     return Loaded(zone, supplied, counts, users="users", items="items", reviews="reviews")

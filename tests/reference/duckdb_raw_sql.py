@@ -65,7 +65,7 @@ _EVENTS_TABLE = """CREATE TABLE events (
     category VARCHAR, brand VARCHAR, session_id VARCHAR, order_id VARCHAR, quantity DECIMAL(18,4),
     unit_price DECIMAL(18,6), discount DECIMAL(18,4), amount DECIMAL(18,4), duration_seconds DOUBLE, channel VARCHAR,
     device VARCHAR, province VARCHAR, city VARCHAR, payment_method VARCHAR, third_party_payment BOOLEAN,
-    search_text VARCHAR, source VARCHAR)"""
+    search_text VARCHAR, source VARCHAR, flags VARCHAR)"""
 _ITEMS_TABLE = """CREATE TABLE items (item_id VARCHAR, valid_from TIMESTAMP, title VARCHAR, category VARCHAR,
     subcategory VARCHAR, brand VARCHAR, list_price DECIMAL(18,6), stock BIGINT)"""
 

@@ -29,10 +29,11 @@ SUPPLIED_COLUMNS = frozenset({"session_id", "duration_seconds", "discount"})
 FEATURES = (
     *(f"{name}_{{w}}d" for name in COUNTED),
     *("purchases_{w}d", "refunds_{w}d", "activity_{w}d", "active_days_{w}d", "sessions_{w}d", "session_seconds_{w}d"),
-    *("days_since_last_event", "tenure_days", "night_share_{w}d", "weekend_share_{w}d"),
+    *("days_since_last_event", "tenure_days", "is_bot", "night_share_{w}d", "weekend_share_{w}d"),
     *("purchase_frequency_{w}d", "purchases_per_session_{w}d"),
     *("view_to_cart_{w}d", "cart_to_purchase_{w}d", "view_to_purchase_{w}d"),
-    *("purchase_amount_{w}d", "net_amount_{w}d", "consumption_power_{w}d", "interpurchase_days"),
+    *("purchase_amount_{w}d", "flagged_amount", "flagged_amount_{w}d"),
+    *("net_amount_{w}d", "consumption_power_{w}d", "interpurchase_days"),
     *("discount_share_{w}d", "refund_share_{w}d"),
     *("recency_days", "frequency", "monetary", "r_score", "f_score", "m_score", "rfm_score", "rfm_group"),
     *("category_breadth_{w}d", "brand_breadth_{w}d", "items_bought_{w}d", "price_preference"),
@@ -60,6 +61,8 @@ def reference_features(
     supplied: Collection[str] | None = None,
     rfm_rules: Sequence[tuple[str, str]] = (),
     item_percentiles: str | None = None,
+    bot_events_per_day: int = 1000,
+    bot_days: int = 365,
 ) -> pa.Table:
     """`user_id` and every feature of docs/features.md, ordered by user_id.
 
@@ -67,6 +70,7 @@ def reference_features(
     TimeZone becomes UTC. `supplied`: event types and columns (session_id, duration_seconds, discount) that the sources
     give; None takes those that occur in `events`. `rfm_rules`: (group, SQL over r_score, f_score, m_score), the first
     that holds names the group; docs/features.md does not state them, and without them `rfm_group` is null.
+    Bots have more than `bot_events_per_day` events on one of the last `bot_days`.
     `item_percentiles`: a relation (item_id, price_percentile) instead of percentiles from `items` and `events`.
     """
     own = connection is None
@@ -86,6 +90,8 @@ def reference_features(
             "as_of": f"DATE '{as_of.isoformat()}'",
             "zone": f"'{timezone}'",
             "rfm_group": _group_case(rfm_rules),
+            "bot_events_per_day": str(bot_events_per_day),
+            "bot_days": str(bot_days),
         }
         percentile = None if item_percentiles is None else _relation(item_percentiles)
         return con.sql(_fill(feature_query(windows, percentile), values)).to_arrow_table()

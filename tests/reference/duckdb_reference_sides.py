@@ -44,7 +44,8 @@ favorite_{name} AS (
 
 POPULAR = """
 popular_{w}d AS (
-    SELECT item_id FROM past WHERE event_type = 'view' AND age <= {w} AND item_id IS NOT NULL
+    SELECT item_id FROM past ANTI JOIN bots USING (user_id)
+    WHERE event_type = 'view' AND age <= {w} AND item_id IS NOT NULL
     GROUP BY item_id ORDER BY count(*) DESC, item_id LIMIT 10
 ),
 viewers_{w}d AS (

@@ -7,7 +7,7 @@ is `age <= {w}`. A triple is the text before, for each window, and after.
 
 PAST = """
 past AS (
-    SELECT user_id, event_type, event_time, event_date, item_id, category, brand, session_id, channel,
+    SELECT user_id, event_type, event_time, event_date, item_id, category, brand, session_id, channel, flags,
         amount::DECIMAL(18,4) AS amount,
         discount::DECIMAL(18,4) AS discount,
         unit_price::DECIMAL(18,6) AS unit_price,
@@ -24,7 +24,13 @@ latest_user AS (
     WHERE timezone({zone}, valid_from::TIMESTAMPTZ)::DATE < {as_of}
     QUALIFY row_number() OVER (PARTITION BY user_id ORDER BY valid_from DESC) = 1
 ),
-people AS (SELECT user_id FROM past UNION SELECT user_id FROM latest_user)"""
+people AS (SELECT user_id FROM past UNION SELECT user_id FROM latest_user),
+bots AS (
+    SELECT DISTINCT user_id FROM (
+        SELECT user_id FROM past WHERE event_type <> 'ad_view' AND age <= {bot_days}
+        GROUP BY user_id, event_date HAVING count(*) > {bot_events_per_day}
+    )
+)"""
 
 COUNT = "CASE WHEN {supplied} THEN count(*) FILTER (event_type = '{type}' AND age <= {w}) END AS {name}_{w}d"
 
@@ -32,15 +38,17 @@ BEHAVIOUR = (
     """
 behaviour AS (
     SELECT user_id,
-        min(age)::INTEGER AS days_since_last_event,
-        max(age)::INTEGER AS tenure_days,""",
+        -- an impression is the shop's act, not the customer's
+        (min(age) FILTER (event_type <> 'ad_view'))::INTEGER AS days_since_last_event,
+        (max(age) FILTER (event_type <> 'ad_view'))::INTEGER AS tenure_days,
+        user_id IN (SELECT user_id FROM bots) AS is_bot,""",
     """
         {counts},
         CASE WHEN {purchase} THEN
             count(DISTINCT order_key) FILTER (event_type = 'purchase' AND age <= {w}) END AS purchases_{w}d,
         CASE WHEN {refund} THEN
             count(DISTINCT order_key) FILTER (event_type = 'refund' AND age <= {w}) END AS refunds_{w}d,
-        count(DISTINCT event_date) FILTER (age <= {w}) AS active_days_{w}d,
+        count(DISTINCT event_date) FILTER (event_type <> 'ad_view' AND age <= {w}) AS active_days_{w}d,
         CASE WHEN {session_id} THEN count(DISTINCT session_id) FILTER (age <= {w}) END AS sessions_{w}d,
         CASE WHEN {duration_seconds} THEN
             coalesce(sum(milliseconds) FILTER (age <= {w}), 0)::DOUBLE / 1000 END AS session_seconds_{w}d,
@@ -77,6 +85,7 @@ sums AS (
     SELECT user_id,""",
     """
         coalesce(sum(amount) FILTER (event_type = 'purchase' AND age <= {w}), 0) AS bought_{w}d,
+        coalesce(sum(amount) FILTER (event_type = 'purchase' AND flags IS NOT NULL AND age <= {w}), 0) AS flagged_{w}d,
         coalesce(sum(amount) FILTER (event_type = 'refund' AND age <= {w}), 0) AS returned_{w}d,
         coalesce(sum(discount) FILTER (event_type = 'purchase' AND age <= {w}), 0) AS taken_off_{w}d""",
     """
@@ -91,6 +100,7 @@ value AS (
     SELECT user_id,""",
     """
         CASE WHEN {purchase} THEN bought_{w}d::DECIMAL(28,4) END AS purchase_amount_{w}d,
+        CASE WHEN {purchase} THEN flagged_{w}d::DECIMAL(28,4) END AS flagged_amount_{w}d,
         CASE WHEN {purchase} THEN (bought_{w}d - returned_{w}d)::DECIMAL(28,4) END AS net_amount_{w}d,
         CASE WHEN {purchase} THEN bought_{w}d::DOUBLE / nullif(purchases_{w}d, 0) END AS consumption_power_{w}d,
         CASE WHEN {purchase} AND {discount} THEN
@@ -111,6 +121,9 @@ rfm AS (
             coalesce(sum(amount) FILTER (event_type = 'purchase'), 0)
             - coalesce(sum(amount) FILTER (event_type = 'refund'), 0)
         )::DECIMAL(28,4) END AS monetary,
+        CASE WHEN {purchase} THEN
+            coalesce(sum(amount) FILTER (event_type = 'purchase' AND flags IS NOT NULL), 0)::DECIMAL(28,4)
+            END AS flagged_amount,
         date_diff('day', min(event_date) FILTER (event_type = 'purchase'),
             max(event_date) FILTER (event_type = 'purchase'))
             / nullif(count(DISTINCT event_date) FILTER (event_type = 'purchase') - 1, 0) AS interpurchase_days
@@ -118,10 +131,12 @@ rfm AS (
     GROUP BY user_id
 ),
 buyers AS (SELECT * FROM rfm WHERE recency_days IS NOT NULL),
+-- the cut points are those of people, and place bots, too
+people_who_buy AS (FROM buyers ANTI JOIN bots USING (user_id)),
 measured AS (
-    SELECT 'recency_days' AS measure, recency_days::DECIMAL(28,4) AS value FROM buyers
-    UNION ALL SELECT 'frequency', frequency::DECIMAL(28,4) FROM buyers
-    UNION ALL SELECT 'monetary', monetary FROM buyers
+    SELECT 'recency_days' AS measure, recency_days::DECIMAL(28,4) AS value FROM people_who_buy
+    UNION ALL SELECT 'frequency', frequency::DECIMAL(28,4) FROM people_who_buy
+    UNION ALL SELECT 'monetary', monetary FROM people_who_buy
 ),
 placed AS (
     SELECT measure, value, row_number() OVER (PARTITION BY measure ORDER BY value) AS place,

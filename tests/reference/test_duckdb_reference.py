@@ -104,14 +104,16 @@ def test_nothing_happened_is_0_and_not_supplied_is_null(con: duckdb.DuckDBPyConn
 
 
 def test_orders_refunds_and_discounts(con: duckdb.DuckDBPyConnection) -> None:
-    happens(con, "u", "purchase", "2026-06-20 12:00:00", order_id="a", amount="90.1", discount="9.9")
+    happens(con, "u", "purchase", "2026-06-20 12:00:00", order_id="a", amount="90.1", discount="9.9", flags="f")
     happens(con, "u", "purchase", "2026-06-29 12:00:00", order_id="b", amount="10", discount=None)
     happens(con, "u", "purchase", "2026-06-29 12:00:00", order_id="b", amount=None)
     happens(con, "u", "purchase", "2026-06-30 12:00:00", amount="0.0001", discount="0")
-    happens(con, "u", "refund", "2026-06-30 12:00:00", order_id="a", amount="90.1")
+    happens(con, "u", "refund", "2026-06-30 12:00:00", order_id="a", amount="90.1", flags="many_pieces")
     row = found(con)["u"]
     assert [row[f"purchases_{w}d"] for w in WINDOWS] == [2, 3, 3]
     assert (row["purchase_amount_7d"], row["net_amount_7d"]) == (Decimal("10.0001"), Decimal("-80.0999"))
+    flagged = [row[f"flagged_amount{w}"] for w in ("", "_7d", "_30d")]
+    assert flagged == [Decimal("90.1"), 0, Decimal("90.1")]
     assert (row["monetary"], row["frequency"], row["refunds_7d"]) == (Decimal("10.0001"), 3, 1)
     assert row["refund_share_7d"] == pytest.approx(90.1 / 10.0001)
     assert (row["discount_share_7d"], row["discount_share_30d"]) == (0, pytest.approx(9.9 / 110.0001))
@@ -153,3 +155,21 @@ def test_every_line_of_rees46_is_accepted_repeated_or_cut_in_half(
 ) -> None:
     loaded = load_rees46(shared_data / "rees46", con)
     assert loaded.counts == {"clicks": Counts(read=17435, accepted=17429, repeated=5, rejected=1, ignored=0)}
+
+
+def test_bots_and_impressions(con: duckdb.DuckDBPyConnection) -> None:
+    for user, count in (("robot", 3), ("person", 2)):
+        for item in range(count):
+            happens(con, user, "purchase", "2026-06-20 12:00:00", amount=item, item_id=f"of {user}")
+            happens(con, user, "ad_view", "2026-06-21 12:00:00")
+    happens(con, "robot", "view", "2026-06-30 12:00:00", item_id="i")
+    happens(con, "shown", "ad_view", "2026-06-30 12:00:00")
+    rows = found(con, bot_events_per_day=2)
+    assert [(u, r["is_bot"], r["popular_item_viewer_7d"]) for u, r in rows.items()] == [
+        ("person", False, False), ("robot", True, False), ("shown", False, False),
+    ]  # fmt: skip
+    days = ("days_since_last_event", "tenure_days", "active_days_30d", "ad_views_30d")
+    assert [rows["person"][c] for c in days] == [11, 11, 1, 2]
+    assert [rows["shown"][c] for c in days] == [None, None, 0, 1]
+    assert (rows["person"]["m_score"], rows["robot"]["m_score"]) == (1, 5)
+    assert not found(con, bot_events_per_day=2, bot_days=10)["robot"]["is_bot"]

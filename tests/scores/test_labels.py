@@ -22,14 +22,15 @@ def test_events_from_since_on_and_before_until_make_a_customer_stay(spark: Spark
     features = spark.createDataFrame([(u,) for u in ("before", "first", "last", "after", "never")], "user_id string")
     events = spark.createDataFrame(
         [
-            ("before", date(2026, 5, 31)),
-            ("first", SINCE),
-            ("first", SINCE),
-            ("last", date(2026, 6, 30)),
-            ("after", UNTIL),
-            ("stranger", SINCE),
+            ("before", date(2026, 5, 31), "view"),
+            ("first", SINCE, "view"),
+            ("first", SINCE, "ad_click"),
+            ("last", date(2026, 6, 30), "ad_click"),
+            ("after", UNTIL, "view"),
+            ("stranger", SINCE, "view"),
+            ("never", SINCE, "ad_view"),  # what the shop showed is no sign of life
         ],
-        "user_id string, event_date date",
+        "user_id string, event_date date, event_type string",
     )
 
     rows = labelled(features, events, since=SINCE, until=UNTIL).collect()
@@ -39,8 +40,8 @@ def test_events_from_since_on_and_before_until_make_a_customer_stay(spark: Spark
 
 
 def test_asked_about_are_customers_active_up_to_the_last_day_of_the_window(spark: SparkSession) -> None:
-    rows = [("edge", 30), ("gone", 31), ("fresh", 1), ("no event", None)]
-    features = spark.createDataFrame(rows, "user_id string, days_since_last_event int")
+    rows = [("edge", 30, False), ("gone", 31, False), ("fresh", 1, None), ("no event", None, None), ("robot", 1, True)]
+    features = spark.createDataFrame(rows, "user_id string, days_since_last_event int, is_bot boolean")
 
     found = {r["user_id"] for r in population(features, active_days=30).collect()}
 
