@@ -273,7 +273,9 @@ def _judge_versions(
 ) -> Batch:
     """All versions of the table's keys, the stored ones among them: what is new depends on what was said before."""
     new = _with_helpers(ctx, rows, table, None, F.lit(None).cast("date"))
+    stored_bytes = 0
     if ctx.tables.exists(table):
+        stored_bytes = ctx.tables.size(table).bytes
         stored = versions(ctx.tables, table).where(f"NOT ({of_files(old, table_column=False)})")
         new = new.unionByName(stored.withColumn("_status", F.lit(STORED)), allowMissingColumns=True)
     texts = {name: F.lit(None).cast("bigint") for name in POSITION if name not in new.columns}
@@ -286,7 +288,7 @@ def _judge_versions(
         keep=None,
         absent=(),
         buckets=ctx.settings.buckets,
-        tasks_per_bucket=tasks_per_bucket(files, table, ctx.settings.buckets),
+        tasks_per_bucket=tasks_per_bucket(files, table, ctx.settings.buckets, stored_bytes=stored_bytes),
         deliveries=replace(deliveries, removed=frozenset((k.source, k.file_id) for k in old)),
     )
     return Batch(

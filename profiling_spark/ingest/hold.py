@@ -128,9 +128,14 @@ def _shortened(rows: DataFrame, origins: Mapping[int, tuple[str, str]]) -> DataF
     return rows.withColumn(_ORIGIN, F.crc32("file_id")).drop("source", "file_id")
 
 
-def tasks_per_bucket(files: Iterable[SourceFile], table: Table, buckets: int) -> int:
-    """So many that a task holds about 128 MB of raw text, or all rows of one customer where those are more."""
-    text = sum(f.bytes * next((n for end, n in _UNPACKED.items() if f.path.endswith(end)), 1) for f in files)
+def tasks_per_bucket(files: Iterable[SourceFile], table: Table, buckets: int, *, stored_bytes: int = 0) -> int:
+    """So many that a task holds about 128 MB of raw text, or all rows of one customer where those are more.
+
+    `stored_bytes`: of the table, where its rows are read with the new ones.
+    """
+    text = stored_bytes * _UNPACKED[".parquet"] + sum(
+        f.bytes * next((n for end, n in _UNPACKED.items() if f.path.endswith(end)), 1) for f in files
+    )
     return max(1, ceil(text / _TASK_BYTES / (buckets if table is EVENTS else 1)))
 
 
