@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
+from pyspark.sql.types import TimestampType
 
 from profiling_spark.config.base import Model
 from profiling_spark.contracts.silver import EVENT_TYPES, EVENTS, ITEMS, REVIEWS, USERS
@@ -44,6 +45,7 @@ _SQL_WORDS = re.compile(r"\b(?:not|is|and|or|like|ilike|rlike|in|between|case|di
 
 
 Encoding = Literal["UTF-8", "ISO-8859-1", "GBK"]
+EpochUnit = Literal["s", "ms", "us", "ns"]
 
 
 class CsvOptions(Model):
@@ -93,7 +95,8 @@ class Source(Model):
     that are known and not wanted; any other unmapped column is kept in `rescued`. `missing_columns`: what a file is
     that lacks a mapped column (a field of JSON is null where absent). `changed_files`: what happens to a file that has
     other content than when it was taken: `refuse` it, `take_again` (its old rows go), or `add` it as a further file;
-    null: refuse, of a Delta table take_again.
+    null: refuse, of a Delta table take_again. `timezone`: of times without a zone; null: the business timezone.
+    `epochs`: the unit of each time column that is a number since 1970.
     """
 
     format: Literal["csv", "json", "parquet", "delta", "fixed", "pattern"]
@@ -106,6 +109,7 @@ class Source(Model):
     changed_files: Literal["refuse", "take_again", "add"] | None = None
     event_types: dict[str, str] = {}
     timezone: str | None = None
+    epochs: dict[str, EpochUnit] = {}
     csv: CsvOptions = CsvOptions()
     lines: LineOptions = LineOptions()
 
@@ -127,6 +131,10 @@ class Source(Model):
         missing = [c for c in _REQUIRED[self.target] if c not in self.columns]
         if missing:
             raise ValueError(f"columns lacks {missing}, which {self.target} needs")
+        times = [c.name for c in TARGETS[self.target].columns if isinstance(c.data_type, TimestampType)]
+        no_time = [c for c in self.epochs if c not in times or c not in self.columns]
+        if no_time:
+            raise ValueError(f"epochs {no_time}: expected columns that are mapped and times ({', '.join(times)})")
         if self.target == "events":
             self._check_event_types()
         elif self.event_types:

@@ -144,7 +144,7 @@ def rows_of_files(ctx: Context, table: Table, files: Sequence[SourceFile]) -> Da
 def checked(ctx: Context, name: str, frame: DataFrame) -> DataFrame:
     """The canonical columns of a source's rows, judged by the rules."""
     settings, source = ctx.settings, ctx.settings.sources[name]
-    mapped = map_columns(frame, name, source, timezone=source.timezone or settings.business_timezone)
+    mapped = map_columns(frame, name, source, timezone=settings.business_timezone)
     if "valid_from" in mapped.columns and "valid_from" not in source.columns:
         # a source without a time of its own is static: its rows hold from the beginning
         mapped = mapped.withColumn("valid_from", F.lit(EPOCH).cast("timestamp"))

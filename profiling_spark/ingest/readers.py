@@ -322,11 +322,16 @@ def _parquet_schema(file: SourceFile) -> str:
 
 
 def _with_instants(frame: DataFrame, file: SourceFile) -> DataFrame:
-    """Nanosecond timestamps, as pandas writes them: Spark reads them as numbers."""
+    """Nanosecond timestamps, as pandas writes them: Spark reads them as numbers. Those without a zone are local."""
     path = local_path(file.path)
     if path is None:
         return frame
-    nanos = [f.name for f in pq.read_schema(path) if pa.types.is_timestamp(f.type) and f.type.unit == "ns"]
+    zones = {f.name: f.type.tz for f in pq.read_schema(path) if pa.types.is_timestamp(f.type) and f.type.unit == "ns"}
     types = dict(frame.dtypes)
-    micros = {n: F.expr(f"timestamp_micros(`{n}` div 1000)") for n in nanos if types[n] == "bigint"}
+    micros = {}
+    for name, zone in zones.items():
+        if types[name] == "bigint":
+            instant = F.expr(f"timestamp_micros((`{name}` - pmod(`{name}`, 1000L)) div 1000L)")
+            # the session's zone is UTC: the cast keeps the time of day
+            micros[name] = instant if zone is not None else instant.cast("timestamp_ntz")
     return frame.withColumns(micros) if micros else frame

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from profiling_spark.config.quality import NEW_COLUMN, NO_USER, UNREADABLE, Ingest, Rule
 from profiling_spark.config.sources import IGNORED, Source
 from profiling_spark.expressions import condition, holds
-from profiling_spark.ingest.mapping import BAD, WANTED, WORD
+from profiling_spark.ingest.mapping import BAD, TOO_FAR, WANTED, WORD
 
 OK, REJECTED, IGNORED_ROW = "ok", "rejected", "ignored"
 _BOUGHT = ("purchase", "refund")
@@ -22,7 +22,7 @@ def check_rows(frame: DataFrame, source: Source, *, ingest: Ingest, started: dat
     """Adds `_status` (ok, rejected, ignored), `_reasons` (names of the rules that refuse the row, sorted, comma
     separated) and `_warned` (those that only warn); events also get `event_date` and `flags`. Null: no such rule.
 
-    Removes `_bad_*`, `_wanted` and `_word`. Raises ConfigError where a rule of the settings is no condition.
+    Removes `_bad_*`, `_wanted`, `_too_far`, `_word`. Raises ConfigError where a rule of the settings is no condition.
     """
     rules = [r for r in ingest.rules if r.target == source.target]
     if source.target == "events":
@@ -46,7 +46,7 @@ def check_rows(frame: DataFrame, source: Source, *, ingest: Ingest, started: dat
             "_reasons": F.when(~is_ignored, F.nullif("_reasons", F.lit(""))),
             "_warned": F.when(~is_ignored & ~F.col("_unreadable"), F.nullif("_warned", F.lit(""))),
         }
-    ).drop(WORD, WANTED, *(f"_{name}" for name in bad))
+    ).drop(WORD, WANTED, TOO_FAR, *(f"_{name}" for name in bad))
 
 
 def _names(rules: dict[str, Column]) -> Column:
@@ -90,8 +90,8 @@ def _event_rules(ingest: Ingest, started: date) -> dict[str, Column]:
     bought = F.col("event_type").isin(*_BOUGHT)
     return {
         NO_USER: F.col("user_id").isNull(),
-        "no_event_time": F.col("event_time").isNull() & ~F.col(f"{BAD}event_time"),
-        "time_out_of_range": ~in_range,
+        "no_event_time": F.col("event_time").isNull() & ~F.col(f"{BAD}event_time") & ~F.col(TOO_FAR),
+        "time_out_of_range": F.col(TOO_FAR) | ~in_range,
         "no_event_type": F.col(WORD).isNull(),
         "unknown_event_type": F.col(WORD).isNotNull() & F.col("event_type").isNull(),
         "price_not_positive": bought & (F.col("unit_price") <= 0),
