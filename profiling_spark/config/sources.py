@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pyspark.sql.types import TimestampType
 
 from profiling_spark.config.base import Model
@@ -30,6 +30,14 @@ def mappable(target: str) -> tuple[str, ...]:
     return tuple(c for c in TARGETS[target].names if c not in _DERIVED)
 
 
+def helping(target: str) -> tuple[str, ...]:
+    """Columns that a source may map beside those of the table: they change others and are not stored.
+
+    `currency`: code of the currency of the row's figures, such as USD.
+    """
+    return () if target == "reviews" else ("currency",)
+
+
 def check_timezone(value: str) -> str:
     """Refuse a name that the time zone database does not know."""
     try:
@@ -44,7 +52,20 @@ _NAME_WITH_BLANKS = re.compile(r"[^\W\d]\w*(?: \w+)+")
 _SQL_WORDS = re.compile(r"\b(?:not|is|and|or|like|ilike|rlike|in|between|case|div|as)\b", re.IGNORECASE)
 
 
-Encoding = Literal["UTF-8", "ISO-8859-1", "GBK"]
+Encoding = Literal[
+    "UTF-8", "UTF-16", "UTF-16LE", "UTF-16BE", "ISO-8859-1", "windows-1252", "GBK", "GB18030", "Big5", "Shift-JIS"
+]
+_SPELLINGS = {re.sub("[^a-z0-9]", "", name.lower()): name for name in get_args(Encoding)}
+_SPELLINGS |= {"latin1": "ISO-8859-1", "cp1252": "windows-1252", "cp936": "GBK", "cp950": "Big5"}
+_SPELLINGS |= {"sjis": "Shift-JIS", "cp932": "Shift-JIS", "windows31j": "Shift-JIS"}
+
+
+def _spelled(value: object) -> object:
+    """An encoding's name as it is written here: utf8 and Shift_JIS are understood too."""
+    return _SPELLINGS.get(re.sub("[^a-z0-9]", "", value.lower()), value) if isinstance(value, str) else value
+
+
+AnyEncoding = Annotated[Encoding, BeforeValidator(_spelled)]
 EpochUnit = Literal["s", "ms", "us", "ns"]
 
 
@@ -55,7 +76,7 @@ class CsvOptions(Model):
     quote: Annotated[str, Field(min_length=1, max_length=1)] = '"'
     escape: Annotated[str, Field(min_length=1, max_length=1)] = '"'
     multiline: bool = False
-    encoding: Encoding = "UTF-8"
+    encoding: AnyEncoding = "UTF-8"
 
 
 Place = Annotated[int, Field(ge=1)]
@@ -71,7 +92,7 @@ class LineOptions(Model):
     places: dict[str, tuple[Place, Place]] = {}
     pattern: Annotated[str, Field(min_length=1)] | None = None
     header: bool = False
-    encoding: Encoding = "UTF-8"
+    encoding: AnyEncoding = "UTF-8"
 
     @model_validator(mode="after")
     def _readable(self) -> LineOptions:
@@ -96,7 +117,9 @@ class Source(Model):
     that lacks a mapped column (a field of JSON is null where absent). `changed_files`: what happens to a file that has
     other content than when it was taken: `refuse` it, `take_again` (its old rows go), or `add` it as a further file;
     null: refuse, of a Delta table take_again. `timezone`: of times without a zone; null: the business timezone.
-    `epochs`: the unit of each time column that is a number since 1970.
+    `epochs`: the unit of each time column that is a number since 1970. `negative_figures`: whether a purchase with a
+    negative quantity, price or amount is refused or read `as_refund`; then a refund's figures may have any sign, and a
+    negative discount is what was taken off.
     """
 
     format: Literal["csv", "json", "parquet", "delta", "fixed", "pattern"]
@@ -110,6 +133,7 @@ class Source(Model):
     event_types: dict[str, str] = {}
     timezone: str | None = None
     epochs: dict[str, EpochUnit] = {}
+    negative_figures: Literal["refuse", "as_refund"] = "refuse"
     csv: CsvOptions = CsvOptions()
     lines: LineOptions = LineOptions()
 
@@ -124,7 +148,7 @@ class Source(Model):
             raise ValueError("lines.places is empty: say where each column begins and ends")
         if self.format == "pattern" and self.lines.pattern is None:
             raise ValueError("lines.pattern is absent: its named groups are the columns")
-        allowed = mappable(self.target)
+        allowed = (*mappable(self.target), *helping(self.target))
         unknown = [c for c in self.columns if c not in allowed]
         if unknown:
             raise ValueError(f"columns {unknown} are not in {self.target}; allowed: {', '.join(allowed)}")
@@ -139,6 +163,8 @@ class Source(Model):
             self._check_event_types()
         elif self.event_types:
             raise ValueError("event_types is for sources of events only")
+        elif self.negative_figures != "refuse":
+            raise ValueError("negative_figures is for sources of events only")
         return self
 
     def _check_event_types(self) -> None:
@@ -154,9 +180,17 @@ class Source(Model):
         return self.changed_files or ("take_again" if self.format == "delta" else "refuse")
 
     @property
+    def encoding(self) -> Encoding:
+        """Of a source of text."""
+        if self.format in ("fixed", "pattern"):
+            return self.lines.encoding
+        return self.csv.encoding if self.format == "csv" else "UTF-8"
+
+    @property
     def supplied(self) -> frozenset[str]:
         """Canonical event types that this source can give."""
-        return frozenset(self.event_types.values()) - {IGNORED}
+        given = frozenset(self.event_types.values()) - {IGNORED}
+        return given | {"refund"} if self.negative_figures == "as_refund" and "purchase" in given else given
 
     @property
     def words(self) -> tuple[str, ...]:

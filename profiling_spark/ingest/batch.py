@@ -28,6 +28,7 @@ from profiling_spark.ingest.files import FileKey, SourceFile
 from profiling_spark.ingest.hold import hold, tasks_per_bucket
 from profiling_spark.ingest.ledger import Counts, of_files
 from profiling_spark.ingest.mapping import EPOCH, map_columns
+from profiling_spark.ingest.money import load_exchange
 from profiling_spark.ingest.readers import Reading, identity, raw_text, read_source
 from profiling_spark.ingest.resolve import ACCEPTED, Group
 from profiling_spark.ingest.rules import REJECTED, check_rows
@@ -152,6 +153,7 @@ def checked(ctx: Context, name: str, frame: DataFrame) -> DataFrame:
         mapped,
         source,
         ingest=settings.ingest,
+        exchange=load_exchange(ctx.spark, settings),
         started=ctx.started.date(),
         business_timezone=settings.business_timezone,
     )
@@ -164,7 +166,7 @@ def checked(ctx: Context, name: str, frame: DataFrame) -> DataFrame:
         "rescued": F.col("_extra"),
         "_raw": F.when(_needs_raw(ctx, source), raw_text(rows)),
     }
-    return rows.withColumns(lineage).drop("_file_id", "_values", "_unreadable", "_extra")
+    return rows.withColumns(lineage).drop("_file_id", "_values", "_unreadable", "_misfit", "_extra")
 
 
 def _needs_raw(ctx: Context, source: Source) -> Column:

@@ -13,7 +13,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from profiling_spark.config.sources import IGNORED, TARGETS, Source, mappable
+from profiling_spark.config.sources import IGNORED, TARGETS, Source, helping, mappable
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import ConfigError
 from profiling_spark.expressions import condition, holds
@@ -48,7 +48,8 @@ def map_columns(frame: DataFrame, name: str, source: Source, *, timezone: str) -
     mapped = _blank_to_null(_given(frame, name, source, zones[0]))
     types = dict(mapped.dtypes)
     typed: dict[str, Column] = {}
-    for column in mappable(source.target):
+    mapped_only = [c for c in helping(source.target) if c in source.columns]
+    for column in (*mappable(source.target), *mapped_only):
         raw = f"_v_{column}"
         typed[column] = (
             _typed(table, column, F.col(raw), types[raw], name, source, zones)
@@ -110,7 +111,8 @@ def _expression(frame: DataFrame, name: str, source: Source, column: str, text: 
 
 
 def _type(table: Table, column: str) -> T.DataType:
-    return next(c.data_type for c in table.columns if c.name == column)
+    """A column that the table does not store is text."""
+    return next((c.data_type for c in table.columns if c.name == column), T.StringType())
 
 
 def _typed(
