@@ -13,6 +13,8 @@ Target = Literal["events", "users", "items", "reviews"]
 Level = Literal["reject", "flag", "warn"]
 
 UNREADABLE, NO_USER, NEW_COLUMN = "unreadable", "no_user", "new_column"
+NO_RATE, WRONG_ENCODING = "no_rate", "wrong_encoding"
+_NO_RATE = "exchange_rates has no rate of the currency on that day, or the currency is not given"
 
 # message of each rule that is always there, by target; every bad_COLUMN comes on top of these
 BUILT_IN: dict[Target, dict[str, str]] = {
@@ -24,10 +26,20 @@ BUILT_IN: dict[Target, dict[str, str]] = {
         "unknown_event_type": "the source's word is not in its event_types",
         "price_not_positive": "a purchase or refund without a positive price",
         "quantity_not_positive": "a purchase or refund without a positive quantity",
-        "negative_amount": "the amount is negative although price and quantity are positive",
+        "negative_amount": "the amount is negative although neither price nor quantity is",
+        "negative_discount": "a purchase or refund with a negative discount",
+        NO_RATE: _NO_RATE,
     },
-    "users": {NO_USER: "the customer is not named", "bad_age": "the age is no number from 0 to 120"},
-    "items": {"no_item": "the product is not named", "price_negative": "the list price is negative"},
+    "users": {
+        NO_USER: "the customer is not named",
+        "bad_age": "the age is no number from 0 to 120",
+        NO_RATE: _NO_RATE,
+    },
+    "items": {
+        "no_item": "the product is not named",
+        "price_negative": "the list price is negative",
+        NO_RATE: _NO_RATE,
+    },
     "reviews": {"no_text": "the review is empty", "bad_rating": "the rating is no number from 1 to 5"},
 }
 
@@ -77,7 +89,8 @@ class Rule(Model):
             )
         if self.features == "leave_out" and self.level != "flag":
             raise ValueError("features: leave_out is for rules of level flag, whose rows carry the rule's name")
-        if self.name in (*BUILT_IN[self.target], UNREADABLE, NEW_COLUMN) or self.name.startswith("bad_"):
+        always = (*BUILT_IN[self.target], UNREADABLE, WRONG_ENCODING, NEW_COLUMN)
+        if self.name in always or self.name.startswith("bad_"):
             raise ValueError("this name belongs to a rule that is always there")
         return self
 
@@ -107,6 +120,7 @@ class Ingest(Model):
     def _limits_name_rules(self) -> Ingest:
         known = {
             UNREADABLE,
+            WRONG_ENCODING,
             NEW_COLUMN,
             *(n for rules in BUILT_IN.values() for n in rules),
             *(r.name for r in self.rules),

@@ -12,6 +12,7 @@ from profiling_spark.config.features import CustomFeature, check_together
 from profiling_spark.config.policy import RecommendPolicy
 from profiling_spark.config.prepare import Prepare, check_prepare
 from profiling_spark.config.quality import Ingest
+from profiling_spark.config.rates import Currency, DayRates, Rate
 from profiling_spark.config.sources import IGNORED, Source, check_timezone
 from profiling_spark.config.supply import Supplier, Supply
 
@@ -203,7 +204,8 @@ class Settings(Model):
     storage: Storage = Storage()
     data_root: str = "."
     business_timezone: str = "UTC"
-    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"
+    currency: Currency = "USD"
+    exchange_rates: dict[Currency, Rate | DayRates] = {}
     language: Literal["en", "zh"] = "en"
     buckets: Annotated[int, Field(ge=1, le=4096)] = 4
     windows_days: tuple[Days, ...] = (7, 30, 90)
@@ -223,6 +225,12 @@ class Settings(Model):
     @classmethod
     def _known_timezone(cls, value: str) -> str:
         return check_timezone(value)
+
+    @model_validator(mode="after")
+    def _rates_are_of_other_currencies(self) -> Settings:
+        if self.currency in self.exchange_rates:
+            raise ValueError(f"exchange_rates {self.currency}: expected other currencies than the reporting one")
+        return self
 
     @field_validator("windows_days")
     @classmethod

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pyspark.sql.types import TimestampType
 
 from profiling_spark.config.base import Model, Name, Share
 from profiling_spark.contracts.silver import ATTRIBUTES, EVENT_TYPES, EVENTS, ITEMS, REVIEWS, USERS
@@ -32,6 +33,14 @@ _REQUIRED = {
 def mappable(target: str) -> tuple[str, ...]:
     """Columns of a target table that a source may map."""
     return tuple(c for c in TARGETS[target].names if c not in _DERIVED)
+
+
+def helping(target: str) -> tuple[str, ...]:
+    """Columns that a source may map beside those of the table: they change others and are not stored.
+
+    `currency`: code of the currency of the row's figures, such as USD.
+    """
+    return () if target == "reviews" else ("currency",)
 
 
 def check_timezone(value: str) -> str:
@@ -64,7 +73,21 @@ _NAME_WITH_BLANKS = re.compile(r"[^\W\d]\w*(?: \w+)+")
 _SQL_WORDS = re.compile(r"\b(?:not|is|and|or|like|ilike|rlike|in|between|case|div|as)\b", re.IGNORECASE)
 
 
-Encoding = Literal["UTF-8", "ISO-8859-1", "GBK"]
+Encoding = Literal[
+    "UTF-8", "UTF-16", "UTF-16LE", "UTF-16BE", "ISO-8859-1", "windows-1252", "GBK", "GB18030", "Big5", "Shift-JIS"
+]
+_SPELLINGS = {re.sub("[^a-z0-9]", "", name.lower()): name for name in get_args(Encoding)}
+_SPELLINGS |= {"latin1": "ISO-8859-1", "cp1252": "windows-1252", "cp936": "GBK", "cp950": "Big5"}
+_SPELLINGS |= {"sjis": "Shift-JIS", "cp932": "Shift-JIS", "windows31j": "Shift-JIS"}
+
+
+def _spelled(value: object) -> object:
+    """An encoding's name as it is written here: utf8 and Shift_JIS are understood too."""
+    return _SPELLINGS.get(re.sub("[^a-z0-9]", "", value.lower()), value) if isinstance(value, str) else value
+
+
+AnyEncoding = Annotated[Encoding, BeforeValidator(_spelled)]
+EpochUnit = Literal["s", "ms", "us", "ns"]
 
 
 class CsvOptions(Model):
@@ -74,7 +97,7 @@ class CsvOptions(Model):
     quote: Annotated[str, Field(min_length=1, max_length=1)] = '"'
     escape: Annotated[str, Field(min_length=1, max_length=1)] = '"'
     multiline: bool = False
-    encoding: Encoding = "UTF-8"
+    encoding: AnyEncoding = "UTF-8"
 
 
 Place = Annotated[int, Field(ge=1)]
@@ -90,7 +113,7 @@ class LineOptions(Model):
     places: dict[str, tuple[Place, Place]] = {}
     pattern: Annotated[str, Field(min_length=1)] | None = None
     header: bool = False
-    encoding: Encoding = "UTF-8"
+    encoding: AnyEncoding = "UTF-8"
 
     @model_validator(mode="after")
     def _readable(self) -> LineOptions:
@@ -146,7 +169,10 @@ class Source(Model):
     `id_namespace`: stands in the rows' ids for the source's name (null), so that a source that is renamed keeps its
     rows. `repeats`: rows without an id that are equal in the mapped columns are `one`, or `count` as often as they
     stand in one file; several files give the larger number, not the sum. `covers`: the part of its event types that
-    comes from this source, where another one gives such events too.
+    comes from this source, where another one gives such events too. `timezone`: of times without a zone; null: the
+    business timezone. `epochs`: the unit of each time column that is a number since 1970. `negative_figures`: whether a
+    purchase with a negative quantity, price or amount is refused or read `as_refund`; then a refund's figures may have
+    any sign, and a negative discount is what was taken off.
 
     Of users and items: `delivered_at` says where in a file's path the time of its delivery stands, as in
     `products_%Y-%m-%d` (%Y %m %d %H %M %S; in the source's zone); null: the start of the run that loads it. `snapshot`:
@@ -169,6 +195,8 @@ class Source(Model):
     repeats: Literal["one", "count"] = "one"
     covers: Covers | None = None
     timezone: str | None = None
+    epochs: dict[str, EpochUnit] = {}
+    negative_figures: Literal["refuse", "as_refund"] = "refuse"
     csv: CsvOptions = CsvOptions()
     lines: LineOptions = LineOptions()
 
@@ -183,7 +211,7 @@ class Source(Model):
             raise ValueError("lines.places is empty: say where each column begins and ends")
         if self.format == "pattern" and self.lines.pattern is None:
             raise ValueError("lines.pattern is absent: its named groups are the columns")
-        allowed = mappable(self.target)
+        allowed = (*mappable(self.target), *helping(self.target))
         unknown = [c for c in self.columns if c not in allowed]
         if unknown:
             raise ValueError(f"columns {unknown} are not in {self.target}; allowed: {', '.join(allowed)}")
@@ -194,11 +222,15 @@ class Source(Model):
         missing = [c for c in _REQUIRED[self.target] if c not in self.columns]
         if missing:
             raise ValueError(f"columns lacks {missing}, which {self.target} needs")
+        times = [c.name for c in TARGETS[self.target].columns if isinstance(c.data_type, TimestampType)]
+        no_time = [c for c in self.epochs if c not in times or c not in self.columns]
+        if no_time:
+            raise ValueError(f"epochs {no_time}: expected columns that are mapped and times ({', '.join(times)})")
         self._check_delivery()
         if self.target == "events":
             self._check_event_types()
-        elif self.event_types or self.covers is not None:
-            raise ValueError("event_types and covers are for sources of events only")
+        elif self.event_types or self.covers is not None or self.negative_figures != "refuse":
+            raise ValueError("event_types, covers and negative_figures are for sources of events only")
         return self
 
     def _check_delivery(self) -> None:
@@ -251,9 +283,17 @@ class Source(Model):
         return tuple(sorted(set(self.columns) - {_ROW_ID.get(self.target)}))
 
     @property
+    def encoding(self) -> Encoding:
+        """Of a source of text."""
+        if self.format in ("fixed", "pattern"):
+            return self.lines.encoding
+        return self.csv.encoding if self.format == "csv" else "UTF-8"
+
+    @property
     def supplied(self) -> frozenset[str]:
         """Canonical event types that this source can give."""
-        return frozenset(self.event_types.values()) - {IGNORED}
+        given = frozenset(self.event_types.values()) - {IGNORED}
+        return given | {"refund"} if self.negative_figures == "as_refund" and "purchase" in given else given
 
     @property
     def words(self) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from profiling_spark.ingest.hold import hold, tasks_per_bucket
 from profiling_spark.ingest.identity import ID_COLUMN, ROW_ID, with_row_id
 from profiling_spark.ingest.ledger import Counts, of_files
 from profiling_spark.ingest.mapping import map_columns
+from profiling_spark.ingest.money import load_exchange
 from profiling_spark.ingest.readers import POSITION, Reading, raw_text, read_source
 from profiling_spark.ingest.resolve import ACCEPTED, DIFFERS, Ends, Group
 from profiling_spark.ingest.rules import REJECTED, check_rows
@@ -162,12 +163,13 @@ def rows_of_files(ctx: Context, table: Table, files: Sequence[SourceFile]) -> Da
 def checked(ctx: Context, name: str, frame: DataFrame) -> DataFrame:
     """The canonical columns of a source's rows, judged by the rules."""
     settings, source = ctx.settings, ctx.settings.sources[name]
-    mapped = map_columns(frame, name, source, timezone=source.timezone or settings.business_timezone)
+    mapped = map_columns(frame, name, source, timezone=settings.business_timezone)
     has_row_id = source.target in ID_COLUMN
     rows = check_rows(
         with_row_id(mapped, source, ctx.identities[name]) if has_row_id else mapped,
         source,
         ingest=settings.ingest,
+        exchange=load_exchange(ctx.spark, settings),
         started=ctx.started.date(),
         business_timezone=settings.business_timezone,
     )
@@ -180,7 +182,7 @@ def checked(ctx: Context, name: str, frame: DataFrame) -> DataFrame:
         "rescued": F.col("_extra"),
         "_raw": F.when(_needs_raw(ctx, source), raw_text(rows)),
     }
-    return rows.withColumns(lineage).drop("_file_id", "_values", "_unreadable", "_extra")
+    return rows.withColumns(lineage).drop("_file_id", "_values", "_unreadable", "_misfit", "_extra")
 
 
 def _needs_raw(ctx: Context, source: Source) -> Column:

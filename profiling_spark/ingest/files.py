@@ -19,6 +19,7 @@ from pyspark.sql import functions as F
 
 from profiling_spark.config.sources import Source
 from profiling_spark.errors import InputError
+from profiling_spark.ingest.encodings import TEXT_FORMATS, Fit, TextCheck
 from profiling_spark.storage import local_path
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -38,6 +39,7 @@ class FileKey:
 class SourceFile:
     """One file of a source. `uri` is not percent-encoded. `problem` is why it cannot be read, empty if it can.
 
+    `is_clean`: all bytes of a text are known to fit its encoding; `hint`: what is to be said where some do not.
     `content_id`: fingerprint of the content, where `file_id` tells deliveries of one content apart. `delivered_at`: of
     attributes.
     """
@@ -49,6 +51,8 @@ class SourceFile:
     file_id: str
     bytes: int
     problem: str = ""
+    is_clean: bool = False
+    hint: str = ""
     content_id: str | None = None
     modified_at: datetime | None = None
     delivered_at: datetime | None = None
@@ -92,15 +96,22 @@ def _absolute(path: str) -> bool:
 
 def _local_file(name: str, source: Source, path: Path) -> SourceFile:
     problem, digest, size = "", hashlib.sha256(), 0
+    check, fit, is_packed = TextCheck(source), Fit(), path.suffix == ".gz"
+    is_text = source.format in TEXT_FORMATS
     try:
         with path.open("rb") as handle:
             while chunk := handle.read(_CHUNK):
                 digest.update(chunk)
                 size += len(chunk)
+                if is_text and not is_packed:
+                    check.feed(chunk)
         if source.format == "parquet":
             pq.read_schema(path)
-        elif path.suffix == ".gz":
-            _decompress(path)
+        elif is_packed:
+            _decompress(path, check)
+        if is_text:
+            fit = check.result(path, source)
+            problem = fit.problem
     except (EOFError, gzip.BadGzipFile, zlib.error) as err:
         problem = f"is not whole gzip: {err}"
     except OSError as err:
@@ -111,15 +122,24 @@ def _local_file(name: str, source: Source, path: Path) -> SourceFile:
     file_id = digest.hexdigest()[:32] if not problem or size else hashlib.sha256(str(path).encode()).hexdigest()[:32]
     modified = datetime.fromtimestamp(path.stat().st_mtime, UTC) if path.exists() else None
     return SourceFile(
-        name, source.target, str(path), f"file://{path.absolute()}", file_id, size, problem, modified_at=modified
+        name,
+        source.target,
+        str(path),
+        f"file://{path.absolute()}",
+        file_id,
+        size,
+        problem,
+        fit.is_clean,
+        fit.hint,
+        modified_at=modified,
     )
 
 
-def _decompress(path: Path) -> None:
+def _decompress(path: Path, check: TextCheck) -> None:
     """Reads the file to its end: a cut or damaged file must be refused before Spark stops the whole run over it."""
     with gzip.open(path, "rb") as handle:
-        while handle.read(_CHUNK):
-            pass
+        while chunk := handle.read(_CHUNK):
+            check.feed(chunk)
 
 
 def _remote_files(spark: SparkSession, name: str, source: Source, pattern: str) -> list[SourceFile]:

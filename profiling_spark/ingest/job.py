@@ -62,6 +62,9 @@ def ingest(ctx: Context) -> Outcome:
             facts=_facts(todo),
             lines=(f"no new files; {todo.known} are known already",),
         )
+    for file in todo.files:
+        if file.hint:
+            ctx.say(f"    {file.path}: {file.hint}")
     files = {t.name: mine for t in TARGETS if (mine := [f for f in todo.files if f.target == t.name])}
     rows = {table.name: rows_of_files(ctx, table, files[table.name]) for table in TARGETS if table.name in files}
     ledger.claim(ctx.tables, [*todo.files, *todo.refused], again=todo.again)
@@ -147,7 +150,8 @@ def _outcome(
     stale = features_stale_from(ctx, batches)
     if stale is not None:
         lines.append(f"features of {stale} and later dates were built without these rows: build_features again")
-    lines += [*todo.notes, *(f"{f.path}: refused, {f.problem}" for f in todo.refused)]
+    lines += [*todo.notes, *(f"{f.path}: {f.hint}" for f in todo.files if f.hint)]
+    lines += [*(f"{f.path}: refused, {f.problem}" for f in todo.refused)]
     problem = "; ".join(f"{f.path}: {f.problem}" for f in todo.refused)
     return Outcome(
         rows_in=total.read,

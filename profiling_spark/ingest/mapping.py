@@ -13,11 +13,13 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from profiling_spark.config.sources import IGNORED, TARGETS, Source, mappable
+from profiling_spark.config.sources import IGNORED, TARGETS, Source, helping, mappable
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import ConfigError
 from profiling_spark.expressions import condition, holds
 from profiling_spark.ingest.readers import HELPERS, position_of
+from profiling_spark.ingest.times import check_shift, day, instant, is_possible, shifts_zone
+from profiling_spark.session import session_setting
 
 _MALE = ("male", "m", "man", "男", "男性")
 _FEMALE = ("female", "f", "woman", "女", "女性")
@@ -28,25 +30,28 @@ _BLANKS = " \t\r\n\u00a0\ufeff"
 WORD = "_word"
 BAD = "_bad_"
 WANTED = "_wanted"
+TOO_FAR = "_too_far"
 
 
 def map_columns(frame: DataFrame, name: str, source: Source, *, timezone: str) -> DataFrame:
     """Canonical columns of the source's target, helper columns, and `_bad_<column>` (true: a value that does not fit).
 
-    `event_type` is canonical or null; `_word` is the source's own. Times without a zone are local in `timezone`.
-    `_wanted` is false where the source's `where` does not hold.
+    `event_type` is canonical or null; `_word` is the source's own. Times without a zone are local in the source's zone,
+    else in `timezone`, the business one. `_wanted` is false where the source's `where` does not hold; `_too_far` is
+    true of events whose time lies outside the years 1 to 9999: `event_time` is null then.
     """
     table = TARGETS[source.target]
-    frame = frame.withColumn(WANTED, _wanted(frame, name, source))
-    values = {column: _expression(frame, name, column, text) for column, text in source.columns.items()}
-    given = _select(frame, name, source, values)
-    mapped = _blank_to_null(given)
+    zones = (source.timezone or timezone, timezone)
+    with session_setting(frame.sparkSession, "spark.sql.session.timeZone", zones[0]):
+        frame = frame.withColumn(WANTED, _wanted(frame, name, source))
+    mapped = _blank_to_null(_given(frame, name, source, zones[0]))
     types = dict(mapped.dtypes)
     typed: dict[str, Column] = {}
-    for column in mappable(source.target):
+    mapped_only = [c for c in helping(source.target) if c in source.columns]
+    for column in (*mappable(source.target), *mapped_only):
         raw = f"_v_{column}"
         typed[column] = (
-            _typed(table, column, F.col(raw), types[raw], timezone)
+            _typed(table, column, F.col(raw), types[raw], name, source, zones)
             if raw in types
             else F.lit(None).cast(_type(table, column))
         )
@@ -54,10 +59,13 @@ def map_columns(frame: DataFrame, name: str, source: Source, *, timezone: str) -
         word = F.col("_v_event_type").cast("string")
         typed["event_type"] = _event_type(word, source)
         typed[WORD] = word
-    bad = [_is_bad(column) for column in values if _can_be_bad(table, column)]
+    times = {c for c in source.columns if isinstance(_type(table, c), T.TimestampType)}
+    bad = [_is_bad(column, column in times) for column in source.columns if _can_be_bad(table, column)]
     kept = (*HELPERS, *position_of(frame), WANTED)
-    typed_frame = mapped.select(*kept, *(f"_v_{c}" for c in values), *(c.alias(n) for n, c in typed.items()))
-    return typed_frame.select(*kept, *typed, *bad)
+    typed_frame = mapped.select(*kept, *(f"_v_{c}" for c in source.columns), *(c.alias(n) for n, c in typed.items()))
+    possible = [F.when(is_possible(F.col(c)), F.col(c)).alias(c) if c in times else F.col(c) for c in typed]
+    far = [holds(~is_possible(F.col("event_time"))).alias(TOO_FAR)] if source.target == "events" else []
+    return typed_frame.select(*kept, *possible, *bad, *far)
 
 
 def _wanted(frame: DataFrame, name: str, source: Source) -> Column:
@@ -66,37 +74,59 @@ def _wanted(frame: DataFrame, name: str, source: Source) -> Column:
     return holds(condition(frame, f"sources.{name}.where", source.where))
 
 
-def _expression(frame: DataFrame, name: str, column: str, text: str) -> Column:
-    if text in frame.columns:
-        return F.col(f"`{text}`")
-    try:
-        return F.expr(text)
-    except AnalysisException as err:
-        first = str(err).strip().splitlines()[0]
-        raise ConfigError(f"sources.{name}.columns.{column} = {text!r}: is neither a column nor SQL: {first}") from err
+def _given(frame: DataFrame, name: str, source: Source, timezone: str) -> DataFrame:
+    """`_v_<column>`: what the mapping's expressions give. They see times in the source's zone, so that a text which
+    they parse without a zone becomes the right instant.
 
-
-def _select(frame: DataFrame, name: str, source: Source, values: dict[str, Column]) -> DataFrame:
+    In UTC stay ids, whose text must not change where a lake has them already, and what moves times by itself.
+    """
+    kept = (*HELPERS, *position_of(frame), WANTED)
+    in_utc = {c: text for c, text in source.columns.items() if c.endswith("_id") or shifts_zone(text)}
+    in_zone = {c: text for c, text in source.columns.items() if c not in in_utc}
     try:
-        kept = (*HELPERS, *position_of(frame), WANTED)
-        return frame.select(*kept, *(value.alias(f"_v_{column}") for column, value in values.items()))
+        if in_utc:
+            ids = [_expression(frame, name, source, c, text).alias(f"_v_{c}") for c, text in in_utc.items()]
+            frame = frame.select("*", *ids)
+        with session_setting(frame.sparkSession, "spark.sql.session.timeZone", timezone):
+            others = [_expression(frame, name, source, c, text).alias(f"_v_{c}") for c, text in in_zone.items()]
+            return frame.select(*kept, *(f"_v_{c}" for c in in_utc), *others)
     except AnalysisException as err:
-        columns = ", ".join(c for c in frame.columns if c not in kept)
+        columns = ", ".join(c for c in frame.columns if c not in kept and not c.startswith("_v_"))
         first = str(err).splitlines()[0]
         raise ConfigError(f"sources.{name}.columns: {first} The source's columns: {columns}") from err
 
 
+def _expression(frame: DataFrame, name: str, source: Source, column: str, text: str) -> Column:
+    if text in frame.columns:
+        return F.col(f"`{text}`")
+    setting = f"sources.{name}.columns.{column}"
+    if isinstance(_type(TARGETS[source.target], column), (T.TimestampType, T.DateType)):
+        check_shift(setting, text)
+    try:
+        return F.expr(text)
+    except AnalysisException as err:
+        first = str(err).strip().splitlines()[0]
+        raise ConfigError(f"{setting} = {text!r}: is neither a column nor SQL: {first}") from err
+
+
 def _type(table: Table, column: str) -> T.DataType:
-    return next(c.data_type for c in table.columns if c.name == column)
+    """A column that the table does not store is text."""
+    return next((c.data_type for c in table.columns if c.name == column), T.StringType())
 
 
-def _typed(table: Table, column: str, raw: Column, found: str, timezone: str) -> Column:
+def _typed(
+    table: Table, column: str, raw: Column, found: str, name: str, source: Source, zones: tuple[str, str]
+) -> Column:
+    """`zones`: the source's and the business's."""
     want = _type(table, column)
     text = raw.cast("string")
     if isinstance(want, T.StringType):
         return _gender(text) if column == "gender" else text
     if isinstance(want, T.TimestampType):
-        return _instant(text, timezone) if found == "string" else raw.try_cast(want)
+        setting, unit = f"sources.{name}.columns.{column}", source.epochs.get(column)
+        return instant(raw, found, setting=setting, unit=unit, timezone=zones[0], day_timezone=zones[1])
+    if isinstance(want, T.DateType):
+        return day(raw, found, zones[0])
     if isinstance(want, T.BooleanType):
         lowered = F.lower(text)
         return F.when(lowered.isin(*_TRUE), F.lit(True)).when(lowered.isin(*_FALSE), F.lit(False))
@@ -125,19 +155,6 @@ def _trimmed(text: Column) -> Column:
     return F.when(has_blank, F.btrim(text, F.lit(_BLANKS))).otherwise(text)
 
 
-def _instant(text: Column, timezone: str) -> Column:
-    """A text that starts with a year; Spark would read a bare time of day as today.
-
-    Plain looks at characters: regular expressions were a fifth of the time of reading.
-    """
-    has_year = (F.substring(text, 5, 1) == "-") | ((F.length(text) == 4) & text.try_cast("int").isNotNull())
-    parsed = F.when(has_year, F.try_to_timestamp(text))
-    after_date = F.substring(text, 11, 40)
-    has_zone = after_date.contains("+") | after_date.contains("-") | F.right(text, F.lit(1)).between("A", "z")
-    # the session's zone is UTC
-    return parsed if timezone == "UTC" else F.when(has_zone, parsed).otherwise(F.to_utc_timestamp(parsed, timezone))
-
-
 def _gender(text: Column) -> Column:
     lowered = F.lower(text)
     return F.when(lowered.isin(*_MALE), F.lit("male")).when(lowered.isin(*_FEMALE), F.lit("female"))
@@ -152,5 +169,9 @@ def _can_be_bad(table: Table, column: str) -> bool:
     return column != "event_type" and not isinstance(_type(table, column), T.StringType)
 
 
-def _is_bad(column: str) -> Column:
-    return (F.col(f"_v_{column}").isNotNull() & F.col(column).isNull()).alias(f"{BAD}{column}")
+def _is_bad(column: str, is_time: bool) -> Column:
+    is_lost = F.col(column).isNull()
+    # an event beyond all years has a reason of its own
+    if is_time and column != "event_time":
+        is_lost = is_lost | ~is_possible(F.col(column))
+    return (F.col(f"_v_{column}").isNotNull() & is_lost).alias(f"{BAD}{column}")

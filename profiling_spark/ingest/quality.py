@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from profiling_spark.config.quality import BUILT_IN, NEW_COLUMN, NO_USER, UNREADABLE, Ingest, Level
+from profiling_spark.config.quality import BUILT_IN, NEW_COLUMN, NO_USER, UNREADABLE, WRONG_ENCODING, Ingest, Level
 from profiling_spark.config.sources import Source, mappable
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import QualityError
@@ -47,6 +47,7 @@ def _messages(table: Table, ingest: Ingest) -> dict[tuple[str, Level], str]:
     """Message of each rule and level that the target can have."""
     target = table.name
     said: dict[tuple[str, Level], str] = {(UNREADABLE, "reject"): "the line cannot be parsed"}
+    said[WRONG_ENCODING, "reject"] = "bytes that do not fit the source's encoding"
     said |= {(f"bad_{c}", "reject"): f"the value of {c} does not fit its type" for c in mappable(target)}
     said |= {(name, "reject"): message for name, message in BUILT_IN[target].items()}  # type: ignore[index]
     if target == "events":

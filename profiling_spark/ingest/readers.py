@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from operator import add
+from operator import add, or_
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,17 +21,20 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from profiling_spark.config.sources import CsvOptions, Source
+from profiling_spark.config.sources import CsvOptions, Encoding, Source
 from profiling_spark.errors import InputError
+from profiling_spark.expressions import holds
+from profiling_spark.ingest.encodings import TEXT_FORMATS, head_of, java_name, python_name, resolved
 from profiling_spark.ingest.files import SourceFile
-from profiling_spark.ingest.text_readers import decoded_lines, parse_lines
+from profiling_spark.ingest.text_readers import MISFIT, decoded_lines, is_misfit, misfit_of, parse_lines
 from profiling_spark.storage import local_path
 
 _CORRUPT = "_corrupt"
-HELPERS = ("_file_id", "_raw", "_values", "_unreadable", "_extra")
+HELPERS = ("_file_id", "_raw", "_values", "_unreadable", "_extra", MISFIT)
 """_file_id; _raw: the original line of text, of CSV only where it cannot be parsed; _values: a struct of the values
 where there is no line (see `raw_text`); _unreadable: true where the row cannot be parsed; _extra: JSON of the columns
-that the settings do not know, null where there is none."""
+that the settings do not know, null where there is none; _misfit: true where bytes of the row are no characters of the
+source's encoding."""
 # separates values inside `identity`; cannot be confused with a value's own text, which is JSON-quoted nowhere else
 _SEPARATOR = "\u001f"
 _NULL = "\u0000"
@@ -96,18 +99,46 @@ class Reading:
 def read_source(spark: SparkSession, reading: Reading, files: Sequence[SourceFile]) -> list[DataFrame]:
     """All rows of the files, none dropped: a row that cannot be parsed has `_unreadable` true. At least one frame."""
     source = reading.source
-    if source.format == "json":
-        lines = spark.read.text(_paths(files)).select("value", *_origin(reading)).where(F.trim("value") != "")
-        return [parse_json(_with_file_id(spark, lines, files), reading)]
     if source.format == "csv":
         return _read_csv(spark, reading, files)
-    if source.format in ("fixed", "pattern"):
-        lines = decoded_lines(spark, _paths(files), _origin(reading), source.lines.encoding)
-        headers = {first_line(spark, f, source.lines.encoding) for f in files} - {""} if source.lines.header else set()
-        if headers:
-            lines = lines.where(~F.col("value").isin(*sorted(headers)))
-        return [parse_lines(_with_file_id(spark, lines, files), source)]
+    if source.format in TEXT_FORMATS:
+        by_encoding = _by_encoding(spark, source.encoding, files)
+        return [_read_lines(spark, reading, part, encoding) for encoding, part in by_encoding.items()]
     return _read_typed(spark, reading, files)
+
+
+def _read_lines(spark: SparkSession, reading: Reading, files: Sequence[SourceFile], encoding: Encoding) -> DataFrame:
+    """JSON and the formats of plain lines."""
+    source, is_clean = reading.source, all(f.is_clean for f in files)
+    lines = decoded_lines(spark, _paths(files), _origin(reading), encoding, is_clean=is_clean)
+    if source.format == "json":
+        return parse_json(_with_file_id(spark, lines, files), reading)
+    headers = {first_line(spark, f, encoding) for f in files} - {""} if source.lines.header else set()
+    if headers:
+        lines = lines.where(~F.col("value").isin(*sorted(headers)))
+    return parse_lines(_with_file_id(spark, lines, files), source)
+
+
+def _by_encoding(
+    spark: SparkSession, encoding: Encoding, files: Sequence[SourceFile]
+) -> dict[Encoding, list[SourceFile]]:
+    """The files by encoding: those in UTF-16 by the order of their bytes."""
+    found: dict[Encoding, list[SourceFile]] = {}
+    for file in files:
+        found.setdefault(encoding_of(spark, encoding, file), []).append(file)
+    return found
+
+
+def encoding_of(spark: SparkSession, encoding: Encoding, file: SourceFile) -> Encoding:
+    """The source's encoding; of UTF-16 with the order of the file's bytes."""
+    if encoding != "UTF-16":
+        return encoding
+    path = local_path(file.path)
+    if path is not None:
+        return resolved(encoding, head_of(path))
+    content = spark.read.format("binaryFile").load(as_written(file.uri))
+    first = content.select(F.substring("content", 1, 1 << 16).alias("head")).first()
+    return resolved(encoding, b"" if first is None else bytes(first["head"]))
 
 
 def _origin(reading: Reading) -> list[Column]:
@@ -183,7 +214,11 @@ def parse_json(lines: DataFrame, reading: Reading) -> DataFrame:
     """Lines (value, _file_id) of JSON objects as rows."""
     # as a map, since one parse then serves both the columns that are mapped and those that nobody knows
     frame = lines.select(
-        "value", "_file_id", *position_of(lines), F.from_json("value", "map<string,string>").alias("_row")
+        "value",
+        "_file_id",
+        misfit_of(lines),
+        *position_of(lines),
+        F.from_json("value", "map<string,string>").alias("_row"),
     )
     values = {word: F.try_element_at("_row", F.lit(word)) for word in reading.source.words}
     is_there = {name: F.map_contains_key("_row", name) for name in sorted(reading.known)}
@@ -202,26 +237,35 @@ def parse_json(lines: DataFrame, reading: Reading) -> DataFrame:
         F.lit(None).cast("string").alias("_values"),
         F.col("_row").isNull().alias("_unreadable"),
         extra.alias("_extra"),
+        MISFIT,
     )
 
 
 def _read_csv(spark: SparkSession, reading: Reading, files: Sequence[SourceFile]) -> list[DataFrame]:
     """Columns by the header's names: files are read together only with files of the same header."""
-    groups: dict[tuple[str, ...], list[SourceFile]] = {}
+    groups: dict[tuple[Encoding, str, tuple[str, ...]], list[SourceFile]] = {}
     for file in files:
+        encoding = encoding_of(spark, reading.source.csv.encoding, file)
+        # Spark knows the ends of lines by itself where one byte is one
+        end = _end_of_line(spark, file, encoding) if encoding.startswith("UTF-16") else ""
         header = header_of(spark, reading.source.csv, file)
         if header:  # an empty file has no rows
-            groups.setdefault(header, []).append(file)
+            groups.setdefault((encoding, end, header), []).append(file)
     if not groups:
         columns = reading.source.words
         empty = T.StructType([T.StructField(c, T.StringType()) for c in columns])
         frame = spark.createDataFrame([], empty).withColumn("_file_id", F.lit(""))
-        return [_finish(frame, columns, reading, F.lit(False))]
-    return [_read_csv_group(spark, reading, header, group) for header, group in sorted(groups.items())]
+        return [_finish(frame, columns, reading, F.lit(False), is_clean=True)]
+    return [_read_csv_group(spark, reading, *key, group) for key, group in sorted(groups.items())]
 
 
 def _read_csv_group(
-    spark: SparkSession, reading: Reading, header: tuple[str, ...], files: Sequence[SourceFile]
+    spark: SparkSession,
+    reading: Reading,
+    encoding: Encoding,
+    end: str,
+    header: tuple[str, ...],
+    files: Sequence[SourceFile],
 ) -> DataFrame:
     options = reading.source.csv
     frame = spark.read.csv(
@@ -229,11 +273,13 @@ def _read_csv_group(
         schema=_csv_schema(header),
         header=True,
         multiLine=options.multiline,
-        encoding=options.encoding,
+        encoding=java_name(encoding),
+        lineSep=None if options.multiline else end or None,
         **_csv_options(options),
     )
     frame = _with_file_id(spark, frame.select("*", *_origin(reading)), files)
-    return _finish(frame, header, reading, F.col(_CORRUPT).isNotNull(), raw=F.col(_CORRUPT))
+    is_clean = all(f.is_clean for f in files)
+    return _finish(frame, header, reading, F.col(_CORRUPT).isNotNull(), raw=F.col(_CORRUPT), is_clean=is_clean)
 
 
 def parse_csv(lines: DataFrame, header: tuple[str, ...], reading: Reading) -> DataFrame:
@@ -265,8 +311,14 @@ def parse_values(rows: DataFrame, columns: Sequence[str], reading: Reading) -> D
 
 
 def _finish(
-    frame: DataFrame, columns: Sequence[str], reading: Reading, unreadable: Column, raw: Column | None = None
+    frame: DataFrame,
+    columns: Sequence[str],
+    reading: Reading,
+    unreadable: Column,
+    raw: Column | None = None,
+    is_clean: bool = False,
 ) -> DataFrame:
+    """`is_clean`: no value can hold bytes that are no characters."""
     source = reading.source
     names = [F.col(f"`{c}`") for c in columns]
     lowered = {c.lower() for c in columns}
@@ -284,12 +336,19 @@ def _finish(
         F.struct(*names).alias("_values"),
         unreadable.alias("_unreadable"),
         extra.alias("_extra"),
+        (F.lit(False) if is_clean else _has_misfit(frame, columns, raw)).alias(MISFIT),
     )
+
+
+def _has_misfit(frame: DataFrame, columns: Sequence[str], raw: Column | None) -> Column:
+    types = dict(frame.dtypes)
+    texts = [*(F.col(f"`{c}`") for c in columns if types[c] == "string"), *([] if raw is None else [raw])]
+    return reduce(or_, (holds(is_misfit(text)) for text in texts), F.lit(False))
 
 
 def header_of(spark: SparkSession, options: CsvOptions, file: SourceFile) -> tuple[str, ...]:
     """Column names of a CSV file, empty for an empty file. Raises InputError on a repeated name."""
-    line = first_line(spark, file, options.encoding).removeprefix("\ufeff")
+    line = first_line(spark, file, encoding_of(spark, options.encoding, file))
     if not line.strip():
         return ()
     names = next(csv.reader([line], delimiter=options.delimiter, quotechar=options.quote))
@@ -300,22 +359,46 @@ def header_of(spark: SparkSession, options: CsvOptions, file: SourceFile) -> tup
     return tuple(names)
 
 
-def first_line(spark: SparkSession, file: SourceFile, encoding: str) -> str:
-    """A file's first line without its end, empty for an empty file."""
+def first_line(spark: SparkSession, file: SourceFile, encoding: Encoding) -> str:
+    """A file's first line without its end and without a byte-order mark, empty for an empty file. Raises InputError
+    where its bytes do not fit the encoding.
+    """
+    return _whole_first_line(spark, file, encoding).removeprefix("\ufeff").rstrip("\r\n")
+
+
+def _end_of_line(spark: SparkSession, file: SourceFile, encoding: Encoding) -> str:
+    return "\r\n" if "\r" in _whole_first_line(spark, file, encoding) else "\n"
+
+
+def _whole_first_line(spark: SparkSession, file: SourceFile, encoding: Encoding) -> str:
+    """With its end where the file is local, else without the last character of it."""
     path = local_path(file.path)
-    if path is None:
-        first = spark.read.option("encoding", encoding).text(file.uri).first()
-        return "" if first is None else str(first["value"])
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding=encoding, errors="replace", newline="") as handle:
-        return str(handle.readline()).rstrip("\r\n")
+    try:
+        if path is None:
+            wide = {"lineSep": "\n", "encoding": java_name(encoding)} if encoding.startswith("UTF-16") else {}
+            lines = spark.read.options(**wide).text(file.uri)
+            first = lines.select(F.col("value").cast("binary").alias("bytes")).first()
+            return "" if first is None else bytes(first["bytes"]).decode(python_name(encoding))
+        opener = gzip.open if path.suffix == ".gz" else open
+        with opener(path, "rt", encoding=python_name(encoding), newline="") as handle:
+            return str(handle.readline())
+    except UnicodeDecodeError as err:
+        raise InputError(f"{file.path}: the first line does not fit the source's encoding, {encoding}") from err
 
 
 def _read_typed(spark: SparkSession, reading: Reading, files: Sequence[SourceFile]) -> list[DataFrame]:
     """Parquet and Delta: columns keep their types."""
     if reading.source.format == "delta":
         frame = spark.read.format("delta").load(files[0].path)
-        return [_finish(frame.withColumn("_file_id", F.lit(files[0].file_id)), frame.columns, reading, F.lit(False))]
+        return [
+            _finish(
+                frame.withColumn("_file_id", F.lit(files[0].file_id)),
+                frame.columns,
+                reading,
+                F.lit(False),
+                is_clean=True,
+            )
+        ]
     groups: dict[str, list[SourceFile]] = {}
     for file in files:
         groups.setdefault(_parquet_schema(file), []).append(file)
@@ -326,7 +409,7 @@ def _read_typed(spark: SparkSession, reading: Reading, files: Sequence[SourceFil
         # a batch of columns at a time: the name of the file being read may be that of the next one
         path = F.col("_metadata.file_path").alias(_PATH)
         with_ids = _with_file_id(spark, frame.select("*", path, *_position(reading)), group)
-        frames.append(_finish(_with_instants(with_ids, group[0]), names, reading, F.lit(False)))
+        frames.append(_finish(_with_instants(with_ids, group[0]), names, reading, F.lit(False), is_clean=True))
     return frames
 
 
@@ -337,11 +420,16 @@ def _parquet_schema(file: SourceFile) -> str:
 
 
 def _with_instants(frame: DataFrame, file: SourceFile) -> DataFrame:
-    """Nanosecond timestamps, as pandas writes them: Spark reads them as numbers."""
+    """Nanosecond timestamps, as pandas writes them: Spark reads them as numbers. Those without a zone are local."""
     path = local_path(file.path)
     if path is None:
         return frame
-    nanos = [f.name for f in pq.read_schema(path) if pa.types.is_timestamp(f.type) and f.type.unit == "ns"]
+    zones = {f.name: f.type.tz for f in pq.read_schema(path) if pa.types.is_timestamp(f.type) and f.type.unit == "ns"}
     types = dict(frame.dtypes)
-    micros = {n: F.expr(f"timestamp_micros(`{n}` div 1000)") for n in nanos if types[n] == "bigint"}
+    micros = {}
+    for name, zone in zones.items():
+        if types[name] == "bigint":
+            instant = F.expr(f"timestamp_micros((`{name}` - pmod(`{name}`, 1000L)) div 1000L)")
+            # the session's zone is UTC: the cast keeps the time of day
+            micros[name] = instant if zone is not None else instant.cast("timestamp_ntz")
     return frame.withColumns(micros) if micros else frame

@@ -9,35 +9,49 @@ from operator import or_
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from profiling_spark.config.quality import NEW_COLUMN, NO_USER, UNREADABLE, Ingest, Rule
+from profiling_spark.config.quality import NEW_COLUMN, NO_RATE, NO_USER, UNREADABLE, WRONG_ENCODING, Ingest, Rule
 from profiling_spark.config.sources import IGNORED, Covers, Source
 from profiling_spark.expressions import condition, holds
-from profiling_spark.ingest.mapping import BAD, WANTED, WORD
+from profiling_spark.ingest.mapping import BAD, TOO_FAR, WANTED, WORD
+from profiling_spark.ingest.money import NO_RATE as _NO_RATE
+from profiling_spark.ingest.money import Exchange, in_reporting_currency, with_amounts, with_signs
 
 OK, REJECTED, IGNORED_ROW = "ok", "rejected", "ignored"
 _BOUGHT = ("purchase", "refund")
 
 
-def check_rows(frame: DataFrame, source: Source, *, ingest: Ingest, started: date, business_timezone: str) -> DataFrame:
+def check_rows(
+    frame: DataFrame, source: Source, *, ingest: Ingest, exchange: Exchange, started: date, business_timezone: str
+) -> DataFrame:
     """Adds `_status` (ok, rejected, ignored), `_reasons` (names of the rules that refuse the row, sorted, comma
     separated) and `_warned` (those that only warn); events also get `event_date` and `flags`. Null: no such rule.
 
-    Removes `_bad_*`, `_wanted` and `_word`. Raises ConfigError where a rule of the settings is no condition.
+    Removes `_bad_*`, `_wanted`, `_too_far`, `_word` and `currency`. Raises ConfigError where a rule of the settings is
+    no condition.
     """
     rules = [r for r in ingest.rules if r.target == source.target]
     if source.target == "events":
-        frame = _with_amounts(frame.withColumn("event_date", _local_date("event_time", business_timezone)))
-        frame = _with_channel(frame, source)
+        frame = frame.withColumn("event_date", _local_date("event_time", business_timezone))
+        frame = _with_channel(with_amounts(with_signs(frame, source)), source)
+        day = F.col("event_date")
+    else:
+        # an attribute without a time of its own is worth what it is worth when it comes
+        has_time = "valid_from" in frame.columns
+        day = F.coalesce(_local_date("valid_from", business_timezone), F.lit(started)) if has_time else F.lit(started)
+    frame = in_reporting_currency(frame, source, exchange, day)
     bad = {c.removeprefix("_"): F.col(c) for c in frame.columns if c.startswith(BAD)}
-    found = {**_builtin(source, ingest, started), **_configured(frame, rules, "reject")}
+    unpriced = {NO_RATE: F.col(_NO_RATE)} if _NO_RATE in frame.columns else {}
+    found = {**_builtin(source, ingest, started), **unpriced, **_configured(frame, rules, "reject")}
     named = {**bad, **found, **{name: bad[name] | found[name] for name in bad.keys() & found.keys()}}
-    listed = F.when(F.col("_unreadable"), F.lit(UNREADABLE)).otherwise(_names(named))
+    listed = F.when(F.col("_misfit"), F.lit(WRONG_ENCODING)).when(F.col("_unreadable"), F.lit(UNREADABLE))
+    listed = listed.otherwise(_names(named))
     warned = _names({**_configured(frame, rules, "warn"), NEW_COLUMN: F.col("_extra").isNotNull()})
     ignored = [w for w, t in source.event_types.items() if t == IGNORED]
     unwanted = ~F.col(WANTED) | (holds(F.coalesce(WORD, F.lit("")).isin(*ignored)) if ignored else F.lit(False))
     if source.covers is not None:
         unwanted = unwanted | _not_covered(source.covers)
-    is_ignored = ~F.col("_unreadable") & unwanted
+    is_row = ~F.col("_unreadable") & ~F.col("_misfit")
+    is_ignored = is_row & unwanted
     columns = {"_reasons": listed, "_warned": warned}
     if source.target == "events":
         columns |= _flagged(frame, rules)
@@ -47,9 +61,9 @@ def check_rows(frame: DataFrame, source: Source, *, ingest: Ingest, started: dat
         {
             "_status": status,
             "_reasons": F.when(~is_ignored, F.nullif("_reasons", F.lit(""))),
-            "_warned": F.when(~is_ignored & ~F.col("_unreadable"), F.nullif("_warned", F.lit(""))),
+            "_warned": F.when(~is_ignored & is_row, F.nullif("_warned", F.lit(""))),
         }
-    ).drop(WORD, WANTED, *(f"_{name}" for name in bad))
+    ).drop(WORD, WANTED, TOO_FAR, _NO_RATE, *(f"_{name}" for name in bad))
 
 
 def _names(rules: dict[str, Column]) -> Column:
@@ -64,13 +78,6 @@ def _names(rules: dict[str, Column]) -> Column:
 
 def _local_date(time: str, timezone: str) -> Column:
     return F.to_date(time if timezone == "UTC" else F.from_utc_timestamp(time, timezone))
-
-
-def _with_amounts(frame: DataFrame) -> DataFrame:
-    """amount = quantity * unit_price - discount where the source gives no amount."""
-    gross = F.col("quantity") * F.col("unit_price")
-    net = (gross - F.coalesce("discount", F.lit(0))).try_cast("decimal(18,4)")
-    return frame.withColumn("amount", F.coalesce("amount", net))
 
 
 def _with_channel(frame: DataFrame, source: Source) -> DataFrame:
@@ -105,16 +112,18 @@ def _event_rules(ingest: Ingest, started: date) -> dict[str, Column]:
     latest = ingest.latest_event_date or started + timedelta(days=ingest.max_future_days)
     in_range = F.col("event_date").between(F.lit(ingest.earliest_event_date), F.lit(latest))
     bought = F.col("event_type").isin(*_BOUGHT)
+    not_positive = {c: holds(F.col(c) <= 0) for c in ("unit_price", "quantity")}
     return {
         NO_USER: F.col("user_id").isNull(),
-        "no_event_time": F.col("event_time").isNull() & ~F.col(f"{BAD}event_time"),
-        "time_out_of_range": ~in_range,
+        "no_event_time": F.col("event_time").isNull() & ~F.col(f"{BAD}event_time") & ~F.col(TOO_FAR),
+        "time_out_of_range": F.col(TOO_FAR) | ~in_range,
         "no_event_type": F.col(WORD).isNull(),
         "unknown_event_type": F.col(WORD).isNotNull() & F.col("event_type").isNull(),
-        "price_not_positive": bought & (F.col("unit_price") <= 0),
-        "quantity_not_positive": bought & (F.col("quantity") <= 0),
+        "price_not_positive": bought & not_positive["unit_price"],
+        "quantity_not_positive": bought & not_positive["quantity"],
         # a price or quantity that is not positive is the cause, so a negative amount of its own is named alone
-        "negative_amount": bought & (F.col("amount") < 0) & (F.col("unit_price") > 0) & (F.col("quantity") > 0),
+        "negative_amount": bought & (F.col("amount") < 0) & ~not_positive["unit_price"] & ~not_positive["quantity"],
+        "negative_discount": bought & (F.col("discount") < 0),
     }
 
 

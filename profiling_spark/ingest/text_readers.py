@@ -8,17 +8,40 @@ from collections.abc import Sequence
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from profiling_spark.config.sources import LineOptions, Source
+from profiling_spark.config.sources import Encoding, LineOptions, Source
+from profiling_spark.ingest.encodings import REPLACED, java_name
+from profiling_spark.session import session_setting
+
+MISFIT = "_misfit"
 
 
-def decoded_lines(spark: SparkSession, paths: Sequence[str], origin: Sequence[Column], encoding: str) -> DataFrame:
-    """(value, origin): every line that is not blank, without its end."""
+def decoded_lines(
+    spark: SparkSession, paths: Sequence[str], origin: Sequence[Column], encoding: Encoding, *, is_clean: bool
+) -> DataFrame:
+    """(value, origin, _misfit): every line that is not blank, without its end. `encoding` says the order of bytes.
+
+    `is_clean`: all bytes are known to fit. `_misfit` is true of a line in which some do not.
+    """
     text = F.col("value")
-    if encoding != "UTF-8":
-        # the text source hands on the bytes as they are; neither encoding has a line end inside a character
-        text = F.decode(text.cast("binary"), encoding)
-    lines = spark.read.text(list(paths)).select(F.rtrim(text, F.lit("\r")).alias("value"), *origin)
-    return lines.where(F.trim("value") != "")
+    options: dict[str, str] = {}
+    if encoding.startswith("UTF-16"):
+        # a line ends with two bytes there; of one alone half is left to the next line
+        options = {"lineSep": "\n", "encoding": java_name(encoding)}
+    if encoding == "UTF-8":
+        # the text source hands on the bytes as they are
+        decoded = text if is_clean else F.make_valid_utf8(text)
+    else:
+        decoded = F.ltrim(F.decode(text.cast("binary"), java_name(encoding)), F.lit("\ufeff"))
+    # without it bytes that do not fit would end the run
+    with session_setting(spark, "spark.sql.legacy.codingErrorAction", "true"):
+        read = spark.read.options(**options).text(list(paths))
+        lines = read.select(F.rtrim(decoded, F.lit("\r")).alias("value"), *origin)
+    return lines.withColumn(MISFIT, F.lit(False) if is_clean else is_misfit("value")).where(F.trim("value") != "")
+
+
+def is_misfit(value: Column | str) -> Column:
+    """Whether a text holds what decoders put for bytes that are no character."""
+    return F.contains(F.col(value) if isinstance(value, str) else value, F.lit(REPLACED))
 
 
 def parse_lines(lines: DataFrame, source: Source) -> DataFrame:
@@ -30,12 +53,18 @@ def parse_lines(lines: DataFrame, source: Source) -> DataFrame:
     values, unreadable = _at_places(options) if source.format == "fixed" else _by_pattern(options)
     return lines.select(
         *(column.alias(name) for name, column in values.items()),
-        *(c for c in lines.columns if c != "value"),
+        *(c for c in lines.columns if c not in ("value", MISFIT)),
         F.col("value").alias("_raw"),
         F.lit(None).cast("string").alias("_values"),
         unreadable.alias("_unreadable"),
         F.lit(None).cast("string").alias("_extra"),
+        misfit_of(lines),
     )
+
+
+def misfit_of(lines: DataFrame) -> Column:
+    """`_misfit` of lines where they have it; lines that come from elsewhere are looked at."""
+    return F.col(MISFIT) if MISFIT in lines.columns else is_misfit("value").alias(MISFIT)
 
 
 def _at_places(options: LineOptions) -> tuple[dict[str, Column], Column]:
