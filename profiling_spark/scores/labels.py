@@ -38,7 +38,7 @@ def labelled(features: DataFrame, events: DataFrame, *, since: date, until: date
     at.
     """
     window = (F.col("event_date") >= F.lit(since)) & (F.col("event_date") < F.lit(until))
-    is_act = ~F.col("event_type").isin(*NOT_ACTS)
+    is_act = ~F.coalesce("event_type", F.lit("")).isin(*NOT_ACTS)
     seen = events.where(window & is_act).select("user_id").distinct().withColumn("_seen", F.lit(True))
     label = F.when(F.col("_seen").isNull(), F.lit(1.0)).otherwise(F.lit(0.0))
     return features.join(seen, on="user_id", how="left").withColumn("label", label).drop("_seen")
