@@ -28,6 +28,7 @@ from profiling_spark.ingest.files import FileKey, SourceFile
 from profiling_spark.ingest.hold import hold, tasks_per_bucket
 from profiling_spark.ingest.ledger import Counts, of_files
 from profiling_spark.ingest.mapping import EPOCH, map_columns
+from profiling_spark.ingest.one_row import check_one_row
 from profiling_spark.ingest.readers import Reading, identity, raw_text, read_source
 from profiling_spark.ingest.resolve import ACCEPTED, Group
 from profiling_spark.ingest.rules import REJECTED, check_rows
@@ -164,7 +165,10 @@ def checked(ctx: Context, name: str, frame: DataFrame) -> DataFrame:
         "rescued": F.col("_extra"),
         "_raw": F.when(_needs_raw(ctx, source), raw_text(rows)),
     }
-    return rows.withColumns(lineage).drop("_file_id", "_values", "_unreadable", "_extra")
+    made = rows.withColumns(lineage).drop("_file_id", "_values", "_unreadable", "_extra")
+    if source.target in settings.ingest.keep:
+        check_one_row(made, {f"ingest.keep.{source.target}": settings.ingest.keep[source.target]})
+    return made
 
 
 def _needs_raw(ctx: Context, source: Source) -> Column:

@@ -17,6 +17,7 @@ from profiling_spark.config.sources import IGNORED, TARGETS, Source, mappable
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import ConfigError
 from profiling_spark.expressions import condition, holds
+from profiling_spark.ingest.one_row import check_one_row
 from profiling_spark.ingest.readers import HELPERS, position_of
 
 _MALE = ("male", "m", "man", "男", "男性")
@@ -38,6 +39,7 @@ def map_columns(frame: DataFrame, name: str, source: Source, *, timezone: str) -
     `_wanted` is false where the source's `where` does not hold.
     """
     table = TARGETS[source.target]
+    _check_expressions(frame, name, source)
     frame = frame.withColumn(WANTED, _wanted(frame, name, source))
     values = {column: _expression(frame, name, column, text) for column, text in source.columns.items()}
     given = _select(frame, name, source, values)
@@ -59,6 +61,13 @@ def map_columns(frame: DataFrame, name: str, source: Source, *, timezone: str) -
     kept = (*HELPERS, *position_of(frame), WANTED)
     typed_frame = mapped.select(*kept, *(f"_v_{c}" for c in values), *(c.alias(n) for n, c in typed.items()))
     return typed_frame.select(*kept, *typed, *bad)
+
+
+def _check_expressions(frame: DataFrame, name: str, source: Source) -> None:
+    texts = {f"sources.{name}.columns.{column}": text for column, text in source.columns.items()}
+    if source.where is not None:
+        texts[f"sources.{name}.where"] = source.where
+    check_one_row(frame, texts, source=f"sources.{name}")
 
 
 def _wanted(frame: DataFrame, name: str, source: Source) -> Column:

@@ -13,6 +13,7 @@ from profiling_spark.config.quality import NEW_COLUMN, NO_USER, UNREADABLE, Inge
 from profiling_spark.config.sources import IGNORED, Source
 from profiling_spark.expressions import condition, holds
 from profiling_spark.ingest.mapping import BAD, WANTED, WORD
+from profiling_spark.ingest.one_row import check_one_row
 
 OK, REJECTED, IGNORED_ROW = "ok", "rejected", "ignored"
 _BOUGHT = ("purchase", "refund")
@@ -27,6 +28,7 @@ def check_rows(frame: DataFrame, source: Source, *, ingest: Ingest, started: dat
     rules = [r for r in ingest.rules if r.target == source.target]
     if source.target == "events":
         frame = _with_amounts(frame.withColumn("event_date", _local_date("event_time", business_timezone)))
+    check_one_row(frame, {f"ingest.rules {rule.name}: when": rule.when for rule in rules})
     bad = {c.removeprefix("_"): F.col(c) for c in frame.columns if c.startswith(BAD)}
     found = {**_builtin(source, ingest, started), **_configured(frame, rules, "reject")}
     named = {**bad, **found, **{name: bad[name] | found[name] for name in bad.keys() & found.keys()}}
