@@ -25,11 +25,12 @@ from profiling_spark.ingest.deduplicate import (
     with_identity,
 )
 from profiling_spark.ingest.files import FileKey, SourceFile
+from profiling_spark.ingest.fill_down import filled_down
 from profiling_spark.ingest.hold import hold, tasks_per_bucket
 from profiling_spark.ingest.ledger import Counts, of_files
 from profiling_spark.ingest.mapping import EPOCH, map_columns
 from profiling_spark.ingest.one_row import check_one_row
-from profiling_spark.ingest.readers import Reading, identity, raw_text, read_source
+from profiling_spark.ingest.readers import POSITION, Reading, identity, raw_text, read_source
 from profiling_spark.ingest.resolve import ACCEPTED, Group
 from profiling_spark.ingest.rules import REJECTED, check_rows
 from profiling_spark.runner import Context
@@ -136,9 +137,13 @@ def rows_of_files(ctx: Context, table: Table, files: Sequence[SourceFile]) -> Da
     """Mapped and checked rows of the files; nothing is read yet, but the settings' expressions are known to be good."""
     frames = []
     for name in sorted({f.source for f in files}):
-        reading = Reading(ctx.settings.sources[name], ctx.settings.known_columns(name))
+        source = ctx.settings.sources[name]
+        reading = Reading(source, ctx.settings.known_columns(name), has_position=source.fill_down is not None)
         mine = [f for f in files if f.source == name]
-        frames += [checked(ctx, name, frame) for frame in read_source(ctx.spark, reading, mine)]
+        for frame in read_source(ctx.spark, reading, mine):
+            if source.fill_down is not None:
+                frame = filled_down(frame, source.fill_down, setting=f"sources.{name}.fill_down")
+            frames.append(checked(ctx, name, frame))
     return reduce(DataFrame.unionByName, frames)
 
 
@@ -165,7 +170,7 @@ def checked(ctx: Context, name: str, frame: DataFrame) -> DataFrame:
         "rescued": F.col("_extra"),
         "_raw": F.when(_needs_raw(ctx, source), raw_text(rows)),
     }
-    made = rows.withColumns(lineage).drop("_file_id", "_values", "_unreadable", "_extra")
+    made = rows.withColumns(lineage).drop("_file_id", "_values", "_unreadable", "_extra", *POSITION)
     if source.target in settings.ingest.keep:
         check_one_row(made, {f"ingest.keep.{source.target}": settings.ingest.keep[source.target]})
     return made
