@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -107,13 +107,25 @@ class LineOptions(Model):
     """How lines of text are cut: `places` (first and last character of each column, counted from 1) for the format
     fixed, `pattern` (a regular expression whose named groups are the columns) for the format pattern.
 
-    `header`: the first line of each file is no row.
+    `header`: the first line of each file is no row. `array`, for json, parquet and delta: path of an array each of
+    whose elements is a row; `lines: items` is short for `lines: {array: items}`.
     """
 
     places: dict[str, tuple[Place, Place]] = {}
     pattern: Annotated[str, Field(min_length=1)] | None = None
     header: bool = False
     encoding: AnyEncoding = "UTF-8"
+    array: Annotated[str, Field(pattern=r"^[^.`$\[\]]+(\.[^.`$\[\]]+)*$")] | None = None
+
+    @property
+    def element(self) -> str | None:
+        """Name under which expressions know an element of the array: the last part of its path."""
+        return None if self.array is None else self.array.rsplit(".", 1)[-1]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of lines of text, in order."""
+        return (*self.places, *(re.compile(self.pattern).groupindex if self.pattern else ()))
 
     @model_validator(mode="after")
     def _readable(self) -> LineOptions:
@@ -158,6 +170,25 @@ class Covers(Model):
         return first <= last
 
 
+def _as_options(lines: Any) -> Any:
+    return {"array": lines} if isinstance(lines, str) else lines
+
+
+class FillDown(Model):
+    """Source columns that stand on the first row of a group only, the rows whose column `by` is equal in one file.
+
+    A blank value becomes that of the last row above with one. `by` among `columns`: it stands on the first row only
+    too, and is filled first, from the row above.
+    """
+
+    by: Annotated[str, Field(min_length=1)]
+    columns: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
+
+
+# what a row of an array's elements says beside its own values: how many equal elements stand before it in its array
+EQUAL_BEFORE = "_equal_before"
+
+
 class Source(Model):
     """One source: where its files are, how they are read, what each canonical column is made of.
 
@@ -198,7 +229,8 @@ class Source(Model):
     epochs: dict[str, EpochUnit] = {}
     negative_figures: Literal["refuse", "as_refund"] = "refuse"
     csv: CsvOptions = CsvOptions()
-    lines: LineOptions = LineOptions()
+    lines: Annotated[LineOptions, BeforeValidator(_as_options)] = LineOptions()
+    fill_down: FillDown | None = None
 
     @field_validator("timezone")
     @classmethod
@@ -211,6 +243,12 @@ class Source(Model):
             raise ValueError("lines.places is empty: say where each column begins and ends")
         if self.format == "pattern" and self.lines.pattern is None:
             raise ValueError("lines.pattern is absent: its named groups are the columns")
+        if self.lines.array is not None and self.format not in ("json", "parquet", "delta"):
+            raise ValueError(f"lines {self.lines.array!r}: the path of an array is for json, parquet and delta")
+        if self.fill_down is not None and self.format == "delta":
+            raise ValueError("fill_down: rows of a Delta table have no order; fill the values in where it is written")
+        if self.fill_down is not None and self.lines.array is not None:
+            raise ValueError("fill_down and the lines of an array do not go together: an element has its parent's row")
         allowed = (*mappable(self.target), *helping(self.target))
         unknown = [c for c in self.columns if c not in allowed]
         if unknown:
@@ -304,10 +342,18 @@ class Source(Model):
         """
         found: dict[str, None] = {}
         for expression in (*self.columns.values(), *([self.where] if self.where else [])):
-            if _NAME_WITH_BLANKS.fullmatch(expression) and not _SQL_WORDS.search(expression):
-                found[expression] = None
-                continue
-            bare = re.sub(r"'(?:[^'\\]|\\.|'')*'", " ", expression)
-            for quoted, plain in re.findall(r"`([^`]+)`|([^\W\d]\w*)", bare):
-                found[quoted or plain] = None
+            found |= dict.fromkeys(words_of(expression))
+        if self.fill_down is not None:
+            found |= dict.fromkeys((self.fill_down.by, *self.fill_down.columns))
+        if self.lines.array is not None:
+            path = self.lines.array
+            found |= dict.fromkeys((path.split(".")[0], path, path.rsplit(".", 1)[-1], EQUAL_BEFORE))
         return tuple(found)
+
+
+def words_of(expression: str) -> tuple[str, ...]:
+    """Every word of an expression that may be the name of a source column, in order."""
+    if _NAME_WITH_BLANKS.fullmatch(expression) and not _SQL_WORDS.search(expression):
+        return (expression,)
+    bare = re.sub(r"'(?:[^'\\]|\\.|'')*'", " ", expression)
+    return tuple(quoted or plain for quoted, plain in re.findall(r"`([^`]+)`|([^\W\d]\w*)", bare))

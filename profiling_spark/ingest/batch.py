@@ -24,11 +24,13 @@ from profiling_spark.ingest.deduplicate import (
     repeatable,
 )
 from profiling_spark.ingest.files import FileKey, SourceFile
+from profiling_spark.ingest.fill_down import filled_down
 from profiling_spark.ingest.hold import hold, tasks_per_bucket
 from profiling_spark.ingest.identity import ID_COLUMN, ROW_ID, with_row_id
 from profiling_spark.ingest.ledger import Counts, of_files
 from profiling_spark.ingest.mapping import map_columns
 from profiling_spark.ingest.money import load_exchange
+from profiling_spark.ingest.one_row import check_one_row
 from profiling_spark.ingest.readers import POSITION, Reading, raw_text, read_source
 from profiling_spark.ingest.resolve import ACCEPTED, DIFFERS, Ends, Group
 from profiling_spark.ingest.rules import REJECTED, check_rows
@@ -153,9 +155,13 @@ def rows_of_files(ctx: Context, table: Table, files: Sequence[SourceFile]) -> Da
     frames = []
     for name in sorted({f.source for f in files}):
         source = ctx.settings.sources[name]
-        reading = Reading(source, ctx.settings.known_columns(name), has_position=source.has_versions)
+        has_position = source.has_versions or source.fill_down is not None
+        reading = Reading(source, ctx.settings.known_columns(name), has_position=has_position)
         mine = [f for f in files if f.source == name]
-        frames += [checked(ctx, name, frame) for frame in read_source(ctx.spark, reading, mine)]
+        for frame in read_source(ctx.spark, reading, mine):
+            if source.fill_down is not None:
+                frame = filled_down(frame, source.fill_down, setting=f"sources.{name}.fill_down")
+            frames.append(checked(ctx, name, frame))
     # a Delta table's rows have no place
     return reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), frames)
 
@@ -182,7 +188,11 @@ def checked(ctx: Context, name: str, frame: DataFrame) -> DataFrame:
         "rescued": F.col("_extra"),
         "_raw": F.when(_needs_raw(ctx, source), raw_text(rows)),
     }
-    return rows.withColumns(lineage).drop("_file_id", "_values", "_unreadable", "_misfit", "_extra")
+    needless = ("_file_id", "_values", "_unreadable", "_misfit", "_extra")
+    made = rows.withColumns(lineage).drop(*needless, *(() if source.has_versions else POSITION))
+    if source.target in settings.ingest.keep:
+        check_one_row(made, {f"ingest.keep.{source.target}": settings.ingest.keep[source.target]})
+    return made
 
 
 def _needs_raw(ctx: Context, source: Source) -> Column:

@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from profiling_spark.config import Settings
-from profiling_spark.config.sources import Source
+from profiling_spark.config.sources import EQUAL_BEFORE, Source
 from profiling_spark.contracts.operations import ALL_SOURCES
 from profiling_spark.errors import ConfigError
 from profiling_spark.ingest.changes import ToTake, sort_out
@@ -112,14 +112,20 @@ def with_row_id(frame: DataFrame, source: Source, made: Identity) -> DataFrame:
     own = F.col(ID_COLUMN[source.target])
     with_user = F.concat(F.coalesce("user_id", F.lit("")), F.lit(_SEPARATOR), own)
     whole = F.concat(F.lit(_OF_LINE), identity(frame, source))
-    told = F.coalesce(with_user, whole if made.columns is None else _of_columns(frame, made.columns))
+    told = F.coalesce(with_user, whole if made.columns is None else _of_columns(frame, source, made.columns))
     row_id = F.md5(F.concat(F.lit(f"{made.namespace}{_SEPARATOR}"), told))
     return frame.withColumns({ROW_ID: row_id, LINE: F.when(own.isNull(), line_hash(frame))})
 
 
-def _of_columns(frame: DataFrame, columns: Sequence[str]) -> Column:
-    """Names and values of the columns that are not null: one that the files gain later, empty, changes no id."""
-    return F.concat(F.lit(_OF_COLUMNS), F.concat_ws(_SEPARATOR, *(_named(frame, c) for c in columns)))
+def _of_columns(frame: DataFrame, source: Source, columns: Sequence[str]) -> Column:
+    """Names and values of the columns that are not null: one that the files gain later, empty, changes no id.
+
+    Equal elements of one array are several: each is told by how many stand before it.
+    """
+    named = [_named(frame, c) for c in columns]
+    if source.lines.array is not None:
+        named.append(F.concat(F.lit(f"{EQUAL_BEFORE}="), F.col("_values").getItem(EQUAL_BEFORE)))
+    return F.concat(F.lit(_OF_COLUMNS), F.concat_ws(_SEPARATOR, *named))
 
 
 def _named(frame: DataFrame, column: str) -> Column:

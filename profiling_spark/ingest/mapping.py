@@ -17,6 +17,7 @@ from profiling_spark.config.sources import IGNORED, TARGETS, Source, helping, ma
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import ConfigError
 from profiling_spark.expressions import condition, holds
+from profiling_spark.ingest.one_row import check_one_row
 from profiling_spark.ingest.readers import HELPERS, position_of
 from profiling_spark.ingest.times import check_shift, day, instant, is_possible, shifts_zone
 from profiling_spark.session import session_setting
@@ -41,6 +42,7 @@ def map_columns(frame: DataFrame, name: str, source: Source, *, timezone: str) -
     true of events whose time lies outside the years 1 to 9999: `event_time` is null then.
     """
     table = TARGETS[source.target]
+    _check_expressions(frame, name, source)
     zones = (source.timezone or timezone, timezone)
     with session_setting(frame.sparkSession, "spark.sql.session.timeZone", zones[0]):
         frame = frame.withColumn(WANTED, _wanted(frame, name, source))
@@ -66,6 +68,13 @@ def map_columns(frame: DataFrame, name: str, source: Source, *, timezone: str) -
     possible = [F.when(is_possible(F.col(c)), F.col(c)).alias(c) if c in times else F.col(c) for c in typed]
     far = [holds(~is_possible(F.col("event_time"))).alias(TOO_FAR)] if source.target == "events" else []
     return typed_frame.select(*kept, *possible, *bad, *far)
+
+
+def _check_expressions(frame: DataFrame, name: str, source: Source) -> None:
+    texts = {f"sources.{name}.columns.{column}": text for column, text in source.columns.items()}
+    if source.where is not None:
+        texts[f"sources.{name}.where"] = source.where
+    check_one_row(frame, texts, source=f"sources.{name}")
 
 
 def _wanted(frame: DataFrame, name: str, source: Source) -> Column:

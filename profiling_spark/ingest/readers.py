@@ -24,6 +24,7 @@ from pyspark.sql import types as T
 from profiling_spark.config.sources import CsvOptions, Encoding, Source
 from profiling_spark.errors import InputError
 from profiling_spark.expressions import holds
+from profiling_spark.ingest.array_lines import json_elements, read_again, typed_elements, unknown_fields
 from profiling_spark.ingest.encodings import TEXT_FORMATS, head_of, java_name, python_name, resolved
 from profiling_spark.ingest.files import SourceFile
 from profiling_spark.ingest.text_readers import MISFIT, decoded_lines, is_misfit, misfit_of, parse_lines
@@ -31,10 +32,10 @@ from profiling_spark.storage import local_path
 
 _CORRUPT = "_corrupt"
 HELPERS = ("_file_id", "_raw", "_values", "_unreadable", "_extra", MISFIT)
-"""_file_id; _raw: the original line of text, of CSV only where it cannot be parsed; _values: a struct of the values
-where there is no line (see `raw_text`); _unreadable: true where the row cannot be parsed; _extra: JSON of the columns
-that the settings do not know, null where there is none; _misfit: true where bytes of the row are no characters of the
-source's encoding."""
+"""_file_id; _raw: the original line of text, of CSV only where it cannot be parsed; _values: a struct or map of the
+values where there is no line, or where the row is not the line (see `raw_text`); _unreadable: true where the row cannot
+be parsed; _extra: JSON of the columns that the settings do not know, null where there is none; _misfit: true where
+bytes of the row are no characters of the source's encoding."""
 # separates values inside `identity`; cannot be confused with a value's own text, which is JSON-quoted nowhere else
 _SEPARATOR = "\u001f"
 _NULL = "\u0000"
@@ -49,7 +50,7 @@ _FEW_FILES = 32
 
 def raw_text(rows: DataFrame) -> Column:
     """The line of a row, of CSV, Parquet and Delta JSON of its values. Few rows need it, so it is made from _values."""
-    if isinstance(rows.schema["_values"].dataType, T.StructType):
+    if isinstance(rows.schema["_values"].dataType, (T.StructType, T.MapType)):
         return F.coalesce("_raw", F.to_json("_values", {"ignoreNullFields": "false"}))
     return F.col("_raw")
 
@@ -68,7 +69,7 @@ def line_hash(rows: DataFrame) -> Column:
     """Number that almost surely differs for rows that differ anywhere; columns without a value make no difference."""
     kind = rows.schema["_values"].dataType
     if not isinstance(kind, T.StructType):
-        return F.xxhash64("_raw")
+        return F.xxhash64(raw_text(rows))
     # by name, since files of one source may order their columns differently
     fields = sorted(kind.fields, key=lambda f: f.name)
     named: list[Column] = []
@@ -220,7 +221,10 @@ def parse_json(lines: DataFrame, reading: Reading) -> DataFrame:
         *position_of(lines),
         F.from_json("value", "map<string,string>").alias("_row"),
     )
-    values = {word: F.try_element_at("_row", F.lit(word)) for word in reading.source.words}
+    source, place = reading.source, position_of(lines)
+    values = {word: F.try_element_at("_row", F.lit(word)) for word in source.words}
+    if source.lines.array is not None:
+        return json_elements(frame, source, values=values, known=reading.known, kept=["_file_id", *place, MISFIT])
     is_there = {name: F.map_contains_key("_row", name) for name in sorted(reading.known)}
     found = reduce(add, (there.cast("int") for there in is_there.values()))
     # most lines hold what is mapped and nothing else, and the values tell so without another search for each name
@@ -232,9 +236,10 @@ def parse_json(lines: DataFrame, reading: Reading) -> DataFrame:
     return frame.select(
         *(value.alias(word) for word, value in values.items()),
         "_file_id",
-        *position_of(lines),
-        F.col("value").alias("_raw"),
-        F.lit(None).cast("string").alias("_values"),
+        *place,
+        # a row that was filled is not its line
+        (F.col("value") if source.fill_down is None else F.when(F.col("_row").isNull(), F.col("value"))).alias("_raw"),
+        (F.lit(None).cast("string") if source.fill_down is None else F.col("_row")).alias("_values"),
         F.col("_row").isNull().alias("_unreadable"),
         extra.alias("_extra"),
         MISFIT,
@@ -307,7 +312,7 @@ def parse_values(rows: DataFrame, columns: Sequence[str], reading: Reading) -> D
     """Rows again from (value: JSON of a row's values, _file_id), as `_raw` keeps those of CSV, Parquet and Delta."""
     schema = T.StructType([T.StructField(c, T.StringType()) for c in columns])
     parsed = rows.select("_file_id", F.from_json("value", schema).alias("_row")).select("_file_id", "_row.*")
-    return _finish(parsed, columns, reading, F.lit(False))
+    return _finish(read_again(parsed, reading.source), columns, reading, F.lit(False))
 
 
 def _finish(
@@ -324,6 +329,7 @@ def _finish(
     lowered = {c.lower() for c in columns}
     gone = [w for w in source.words if w.lower() not in lowered] if source.missing_columns == "null" else []
     unknown = [F.col(f"`{c}`").cast("string").alias(c) for c in reading.unknown(columns)]
+    unknown += unknown_fields(frame, source, reading.known)
     extra = F.lit(None).cast("string")
     if unknown:
         extra = F.when(F.coalesce(*unknown).isNotNull(), F.to_json(F.struct(*unknown)))
@@ -390,27 +396,25 @@ def _read_typed(spark: SparkSession, reading: Reading, files: Sequence[SourceFil
     """Parquet and Delta: columns keep their types."""
     if reading.source.format == "delta":
         frame = spark.read.format("delta").load(files[0].path)
-        return [
-            _finish(
-                frame.withColumn("_file_id", F.lit(files[0].file_id)),
-                frame.columns,
-                reading,
-                F.lit(False),
-                is_clean=True,
-            )
-        ]
+        return [_finish_typed(frame.withColumn("_file_id", F.lit(files[0].file_id)), reading, files[0].source)]
     groups: dict[str, list[SourceFile]] = {}
     for file in files:
         groups.setdefault(_parquet_schema(file), []).append(file)
     frames = []
     for group in (groups[key] for key in sorted(groups)):
         frame = spark.read.option("mergeSchema", "true").parquet(*_paths(group))
-        names = frame.columns
         # a batch of columns at a time: the name of the file being read may be that of the next one
         path = F.col("_metadata.file_path").alias(_PATH)
         with_ids = _with_file_id(spark, frame.select("*", path, *_position(reading)), group)
-        frames.append(_finish(_with_instants(with_ids, group[0]), names, reading, F.lit(False), is_clean=True))
+        frames.append(_finish_typed(_with_instants(with_ids, group[0]), reading, group[0].source))
     return frames
+
+
+def _finish_typed(frame: DataFrame, reading: Reading, name: str) -> DataFrame:
+    if reading.source.lines.array is not None:
+        frame = typed_elements(frame, reading.source, setting=f"sources.{name}.lines")
+    columns = [c for c in frame.columns if c not in ("_file_id", *POSITION)]
+    return _finish(frame, columns, reading, F.lit(False), is_clean=True)
 
 
 def _parquet_schema(file: SourceFile) -> str:

@@ -82,12 +82,20 @@ def _rows_of(ctx: Context, name: str, refused: DataFrame) -> list[DataFrame]:
     if source.format == "json":
         frames = [parse_json(lines, reading)]
     elif source.format in ("fixed", "pattern"):
-        frames = [parse_lines(lines, source)]
+        frames = _text_lines(lines, reading)
     else:
         frames = _values(lines.where(~F.col("_is_line")), reading)
         if source.format == "csv":
             frames += _csv_lines(ctx, name, lines.where("_is_line"), reading)
     return [_with_origin(checked(ctx, name, frame)) for frame in frames]
+
+
+def _text_lines(lines: DataFrame, reading: Reading) -> list[DataFrame]:
+    """Lines of text as they were; rows that had been filled down are JSON of their values."""
+    names = reading.source.lines.columns
+    is_filled = F.coalesce(F.json_object_keys("value") == F.array(*(F.lit(c) for c in names)), F.lit(False))
+    texts = parse_lines(lines.where(~is_filled), reading.source)
+    return [texts, parse_values(lines.where(is_filled), names, reading)]
 
 
 def _with_origin(frame: DataFrame) -> DataFrame:

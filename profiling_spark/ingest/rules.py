@@ -15,6 +15,7 @@ from profiling_spark.expressions import condition, holds
 from profiling_spark.ingest.mapping import BAD, TOO_FAR, WANTED, WORD
 from profiling_spark.ingest.money import NO_RATE as _NO_RATE
 from profiling_spark.ingest.money import Exchange, in_reporting_currency, with_amounts, with_signs
+from profiling_spark.ingest.one_row import check_one_row
 
 OK, REJECTED, IGNORED_ROW = "ok", "rejected", "ignored"
 _BOUGHT = ("purchase", "refund")
@@ -39,6 +40,7 @@ def check_rows(
         has_time = "valid_from" in frame.columns
         day = F.coalesce(_local_date("valid_from", business_timezone), F.lit(started)) if has_time else F.lit(started)
     frame = in_reporting_currency(frame, source, exchange, day)
+    check_one_row(frame, {f"ingest.rules {rule.name}: when": rule.when for rule in rules})
     bad = {c.removeprefix("_"): F.col(c) for c in frame.columns if c.startswith(BAD)}
     unpriced = {NO_RATE: F.col(_NO_RATE)} if _NO_RATE in frame.columns else {}
     found = {**_builtin(source, ingest, started), **unpriced, **_configured(frame, rules, "reject")}
