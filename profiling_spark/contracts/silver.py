@@ -167,6 +167,12 @@ INGESTED_FILES = Table(
         Column("rows_duplicate", "bigint", "repeats of an accepted row", "not read yet"),
         Column("rows_ignored", "bigint", "event words that the settings declare irrelevant", "not read yet"),
         Column("rows_superseded", "bigint", "rows that lost to another row of the same key", "not read yet"),
+        Column(
+            "versions",
+            "string",
+            "while taking: JSON, version of each table as it was before the run, for undoing it if it dies",
+            "not taking, or claimed by an earlier release",
+        ),
         Column("run_id", "string", "run that took the file"),
     ),
     key=("source", "file_id", "target_table"),

@@ -24,19 +24,23 @@ from profiling_spark.features import (
 from profiling_spark.features.first_pass import first_pass, rfm_cuts
 from profiling_spark.features.items import ItemSides, catalogue, item_features, item_sides, priced_items
 from profiling_spark.features.rfm import MONEY
+from profiling_spark.features.stale import stale_dates
 from profiling_spark.runner import Context, Outcome
 from profiling_spark.storage import Tables
 
 
 def build_features(ctx: Context) -> Outcome:
     """Compute user_features and item_features as of the run's date and as of the date that labels look from."""
-    dates = feature_dates(ctx)
+    dates = stale_dates(ctx) if ctx.command.stale else feature_dates(ctx)
+    if not dates:
+        return Outcome(skipped="no date that was built would have other features with the rows that came since")
     params = [feature_params(ctx.settings, d) for d in dates]
     sides, cuts = _of_all_customers(ctx, params)
     rows = write_user_features(ctx.tables, ctx.settings, params, sides=sides, cuts=cuts)
     table = user_features_table(ctx.settings.windows_days, ctx.settings.custom_features)
     return Outcome(
         rows_out=rows,
+        features_built=tuple(dates),
         facts={"dates": [str(d) for d in dates], "features": len(table.columns) - 2},
         lines=(f"{len(table.columns) - 2} features of customers as of {_listed(dates)}",),
     )

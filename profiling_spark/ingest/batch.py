@@ -288,7 +288,7 @@ def _with_catalogue(ctx: Context, events: DataFrame, items: Batch | None) -> Dat
 
 
 def publish(ctx: Context, batch: Batch) -> None:
-    """One commit, but for a batch that both conflicts with stored rows and replaces a file: it deletes first."""
+    """Write the accepted rows in the place of those that they or their files replace, in one commit."""
     table, accepted = batch.table, batch.accepted
     old = of_files(batch.old, table_column=False)
     is_keyed = table in (USERS, ITEMS) and ctx.tables.exists(table)
@@ -300,9 +300,7 @@ def publish(ctx: Context, batch: Batch) -> None:
     else:
         accepted = accepted.coalesce(1 if table in (USERS, ITEMS) else 2)
     if is_keyed or batch.replaces:
-        if batch.old:
-            ctx.tables.delete(table, old)
-        ctx.tables.upsert(table, accepted)
+        ctx.tables.upsert(table, accepted, gone=ctx.tables.read(table).where(old) if batch.old else None)
     elif batch.old:
         ctx.tables.replace_where(table, accepted, f"{old} OR run_id = {literal(ctx.run_id)}")
     else:

@@ -15,10 +15,13 @@ from profiling_spark.errors import InputError
 from profiling_spark.ingest import ledger
 from profiling_spark.ingest.batch import TARGETS, Batch, judge, publish, rows_of_files
 from profiling_spark.ingest.changes import ToTake, sort_out
-from profiling_spark.ingest.files import FileKey, find_files
+from profiling_spark.ingest.files import FileKey, SourceFile, find_files
+from profiling_spark.ingest.first_lines import Places, fill_first_lines
 from profiling_spark.ingest.hold import clear_staging
 from profiling_spark.ingest.ledger import Counts, of_files
 from profiling_spark.ingest.quality import by_source, check_limits, metric_rows, refused_reasons
+from profiling_spark.ingest.recover import clear_unfinished, undone_on_failure
+from profiling_spark.ingest.reload import source_of, take_again
 from profiling_spark.ingest.replay import replay
 from profiling_spark.ingest.stale import features_stale_from
 from profiling_spark.runner import Context, Outcome
@@ -31,15 +34,17 @@ def ingest(ctx: Context) -> Outcome:
         raise InputError("sources: expected at least one source in the settings, found none (see --config)")
     check_layout(ctx.tables, ctx.settings.buckets)
     clear_staging(ctx.tables)
-    dead = ledger.clear_unfinished(ctx.tables, started=ctx.started, claim_hours=ctx.settings.ingest.claim_hours)
-    if dead:
-        ctx.say(f"    cleared what unfinished runs had written: {', '.join(dead)}")
+    cleared = clear_unfinished(ctx.tables, started=ctx.started, claim_hours=ctx.settings.ingest.claim_hours)
+    if cleared.runs:
+        ctx.say(f"    {cleared.text}")
     if ctx.command.replay is not None:
         return replay(ctx, ctx.command.replay)
-    found = [
-        f for name, s in ctx.settings.sources.items() for f in find_files(ctx.spark, name, s, ctx.settings.data_root)
-    ]
-    todo = sort_out(found, ledger.taken(ctx.tables), ctx.settings.sources)
+    wanted = ctx.settings.sources if ctx.command.reload is None else source_of(ctx.settings, ctx.command.reload)
+    found = [f for name, s in wanted.items() for f in find_files(ctx.spark, name, s, ctx.settings.data_root)]
+    known = ledger.taken(ctx.tables)
+    todo = sort_out(found, known, ctx.settings.sources)
+    if ctx.command.reload is not None:
+        take_again(todo, found, known, ctx.command.reload)
     if not todo.files and not todo.refused:
         return Outcome(
             rows_in=0,
@@ -50,7 +55,18 @@ def ingest(ctx: Context) -> Outcome:
         )
     files = {t.name: mine for t in TARGETS if (mine := [f for f in todo.files if f.target == t.name])}
     rows = {table.name: rows_of_files(ctx, table, files[table.name]) for table in TARGETS if table.name in files}
-    ledger.claim(ctx.tables, [*todo.files, *todo.refused], again=todo.again)
+    with undone_on_failure(ctx) as versions:
+        ledger.claim(ctx.tables, [*todo.files, *todo.refused], again=todo.again, versions=versions)
+        batches = _taken_in(ctx, todo, rows, files)
+        counts = _counts(batches)
+        ledger.finish(ctx.tables, todo.files, todo.refused, counts, gone=todo.gone)
+    return _outcome(ctx, batches, todo, counts)
+
+
+def _taken_in(
+    ctx: Context, todo: ToTake, rows: Mapping[str, DataFrame], files: Mapping[str, list[SourceFile]]
+) -> list[Batch]:
+    """Everything between the claim and the end of the ledger."""
     batches: list[Batch] = []
     try:
         for table in TARGETS:
@@ -59,16 +75,15 @@ def ingest(ctx: Context) -> Outcome:
                 old = todo.old(table.name)
                 batches.append(judge(ctx, table, rows[table.name], items=items, old=old, files=files[table.name]))
         for batch in batches:
-            check_limits(batch.groups, batch.table, ctx.settings.ingest)
+            check_limits(batch.groups, batch.table, ctx.settings.ingest, Places(ctx.settings.sources, todo.files))
         for batch in batches:
             publish(ctx, batch)
+            fill_first_lines(ctx, batch, todo.files)
         _publish_rejected(ctx, batches, todo)
     finally:
         for batch in batches:
             batch.release()
-    counts = _counts(batches)
-    ledger.finish(ctx.tables, todo.files, todo.refused, counts, gone=todo.gone)
-    return _outcome(ctx, batches, todo, counts)
+    return batches
 
 
 def _counts(batches: Iterable[Batch]) -> dict[FileKey, Counts]:
@@ -113,9 +128,12 @@ def _outcome(ctx: Context, batches: Sequence[Batch], todo: ToTake, counts: Mappi
         f"map them, or name them in sources.{name}.unused)"
         for name, columns in drift.items()
     ]
+    if total.rejected:
+        command = ctx.command.line("ingest", "--replay", ctx.run_id)
+        lines.append(f"after mending rules or mappings, judge the refused rows again: {command}")
     stale = features_stale_from(ctx, batches)
     if stale is not None:
-        lines.append(f"features of {stale} and later dates were built without these rows: build_features again")
+        lines.append(f"features of {stale} and later dates were built without these rows: build_features --stale")
     lines += [*todo.notes, *(f"{f.path}: refused, {f.problem}" for f in todo.refused)]
     problem = "; ".join(f"{f.path}: {f.problem}" for f in todo.refused)
     return Outcome(
