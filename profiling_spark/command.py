@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -14,8 +15,9 @@ from profiling_spark.errors import EXIT_CODES, ConfigError
 
 @dataclass(frozen=True)
 class Command:
-    """Options of a job. `since`: build_features computes every date from here to as_of. `replay`: the run whose
-    refused rows ingest judges again. `check`: maintain only verifies.
+    """Options of a job. `since`: build_features computes every date from here to as_of; `stale`: the dates that later
+    rows would change. `replay`: the run whose refused rows ingest judges again (LAST: the newest that has any);
+    `reload`: the source whose files ingest takes again. `check`: maintain only verifies.
     """
 
     config: tuple[Path, ...] = ()
@@ -27,11 +29,23 @@ class Command:
     json: bool = False
     refit: bool = False
     replay: str | None = None
+    reload: str | None = None
+    stale: bool = False
     check: bool = False
 
     def settings(self) -> Settings:
         """Settings of the files and --set pairs. Raises ConfigError with every fault."""
         return load_settings(self.config, self.overrides)
+
+    def line(self, job: str, *options: str) -> str:
+        """The command for another run with the same settings."""
+        given = [part for file in self.config for part in ("--config", str(file))]
+        given += [part for pair in self.overrides for part in ("--set", pair)]
+        return shlex.join(["scripts/submit.sh", job, *given, *options])
+
+
+LAST = "last"
+"""`--replay last`."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -66,8 +80,13 @@ def parser(job: str, description: str) -> argparse.ArgumentParser:
     if job == "build_features":
         made.add_argument("--from", dest="since", type=_day, metavar="YYYY-MM-DD", help="every date from here ...")
         made.add_argument("--to", dest="until", type=_day, metavar="YYYY-MM-DD", help="... to here, both included")
+        made.add_argument("--stale", action="store_true", help="the dates that rows which came later would change")
     if job == "ingest":
-        made.add_argument("--replay", metavar="RUN_ID", help="judge what that run refused again, with today's settings")
+        again = made.add_mutually_exclusive_group()
+        again.add_argument(
+            "--replay", metavar="RUN_ID", help=f"judge what that run ({LAST}: the newest) refused again, as set today"
+        )
+        again.add_argument("--reload", metavar="SOURCE", help="take all files of a source again, as mapped today")
     if job == "maintain":
         made.add_argument("--check", action="store_true", help="change nothing: verify keys and the ledger of files")
     return made
@@ -84,6 +103,8 @@ def to_command(found: argparse.Namespace) -> Command:
     as_of = getattr(found, "as_of", None)
     if (since is None) != (until is None) or (since is not None and as_of is not None):
         raise ConfigError("--from and --to go together, and without --as-of")
+    if getattr(found, "stale", False) and (since is not None or as_of is not None):
+        raise ConfigError("--stale finds its dates itself: without --as-of, --from and --to")
     if since is not None and until is not None and since > until:
         raise ConfigError(f"--from {since} must not be after --to {until}")
     return Command(
@@ -96,6 +117,8 @@ def to_command(found: argparse.Namespace) -> Command:
         json=found.json,
         refit=getattr(found, "refit", False),
         replay=getattr(found, "replay", None),
+        reload=getattr(found, "reload", None),
+        stale=getattr(found, "stale", False),
         check=getattr(found, "check", False),
     )
 

@@ -6,15 +6,12 @@ import json
 import os
 import sys
 import time
-import traceback
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from py4j.protocol import Py4JJavaError
-from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
@@ -26,6 +23,7 @@ from profiling_spark.contracts.operations import JOB_RUNS
 from profiling_spark.contracts.silver import EVENTS
 from profiling_spark.doctor import examine, require
 from profiling_spark.errors import InputError, ProfilingError
+from profiling_spark.messages import describe, trace
 from profiling_spark.session import build_session, local_jars, submitted
 from profiling_spark.storage import Tables, literal, locked
 
@@ -37,7 +35,8 @@ if TYPE_CHECKING:
 class Outcome:
     """What a stage did. `facts` go to --json; `lines` are shown under the stage on the terminal.
 
-    `features_stale_from`: the first date already built whose features the new rows change. `skipped`: why there was
+    `features_stale_from`: the first date already built whose features the new rows change; `features_built`: dates
+    whose features were built. `skipped`: why there was
     nothing to do, exit code 0. `problem`: what a person must look at although all tables were published; the process
     ends with the exit code of InputError.
     """
@@ -46,6 +45,7 @@ class Outcome:
     rows_out: int | None = None
     rows_rejected: int | None = None
     features_stale_from: date | None = None
+    features_built: tuple[date, ...] = ()
     skipped: str = ""
     problem: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
@@ -123,29 +123,17 @@ def run(
 def failure(err: Exception, command: Command | None) -> int:
     """Tell what went wrong, on the terminal and as JSON where asked; returns the exit code. For an except block."""
     if isinstance(err, ProfilingError):
-        return _fail(str(err), err.exit_code, command)
-    if isinstance(err, PySparkException):
-        return _fail(f"Spark: {_first_line(err)}", 1, command)
-    if isinstance(err, Py4JJavaError):
-        return _fail(f"Spark: {_root_cause(err)}", 1, command)
-    return _fail(f"unexpected {type(err).__name__}: {_first_line(err)}", 1, command)
-
-
-def _root_cause(err: Py4JJavaError) -> str:
-    """The innermost cause of a Java stack trace; the lines above it only say that a job was aborted."""
-    lines = str(err).splitlines()
-    causes = [line.strip() for line in lines if line.strip().startswith(("Caused by:", ": "))]
-    return causes[-1].removeprefix("Caused by:").strip(" :") if causes else _first_line(err)
+        return _fail(describe(err), err.exit_code, command, err)
+    return _fail(describe(err), 1, command, err)
 
 
 def _first_line(err: BaseException) -> str:
-    lines = [line for line in str(err).splitlines() if line.strip()]
-    return lines[0] if lines else repr(err)
+    return describe(err).splitlines()[0]
 
 
-def _fail(message: str, code: int, command: Command | None) -> int:
+def _fail(message: str, code: int, command: Command | None, err: Exception) -> int:
     if command is not None and command.verbose:
-        traceback.print_exc()
+        sys.stderr.write(f"{trace(err)}\n")
     elif code == 1:
         message += "\n(run again with --verbose for the stack trace)"
     if command is not None and command.json:
@@ -276,6 +264,7 @@ class _Book:
                 e.seconds,
                 e.outcome.features_stale_from,
                 *(versions if e.status != "running" else (None, None)),
+                ",".join(str(d) for d in sorted(e.outcome.features_built)) or None,
             )
             for e in entries.values()
         ]

@@ -1,4 +1,4 @@
-"""The only place that says "delta", with storage_files.py: read pinned versions, replace a slice, upsert, append."""
+"""The only place that says "delta", with storage_*.py: read pinned versions, replace a slice, upsert, append."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ from profiling_spark.storage_files import (
 
 _LOG_FILE = re.compile(r"(\d{20})\.json")
 _DEFAULTS = "spark.databricks.delta.properties.defaults"
+_SIGNATURE = "spark.databricks.delta.commitInfo.userMetadata"
 _LONG = 20_000  # characters of a predicate
 _PROPERTIES = ("enableDeletionVectors", "checkpointPolicy", "deletedFileRetentionDuration")
 SliceValue = date | str | int
@@ -139,7 +140,7 @@ class Tables:
         """
         if local_path(self.root) is None or not self.exists(table) or len(predicate) > _LONG:
             return self.replace_where(table, self.spark.createDataFrame(rows, table.schema).coalesce(1), predicate)
-        replace_rows(self._ready_for_files(table), table, as_frame(table, rows), predicate)
+        replace_rows(self._ready_for_files(table), table, as_frame(table, rows), predicate, self.run_id)
         self._moved(table)
         return len(rows)
 
@@ -178,26 +179,39 @@ class Tables:
         """Replace the whole table by finished files (see `add_files`), in one commit."""
         return self._commit_files(table, joined(table, files) if files else files, [])
 
-    def upsert(self, table: Table, frame: DataFrame, *, update_where: str | None = None) -> None:
+    def upsert(
+        self, table: Table, frame: DataFrame, *, update_where: str | None = None, gone: DataFrame | None = None
+    ) -> None:
         """Merge on the table's key in one commit; the frame's key must be unique.
 
-        Of matched rows only those are updated for which `update_where` (SQL over old.* and new.*) is true.
+        Of matched rows only those are updated for which `update_where` (SQL over old.* and new.*) is true. `gone`:
+        stored rows that are deleted, unless the frame has their key.
         """
         on = " AND ".join(f"old.{c} <=> new.{c}" for c in table.key)
+        if gone is not None:
+            same = [gone[c].eqNullSafe(frame[c]) for c in table.key]
+            left = gone.join(frame, same, how="left_anti")
+            # every row of these tables names its run: null is free to mark those that go
+            frame = frame.unionByName(left.withColumn("run_id", F.lit(None).cast("string")))
         target = DeltaTable.forPath(self.spark, self.path(table)).alias("old")
-        merge = target.merge(table.conform(frame).alias("new"), on)
+        self.sign()
+        # a table written before a column was added to the contract gets it
+        merge = target.merge(table.conform(frame).alias("new"), on).withSchemaEvolution()
+        merge = merge if gone is None else merge.whenMatchedDelete("new.run_id IS NULL")
         merge.whenMatchedUpdateAll(update_where).whenNotMatchedInsertAll().execute()
         self._moved(table)
 
     def update(self, table: Table, predicate: str, values: dict[str, str]) -> None:
         """Set columns to SQL expressions where the predicate holds, in one commit; an absent table has no such row."""
         if self.exists(table):
+            self.sign()
             DeltaTable.forPath(self.spark, self.path(table)).update(predicate, values)  # type: ignore[arg-type]
             self._moved(table)
 
     def delete(self, table: Table, predicate: str) -> None:
         """Delete rows in one commit; nothing happens where the table does not exist."""
         if self.exists(table):
+            self.sign()
             DeltaTable.forPath(self.spark, self.path(table)).delete(predicate)
             self._moved(table)
 
@@ -216,6 +230,7 @@ class Tables:
         """Rewrite small files as large ones, in one commit that changes no row; with `order_by`, all files, sorted."""
         self.spark.conf.set("spark.databricks.delta.optimize.maxFileSize", str(file_bytes))
         self.spark.conf.set("spark.databricks.delta.optimize.minFileSize", str(file_bytes))
+        self.sign()
         optimize = DeltaTable.forPath(self.spark, self.path(table)).optimize()
         if order_by is None:
             optimize.executeCompaction()
@@ -249,6 +264,7 @@ class Tables:
             writer = writer.options(**_properties(table))
             if table.partition_by:
                 writer = writer.partitionBy(*table.partition_by)
+        self.sign()
         writer.save(self.path(table))
         self._moved(table)
         return int(counted.get["rows"])
@@ -259,7 +275,7 @@ class Tables:
         if place is None:
             raise StorageError(f"{self.path(table)}: files can only be added on a local disk")
         if self.version(table) is None:
-            create(place, table, _properties(table) | self._defaults())
+            create(place, table, _properties(table) | self._defaults(), self.run_id)
             self._moved(table)
         elif lacking(place, table):
             self.append(table, self.spark.createDataFrame([], table.schema))
@@ -270,9 +286,17 @@ class Tables:
         return {f"delta.{name}": self.spark.conf.get(f"{_DEFAULTS}.{name}") for name in _PROPERTIES}  # type: ignore[misc]
 
     def _commit_files(self, table: Table, files: Sequence[NewFile], replaced: Sequence[str] | None) -> int:
-        commit(self._ready_for_files(table), table, files, replaced)
+        commit(self._ready_for_files(table), table, files, replaced, self.run_id)
         self._moved(table)
         return sum(f.rows for f in files)
+
+    def forget(self, table: Table) -> None:
+        """The next read takes the table's newest version."""
+        self.read_versions.pop(table.name, None)
+
+    def sign(self) -> None:
+        """The next commit of Spark's says whose it is: what a dead run wrote can be undone (storage_undo.py)."""
+        self.spark.conf.set(_SIGNATURE, self.run_id)
 
     def _moved(self, table: Table) -> None:
         version = self.version(table)

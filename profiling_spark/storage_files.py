@@ -20,7 +20,7 @@ import deltalake
 import polars as pl
 import pyarrow as pa
 from deltalake.exceptions import DeltaError
-from deltalake.transaction import AddAction, PostCommitHookProperties, RemoveAction
+from deltalake.transaction import AddAction, CommitProperties, PostCommitHookProperties, RemoveAction
 from pyspark.sql import DataFrame
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import to_arrow_schema
@@ -185,10 +185,17 @@ def joined(table: Table, files: Sequence[NewFile]) -> Sequence[NewFile]:
     return [FileWriter.of(table, Path(files[0].path).parent).write(rows)]
 
 
-def create(place: Path, table: Table, properties: Mapping[str, str]) -> None:
+def signed(run_id: str) -> CommitProperties:
+    """What says in the log whose a commit is, under the name that Spark's commits have it under."""
+    return CommitProperties(custom_metadata={"userMetadata": run_id})
+
+
+def create(place: Path, table: Table, properties: Mapping[str, str], run_id: str) -> None:
     """A table without rows, as Spark would make it, in milliseconds instead of seconds."""
-    schema = deltalake.Schema.from_json(table.schema.json())
-    deltalake.DeltaTable.create(place, schema, partition_by=list(table.partition_by), configuration=properties)
+    schema, parts = deltalake.Schema.from_json(table.schema.json()), list(table.partition_by)
+    deltalake.DeltaTable.create(
+        place, schema, partition_by=parts, configuration=properties, commit_properties=signed(run_id)
+    )
 
 
 def lacking(place: Path, table: Table) -> set[str]:
@@ -221,7 +228,7 @@ def not_needed(place: Path, *, keep_days: int) -> list[Path]:
     return [file for name in found if (file := place / name).exists()]
 
 
-def commit(place: Path, table: Table, files: Sequence[NewFile], replaced: Sequence[str] | None) -> None:
+def commit(place: Path, table: Table, files: Sequence[NewFile], replaced: Sequence[str] | None, run_id: str) -> None:
     """Move files into their table and add them to it, in one commit, in the place of the partitions `replaced` (none
     named: of all that a table without partitions holds).
     """
@@ -234,13 +241,14 @@ def commit(place: Path, table: Table, files: Sequence[NewFile], replaced: Sequen
             schema=target.schema(),
             partition_by=list(table.partition_by),
             partition_filters=[(table.partition_by[0], "in", list(replaced))] if replaced else None,
+            commit_properties=signed(run_id),
             post_commithook_properties=_HOOKS,
         )
     except DeltaError as err:
-        raise StorageError(f"{place}: its new files cannot be committed: {err}") from err
+        raise StorageError(f"{place}: its new files cannot be committed: {_first_line(err)}") from err
 
 
-def replace_rows(place: Path, table: Table, rows: pl.DataFrame, predicate: str) -> None:
+def replace_rows(place: Path, table: Table, rows: pl.DataFrame, predicate: str, run_id: str) -> None:
     """Put rows in the place of those for which the predicate holds, in one commit; files with others are rewritten."""
     schema = to_arrow_schema(table.schema, timezone="UTC")
     try:
@@ -249,10 +257,16 @@ def replace_rows(place: Path, table: Table, rows: pl.DataFrame, predicate: str) 
             rows.to_arrow().cast(schema),
             mode="overwrite",
             predicate=predicate,
+            commit_properties=signed(run_id),
             post_commithook_properties=_HOOKS,
         )
     except DeltaError as err:
-        raise StorageError(f"{place}: its rows cannot be replaced: {err}") from err
+        raise StorageError(f"{place}: its rows cannot be replaced: {_first_line(err)}") from err
+
+
+def _first_line(err: DeltaError) -> str:
+    """The lines after it can show rows."""
+    return str(err).partition("\n")[0]
 
 
 def _moved_into(place: Path, table: Table, file: NewFile) -> AddAction:

@@ -58,12 +58,14 @@ def make_context(spark: SparkSession, tables: Tables) -> MakeContext:
         run_id: str = "test-run",
         refit: bool = False,
         replay: str | None = None,
+        reload: str | None = None,
+        stale: bool = False,
         tables: Tables = tables,
         **changes: Any,
     ) -> Context:
         base = settings or Settings.model_validate({"storage": {"root": tables.root}, **changes})
         own = Tables(spark, tables.root, run_id=run_id)
-        command = Command(as_of=as_of, quiet=True, refit=refit, replay=replay)
+        command = Command(as_of=as_of, quiet=True, refit=refit, replay=replay, reload=reload, stale=stale)
         return Context(base, spark, own, command, datetime(2026, 7, 1, tzinfo=UTC))
 
     return make

@@ -152,6 +152,12 @@ JOB_RUNS = Table(
         ),
         Column("tables_read", "string", "JSON: table to Delta version", "not finished"),
         Column("tables_written", "string", "JSON: table to Delta version", "not finished"),
+        Column(
+            "features_built",
+            "string",
+            "dates whose features were built, comma separated",
+            "none, not finished, or built by an earlier release",
+        ),
     ),
     key=("run_id", "job"),
     slice=("run_id",),

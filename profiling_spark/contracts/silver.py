@@ -195,6 +195,12 @@ INGESTED_FILES = Table(
         Column("content_id", "string", "fingerprint of the content alone", "the same as file_id"),
         Column("modified_at", "timestamp", "when the file was last modified, UTC", "not known"),
         Column("delivered_at", "timestamp", "of its rows in users or items", "no attribute source, or not known"),
+        Column(
+            "versions",
+            "string",
+            "while taking: JSON, version of each table as it was before the run, for undoing it if it dies",
+            "not taking, or claimed by an earlier release",
+        ),
         Column("run_id", "string", "run that took the file"),
     ),
     key=("source", "file_id", "target_table"),

@@ -27,6 +27,7 @@ from profiling_spark.features import (
 from profiling_spark.features.first_pass import first_pass, rfm_cuts
 from profiling_spark.features.items import ItemSides, catalogue, item_features, item_sides, priced_items
 from profiling_spark.features.rfm import MONEY
+from profiling_spark.features.stale import stale_dates
 from profiling_spark.remembered import supply
 from profiling_spark.runner import Context, Outcome
 from profiling_spark.scores.wanted import looks_back, training_date
@@ -35,7 +36,9 @@ from profiling_spark.storage import Tables
 
 def build_features(ctx: Context) -> Outcome:
     """Compute user_features and item_features as of the run's date; also as of the earlier one where a fit is due."""
-    dates = feature_dates(ctx)
+    dates = stale_dates(ctx) if ctx.command.stale else feature_dates(ctx)
+    if not dates:
+        return Outcome(skipped="no date that was built would have other features with the rows that came since")
     rows = build_dates(ctx, dates)
     table = user_features_table(ctx.settings.windows_days, ctx.settings.custom_features)
     zone = ctx.settings.business_timezone
@@ -47,6 +50,7 @@ def build_features(ctx: Context) -> Outcome:
     early = [f"{n:,} {name}" for name, n in filled.items() if n]
     return Outcome(
         rows_out=rows,
+        features_built=tuple(dates),
         facts={"dates": [str(d) for d in dates], "features": len(table.columns) - 2, "backfilled": filled},
         lines=(
             f"{len(table.columns) - 2} features of customers as of {_listed(dates)}",

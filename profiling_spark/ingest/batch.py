@@ -374,7 +374,7 @@ def _with_catalogue(ctx: Context, events: DataFrame, items: Batch | None) -> Dat
 
 
 def publish(ctx: Context, batch: Batch) -> None:
-    """One commit, but for a batch that both conflicts with stored rows and replaces a file: it deletes first.
+    """Write the accepted rows in the place of those that they or their files replace, in one commit.
 
     Attributes are written whole, since a delivery also says which versions still hold.
     """
@@ -394,9 +394,7 @@ def publish(ctx: Context, batch: Batch) -> None:
     else:
         accepted = accepted.coalesce(2)
     if batch.replaces:
-        if batch.old:
-            ctx.tables.delete(table, old)
-        ctx.tables.upsert(table, accepted)
+        ctx.tables.upsert(table, accepted, gone=ctx.tables.read(table).where(old) if batch.old else None)
     elif batch.old:
         ctx.tables.replace_where(table, accepted, f"{old} OR run_id = {literal(ctx.run_id)}")
     else:

@@ -89,11 +89,11 @@ def _take_deliveries(
         before = [t for t in ledger if _same_place(t, file) and t.content != content]
         _take(todo, file, before, source)
     stand = {(t.content, t.path): t for t in ledger if t.key.source == files[0].source}
-    again = {t.key: _as_taken(f, t) for f in found.known if (t := stand.get((f.file_id, f.path))) is not None}
+    again = {t.key: as_taken(f, t) for f in found.known if (t := stand.get((f.file_id, f.path))) is not None}
     _add_those_with_repeats(todo, again, ledger, {files[0].source})
 
 
-def _as_taken(file: SourceFile, before: Taken) -> SourceFile:
+def as_taken(file: SourceFile, before: Taken) -> SourceFile:
     """A known file under the id and the time that the ledger has."""
     return replace(
         file,

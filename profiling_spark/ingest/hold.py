@@ -295,12 +295,12 @@ def _in_files(placed: DataFrame, table: Table, tables: Tables, buckets: int, tas
     files, refused = ([NewFile(**f) for d in done for f in d[kind]] for kind in ("files", "refused"))
     groups, ends = _reported(done)
     in_file = T.StructType([f for f in table.schema if f.name not in table.partition_by])
-    accepted = _read(tables, [f.path for f in files], in_file)
+    accepted = read_files(tables, [f.path for f in files], in_file)
     if table is EVENTS:
         accepted = accepted.withColumn("user_bucket", bucket_of("user_id", buckets))
     return Held(
         accepted.select(*table.names),
-        _read(tables, [f.path for f in refused], REJECTED_ROWS.schema),
+        read_files(tables, [f.path for f in refused], REJECTED_ROWS.schema),
         groups,
         files,
         refused,
@@ -309,7 +309,8 @@ def _in_files(placed: DataFrame, table: Table, tables: Tables, buckets: int, tas
     )
 
 
-def _read(tables: Tables, paths: Sequence[str], schema: T.StructType) -> DataFrame:
+def read_files(tables: Tables, paths: Sequence[str], schema: T.StructType) -> DataFrame:
+    """The rows of finished files."""
     if not paths:
         return tables.spark.createDataFrame([], schema)
     return tables.spark.read.schema(schema).parquet(*(as_written(f"file://{p}") for p in paths))

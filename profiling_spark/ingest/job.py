@@ -16,16 +16,19 @@ from profiling_spark.errors import InputError
 from profiling_spark.ingest import ledger
 from profiling_spark.ingest.batch import TARGETS, Batch, judge, publish, rows_of_files
 from profiling_spark.ingest.changes import ToTake
-from profiling_spark.ingest.files import FileKey, find_files
+from profiling_spark.ingest.files import FileKey, SourceFile, find_files
+from profiling_spark.ingest.first_lines import Places, fill_first_lines
 from profiling_spark.ingest.hold import clear_staging
 from profiling_spark.ingest.identity import check_renamed, identities, sort_out_renamed, to_remember
 from profiling_spark.ingest.ledger import Counts, Taken, of_files
 from profiling_spark.ingest.overlap import counted_twice
 from profiling_spark.ingest.quality import by_source, check_ends, check_limits, metric_rows, refused_reasons
+from profiling_spark.ingest.recover import clear_unfinished, undone_on_failure
+from profiling_spark.ingest.reload import source_of, take_again
 from profiling_spark.ingest.replay import replay
 from profiling_spark.ingest.stale import features_stale_from
 from profiling_spark.ingest.versions import Deliveries
-from profiling_spark.remembered import check_zone, remember, remembered
+from profiling_spark.remembered import Remembered, check_zone, remember, remembered
 from profiling_spark.runner import Context, Outcome
 from profiling_spark.storage import literal
 
@@ -36,20 +39,21 @@ def ingest(ctx: Context) -> Outcome:
         raise InputError("sources: expected at least one source in the settings, found none (see --config)")
     check_layout(ctx.tables, ctx.settings.buckets)
     clear_staging(ctx.tables)
-    dead = ledger.clear_unfinished(ctx.tables, started=ctx.started, claim_hours=ctx.settings.ingest.claim_hours)
-    if dead:
-        ctx.say(f"    cleared what unfinished runs had written: {', '.join(dead)}")
+    cleared = clear_unfinished(ctx.tables, started=ctx.started, claim_hours=ctx.settings.ingest.claim_hours)
+    if cleared.runs:
+        ctx.say(f"    {cleared.text}")
     taken, known = ledger.taken(ctx.tables), remembered(ctx.tables)
     if taken:
         check_zone(known, ctx.settings, root=ctx.tables.root)
     if ctx.command.replay is not None:
         ctx.identities = identities(ctx.settings, taken, known)
         return replay(ctx, ctx.command.replay)
-    found = [
-        f for name, s in ctx.settings.sources.items() for f in find_files(ctx.spark, name, s, ctx.settings.data_root)
-    ]
+    wanted = ctx.settings.sources if ctx.command.reload is None else source_of(ctx.settings, ctx.command.reload)
+    found = [f for name, s in wanted.items() for f in find_files(ctx.spark, name, s, ctx.settings.data_root)]
     check_renamed(found, taken, ctx.settings)
     todo = sort_out_renamed(found, taken, ctx.settings, started=ctx.started)
+    if ctx.command.reload is not None:
+        take_again(todo, found, taken, ctx.settings.sources, ctx.command.reload)
     ctx.identities = identities(ctx.settings, taken, known, todo.again | todo.gone)
     # of a lake that remembers nothing today's settings are what it rests on
     unknown = {t.key.source for t in taken} & ctx.settings.sources.keys() - known.keys()
@@ -67,7 +71,26 @@ def ingest(ctx: Context) -> Outcome:
             ctx.say(f"    {file.path}: {file.hint}")
     files = {t.name: mine for t in TARGETS if (mine := [f for f in todo.files if f.target == t.name])}
     rows = {table.name: rows_of_files(ctx, table, files[table.name]) for table in TARGETS if table.name in files}
-    ledger.claim(ctx.tables, [*todo.files, *todo.refused], again=todo.again)
+    with undone_on_failure(ctx) as versions:
+        ledger.claim(ctx.tables, [*todo.files, *todo.refused], again=todo.again, versions=versions)
+        batches, twice = _taken_in(ctx, todo, rows, files, taken=taken, known=known)
+        counts = _counts(batches)
+        names = unknown | {f.source for f in todo.files}
+        remember(ctx.tables, to_remember(ctx.settings, ctx.identities, known, names))
+        ledger.finish(ctx.tables, todo.files, todo.refused, counts, gone=todo.gone)
+    return _outcome(ctx, batches, todo, counts, twice)
+
+
+def _taken_in(
+    ctx: Context,
+    todo: ToTake,
+    rows: Mapping[str, DataFrame],
+    files: Mapping[str, list[SourceFile]],
+    *,
+    taken: Sequence[Taken],
+    known: Remembered,
+) -> tuple[list[Batch], dict[str, int]]:
+    """Everything between the claim and the end of the ledger; also the rows that two sources seem to have in common."""
     batches: list[Batch] = []
     try:
         for table in TARGETS:
@@ -77,19 +100,18 @@ def ingest(ctx: Context) -> Outcome:
                 made = _deliveries(table, taken, todo, ctx.settings.business_timezone)
                 batches.append(judge(ctx, table, rows[table.name], items=items, old=old, files=new, deliveries=made))
         for batch in batches:
-            check_limits(batch.groups, batch.table, ctx.settings.ingest)
+            places = Places(ctx.settings.sources, todo.files)
+            check_limits(batch.groups, batch.table, ctx.settings.ingest, places)
             check_ends(batch.ends, ctx.settings.sources)
         twice = {names: n for batch in batches for names, n in counted_twice(ctx, batch, known).items()}
         for batch in batches:
             publish(ctx, batch)
+            fill_first_lines(ctx, batch, todo.files)
         _publish_rejected(ctx, batches, todo)
     finally:
         for batch in batches:
             batch.release()
-    counts = _counts(batches)
-    remember(ctx.tables, to_remember(ctx.settings, ctx.identities, known, unknown | {f.source for f in todo.files}))
-    ledger.finish(ctx.tables, todo.files, todo.refused, counts, gone=todo.gone)
-    return _outcome(ctx, batches, todo, counts, twice)
+    return batches, twice
 
 
 def _deliveries(table: Table, taken: Sequence[Taken], todo: ToTake, timezone: str) -> Deliveries | None:
@@ -147,9 +169,12 @@ def _outcome(
     equal = {name: rows for b in batches for name, rows in b.equal_elsewhere().items()}
     lines += [_equal_line(name, rows) for name, rows in equal.items()]
     lines += [_twice_line(names, rows) for names, rows in twice.items()]
+    if total.rejected:
+        command = ctx.command.line("ingest", "--replay", ctx.run_id)
+        lines.append(f"after mending rules or mappings, judge the refused rows again: {command}")
     stale = features_stale_from(ctx, batches)
     if stale is not None:
-        lines.append(f"features of {stale} and later dates were built without these rows: build_features again")
+        lines.append(f"features of {stale} and later dates were built without these rows: build_features --stale")
     lines += [*todo.notes, *(f"{f.path}: {f.hint}" for f in todo.files if f.hint)]
     lines += [*(f"{f.path}: refused, {f.problem}" for f in todo.refused)]
     problem = "; ".join(f"{f.path}: {f.problem}" for f in todo.refused)

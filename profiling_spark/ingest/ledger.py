@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from pyspark.sql import functions as F
 
-from profiling_spark.contracts.operations import QUALITY_METRICS
-from profiling_spark.contracts.silver import EVENTS, INGESTED_FILES, ITEMS, REJECTED_ROWS, REVIEWS, USERS
+from profiling_spark.contracts.silver import INGESTED_FILES
 from profiling_spark.errors import StorageError
 from profiling_spark.ingest.files import FileKey, SourceFile, from_micros
-from profiling_spark.storage import Tables, literal, local_path
+from profiling_spark.storage import Tables, literal
 
 TAKING, DONE, REFUSED = "taking", "done", "refused"
-_REPLAY, _AGAIN = "replay/", "taken again"
+REPLAY, _AGAIN = "replay/", "taken again"
 
 
 @dataclass(frozen=True)
@@ -66,53 +65,6 @@ def of_files(keys: Iterable[FileKey], *, table_column: bool = True) -> str:
     return " OR ".join(parts) or "false"
 
 
-def clear_unfinished(tables: Tables, *, started: datetime, claim_hours: int) -> list[str]:
-    """Delete what runs wrote that died between claiming and finishing; returns their run_ids.
-
-    On a local disk the storage's lock is held, so a claim that stands is a dead one. Elsewhere a claim counts as dead
-    after `claim_hours`; a younger one raises StorageError.
-    """
-    if not tables.exists(INGESTED_FILES):
-        return []
-    claims = tables.read(INGESTED_FILES).where(F.col("status") == TAKING).collect()
-    dead = sorted({c["run_id"] for c in claims})
-    if local_path(tables.root) is None:
-        _check_age(tables, dead, started, claim_hours)
-    replays = {c["run_id"] for c in claims if c["file_id"].startswith(_REPLAY)}
-    if dead:
-        mine = _of_runs(dead)
-        tables.delete(QUALITY_METRICS, mine)
-        # by file too: of a file that was taken again the older rows may still be there
-        keys = [FileKey(c["source"], c["file_id"], c["target_table"]) for c in claims]
-        tables.delete(REJECTED_ROWS, f"{mine} OR {of_files(keys)}")
-        for table in (EVENTS, REVIEWS):
-            files = of_files((k for k in keys if k.target == table.name), table_column=False)
-            tables.delete(table, f"{mine} OR {files}")
-        # of a replay these stay: a row may stand for an older one that no file will bring again, and when the replay
-        # is run again it knows them for its own
-        for table in (USERS, ITEMS):
-            tables.delete(table, _of_runs([r for r in dead if r not in replays]))
-        if replays:
-            tables.update(REJECTED_ROWS, _of_runs(sorted(replays), "replayed_by"), {"replayed_by": "null"})
-        tables.delete(INGESTED_FILES, f"{mine} AND status = {literal(TAKING)}")
-    return dead
-
-
-def _of_runs(run_ids: Collection[str], column: str = "run_id") -> str:
-    return f"{column} IN ({', '.join(literal(r) for r in run_ids)})" if run_ids else "false"
-
-
-def _check_age(tables: Tables, claimants: Collection[str], started: datetime, claim_hours: int) -> None:
-    """A run_id begins with the time at which its run started."""
-    for run_id in claimants:
-        begun = run_start(run_id)
-        if begun is not None and started - begun < timedelta(hours=claim_hours):
-            raise StorageError(
-                f"storage {tables.root}: run {run_id} is taking files here; wait for it to end. If it has died, this "
-                f"ends by itself {claim_hours} hours after its start, or at once with --set ingest.claim_hours=0"
-            )
-
-
 def taken(tables: Tables) -> list[Taken]:
     """Every file that was taken to its end."""
     times = {c: F.unix_micros(c) for c in ("modified_at", "delivered_at")}
@@ -153,20 +105,22 @@ def run_start(run_id: str) -> datetime | None:
         return None
 
 
-def claim(tables: Tables, files: Iterable[SourceFile], *, again: Collection[FileKey] = ()) -> None:
-    """Say which files this run takes, before anything is written. `again`: those of them that were taken before.
+def claim(tables: Tables, files: Iterable[SourceFile], *, versions: str, again: Collection[FileKey] = ()) -> None:
+    """Say which files this run takes, before anything is written. `again`: those of them that were taken before;
+    `versions`: what `recover.undo` needs should the run die.
 
     Raises StorageError where another run has one of the others.
     """
     # a file that an earlier run refused gets one row again, with what this run makes of it
-    _claim(tables, [_row(tables.run_id, f, TAKING, None, _AGAIN if f.key in again else f.problem) for f in files])
+    reasons = ((f, _AGAIN if f.key in again else f.problem) for f in files)
+    _claim(tables, [_row(tables.run_id, f, TAKING, None, reason, versions) for f, reason in reasons])
 
 
-def claim_replay(tables: Tables, keys: Iterable[FileKey], run_id: str) -> None:
+def claim_replay(tables: Tables, keys: Iterable[FileKey], run_id: str, *, versions: str) -> None:
     """Say that this run replays another's refused rows."""
     targets = sorted({(k.source, k.target) for k in keys})
-    files = [SourceFile(source, target, run_id, run_id, f"{_REPLAY}{run_id}", 0) for source, target in targets]
-    _claim(tables, [_row(tables.run_id, f, TAKING, None, "") for f in files])
+    files = [SourceFile(source, target, run_id, run_id, f"{REPLAY}{run_id}", 0) for source, target in targets]
+    _claim(tables, [_row(tables.run_id, f, TAKING, None, "", versions) for f in files])
 
 
 def _claim(tables: Tables, rows: list[tuple[object, ...]]) -> None:
@@ -217,7 +171,9 @@ def finish(
     tables.replace_rows(INGESTED_FILES, rows, f"run_id = {literal(tables.run_id)} OR {of_files({*changed, *gone})}")
 
 
-def _row(run_id: str, file: SourceFile, status: str, counts: Counts | None, reason: str) -> tuple[object, ...]:
+def _row(
+    run_id: str, file: SourceFile, status: str, counts: Counts | None, reason: str, versions: str | None = None
+) -> tuple[object, ...]:
     figures: tuple[int | None, ...] = (None,) * 7
     if counts is not None:
         figures = (
@@ -232,4 +188,4 @@ def _row(run_id: str, file: SourceFile, status: str, counts: Counts | None, reas
     modified = file.modified_at if file.delivered_at is not None else None  # of others only the content counts
     delivery = (file.content_id, modified, file.delivered_at)
     known = (file.source, file.file_id, file.target, file.path, file.bytes, status, reason or None)
-    return (*known, *figures, *delivery, run_id)
+    return (*known, *figures, *delivery, versions, run_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from profiling_spark.config.quality import BUILT_IN, NEW_COLUMN, NO_USER, UNREADABLE, WRONG_ENCODING, Ingest, Level
@@ -57,7 +57,11 @@ def _messages(table: Table, ingest: Ingest) -> dict[tuple[str, Level], str]:
     return said
 
 
-def check_limits(rows: Sequence[Group], table: Table, ingest: Ingest) -> None:
+Locate = Callable[[str, str, str], str]
+"""Of (source, file_id, raw text) the file and the line: messages name rows, they never show them."""
+
+
+def check_limits(rows: Sequence[Group], table: Table, ingest: Ingest, locate: Locate) -> None:
     """Raises QualityError with rule, count and three examples where a source passes a limit.
 
     Rows whose only fault is the missing user have their own: a quarter of a shop's lines may be anonymous.
@@ -74,7 +78,7 @@ def check_limits(rows: Sequence[Group], table: Table, ingest: Ingest) -> None:
             if rows_over > share * read:
                 raise QualityError(
                     f"source {source}: {rows_over:,} of {read:,} rows refused, allowed by ingest.{setting} is a share "
-                    f"of {share}; nothing was published. {_worst(mine)} Examples:\n{_shown(over)}"
+                    f"of {share}; nothing was published. {_worst(mine)} Examples:\n{_shown(over, locate)}"
                 )
         for count in rule_counts(mine, table, ingest):
             limit = ingest.limits.get(count.rule)
@@ -83,7 +87,7 @@ def check_limits(rows: Sequence[Group], table: Table, ingest: Ingest) -> None:
                 raise QualityError(
                     f"source {source}: rule {count.rule} ({count.message}) holds for {count.rows:,} of {read:,} rows, "
                     f"allowed by ingest.limits.{count.rule} is {limit}; nothing was published. Examples:\n"
-                    f"{_shown(examples)}"
+                    f"{_shown(examples, locate)}"
                 )
 
 
@@ -140,7 +144,7 @@ def _worst(rows: Sequence[Group]) -> str:
     return "Reasons: " + ", ".join(f"{name} {count:,}" for name, count in ranked) + "."
 
 
-def _shown(rows: Sequence[Group]) -> str:
+def _shown(rows: Sequence[Group], locate: Locate) -> str:
     named = (",".join(n for level in _LEVELS for n in _named(r, level)) for r in rows)
-    found = sorted((why, text) for why, r in zip(named, rows, strict=True) for text in r.examples)
-    return "\n".join(f"  [{why}] {text[:200]}" for why, text in found[:EXAMPLES])
+    found = sorted((why, text, r.source, r.file_id) for why, r in zip(named, rows, strict=True) for text in r.examples)
+    return "\n".join(f"  [{why}] {locate(source, file, text)}" for why, text, source, file in found[:EXAMPLES])

@@ -255,6 +255,7 @@ def _read_csv(spark: SparkSession, reading: Reading, files: Sequence[SourceFile]
         end = _end_of_line(spark, file, encoding) if encoding.startswith("UTF-16") else ""
         header = header_of(spark, reading.source.csv, file)
         if header:  # an empty file has no rows
+            _check_header(reading, header, file)
             groups.setdefault((encoding, end, header), []).append(file)
     if not groups:
         columns = reading.source.words
@@ -262,6 +263,16 @@ def _read_csv(spark: SparkSession, reading: Reading, files: Sequence[SourceFile]
         frame = spark.createDataFrame([], empty).withColumn("_file_id", F.lit(""))
         return [_finish(frame, columns, reading, F.lit(False), is_clean=True)]
     return [_read_csv_group(spark, reading, *key, group) for key, group in sorted(groups.items())]
+
+
+def _check_header(reading: Reading, header: tuple[str, ...], file: SourceFile) -> None:
+    """The line is not shown: without a header it is a customer's row, whose values would stand for column names."""
+    if len(reading.unknown(header)) == len(header):
+        some = ", ".join(sorted(reading.known)[:5])
+        raise InputError(
+            f"{file.path}: expected a header with columns such as {some}, found none of them in its first line. Has "
+            f"the file a header, and is its delimiter {reading.source.csv.delimiter!r}?"
+        )
 
 
 def _read_csv_group(
@@ -359,9 +370,11 @@ def header_of(spark: SparkSession, options: CsvOptions, file: SourceFile) -> tup
         return ()
     names = next(csv.reader([line], delimiter=options.delimiter, quotechar=options.quote))
     lowered = [n.lower() for n in names]
-    repeated = sorted({n for n in names if lowered.count(n.lower()) > 1})
+    # by their places: where a file has no header its first line is a customer's row
+    repeated = [n for n, name in enumerate(lowered, 1) if lowered.count(name) > 1]
     if repeated:
-        raise InputError(f"{file.path}: the header names {repeated} twice (capitals make no difference)")
+        where = ", ".join(str(n) for n in repeated)
+        raise InputError(f"{file.path}: the header has one name for the columns {where} (capitals make no difference)")
     return tuple(names)
 
 

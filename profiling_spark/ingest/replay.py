@@ -1,4 +1,4 @@
-"""`ingest --replay RUN_ID`: refused rows of an earlier run once more, after rules or mappings were mended.
+"""`ingest --replay RUN_ID` (or `last`): refused rows of an earlier run once more, after rules or mappings were mended.
 
 They are read from `rejected_rows`, so the source files need not be there. One that is taken in now keeps its row
 there, with `replayed_by`; one that is refused again gets its new reasons.
@@ -6,12 +6,14 @@ there, with `replayed_by`; one that is refused again gets its new reasons.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import reduce
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from profiling_spark.command import LAST
 from profiling_spark.config.quality import UNREADABLE
 from profiling_spark.contracts.silver import ATTRIBUTES, ITEMS, REJECTED_ROWS
 from profiling_spark.errors import InputError
@@ -20,6 +22,7 @@ from profiling_spark.ingest.batch import TARGETS, Batch, checked, judge, publish
 from profiling_spark.ingest.files import FileKey, find_files
 from profiling_spark.ingest.ledger import Counts
 from profiling_spark.ingest.readers import Reading, header_of, parse_csv, parse_json, parse_values
+from profiling_spark.ingest.recover import undone_on_failure
 from profiling_spark.ingest.stale import features_stale_from
 from profiling_spark.ingest.text_readers import parse_lines
 from profiling_spark.ingest.versions import Deliveries
@@ -30,11 +33,18 @@ _MARK = "|"
 
 
 def replay(ctx: Context, run_id: str) -> Outcome:
-    """Judge the refused rows of a run anew with today's settings. Raises InputError where it has none."""
+    """Judge the refused rows of a run anew with today's settings; LAST: of the newest run that has any.
+
+    Raises InputError where a run that is named has none.
+    """
+    if run_id == LAST:
+        run_id = max(_runs(ctx), default="")
+        if not run_id:
+            return Outcome(skipped="no run has rows that are still refused")
     refused = ctx.tables.read(REJECTED_ROWS).where((F.col("run_id") == run_id) & F.col("replayed_by").isNull())
     found = refused.groupBy("source", "target_table").agg(F.sum("occurrences").alias("rows")).collect()
     if not found:
-        raise InputError(f"--replay {run_id}: expected refused rows of that run, found none. {_runs(ctx)}")
+        raise InputError(f"--replay {run_id}: expected refused rows of that run, found none. {_listed(_runs(ctx))}")
     wanted = {(name, s.target) for name, s in ctx.settings.sources.items()}
     feeds = [(r["source"], r["target_table"]) for r in found if (r["source"], r["target_table"]) in wanted]
     rows: dict[str, DataFrame] = {}
@@ -42,7 +52,17 @@ def replay(ctx: Context, run_id: str) -> Outcome:
         frames = [f for name, target in sorted(feeds) if target == table.name for f in _rows_of(ctx, name, refused)]
         if frames:
             rows[table.name] = reduce(DataFrame.unionByName, frames)
-    ledger.claim_replay(ctx.tables, [FileKey(name, "", target) for name, target in feeds], run_id)
+    with undone_on_failure(ctx) as versions:
+        keys = [FileKey(name, "", target) for name, target in feeds]
+        ledger.claim_replay(ctx.tables, keys, run_id, versions=versions)
+        batches = _taken_in(ctx, rows, refused)
+        counts = {key: count for batch in batches for key, count in batch.counts().items()}
+        # each row was counted as rejected when its file was taken
+        ledger.finish(ctx.tables, [], [], {key: c + Counts(rejected=-c.read) for key, c in counts.items()})
+    return _outcome(ctx, run_id, batches, sum(counts.values(), Counts()), sum(r["rows"] for r in found))
+
+
+def _taken_in(ctx: Context, rows: Mapping[str, DataFrame], refused: DataFrame) -> list[Batch]:
     batches: list[Batch] = []
     try:
         for table in (t for t in TARGETS if t.name in rows):
@@ -59,12 +79,16 @@ def replay(ctx: Context, run_id: str) -> Outcome:
     finally:
         for batch in batches:
             batch.release()
-    return _finish(ctx, run_id, batches, sum(r["rows"] for r in found))
+    return batches
 
 
-def _runs(ctx: Context) -> str:
+def _runs(ctx: Context) -> list[str]:
+    """Runs with rows that are still refused, in their order: a run_id begins with its time."""
     rows = ctx.tables.read(REJECTED_ROWS).where("replayed_by is null").select("run_id").distinct().collect()
-    runs = sorted(r["run_id"] for r in rows)
+    return sorted(r["run_id"] for r in rows)
+
+
+def _listed(runs: list[str]) -> str:
     return f"Runs that have: {', '.join(runs[-10:])}" if runs else "No run has."
 
 
@@ -142,12 +166,7 @@ def _note(ctx: Context, batch: Batch, refused: DataFrame) -> None:
     ctx.tables.upsert(REJECTED_ROWS, changed)
 
 
-def _finish(ctx: Context, run_id: str, batches: list[Batch], refused: int) -> Outcome:
-    counts = {key: count for batch in batches for key, count in batch.counts().items()}
-    # each row was counted as rejected when its file was taken
-    moved = {key: c + Counts(rejected=-c.read) for key, c in counts.items()}
-    ledger.finish(ctx.tables, [], [], moved)
-    total = sum(counts.values(), Counts())
+def _outcome(ctx: Context, run_id: str, batches: list[Batch], total: Counts, refused: int) -> Outcome:
     untried = refused - total.read
     stale = features_stale_from(ctx, batches)
     parts = [f"{total.accepted:,} accepted", f"{total.rejected + untried:,} refused again"]
@@ -157,7 +176,7 @@ def _finish(ctx: Context, run_id: str, batches: list[Batch], refused: int) -> Ou
     if untried:
         lines.append(f"{untried:,} of them could not be tried: their source or the header of their file is not there")
     if stale is not None:
-        lines.append(f"features of {stale} and later dates were built without these rows: build_features again")
+        lines.append(f"features of {stale} and later dates were built without these rows: build_features --stale")
     return Outcome(
         rows_in=refused,
         rows_out=total.accepted,

@@ -11,7 +11,8 @@ from profiling_spark.contracts.catalogue import all_tables
 from profiling_spark.contracts.silver import ATTRIBUTES, EVENTS, INGESTED_FILES, ITEMS, REJECTED_ROWS, REVIEWS, USERS
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import ContractError
-from profiling_spark.ingest.ledger import DONE
+from profiling_spark.ingest.ledger import DONE, TAKING
+from profiling_spark.ingest.recover import clear_unfinished
 from profiling_spark.runner import Context, Outcome
 from profiling_spark.storage import Tables
 
@@ -23,6 +24,10 @@ def maintain(ctx: Context) -> Outcome:
     """Compact tables of many small files and remove files that no version of the last days needs; --check verifies."""
     if ctx.command.check:
         return check(ctx)
+    # before old files go: the versions that an unfinished run is undone to need theirs
+    cleared = clear_unfinished(ctx.tables, started=ctx.started, claim_hours=ctx.settings.ingest.claim_hours)
+    if cleared.runs:
+        ctx.say(f"    {cleared.text}")
     settings = ctx.settings.maintain
     lines, files_before, files_after = [], 0, 0
     for table in all_tables(ctx.settings.windows_days):
@@ -46,7 +51,9 @@ def maintain(ctx: Context) -> Outcome:
 
 def check(ctx: Context) -> Outcome:
     """Keys that occur once, and as many rows as the ledger says. Raises ContractError that lists what is not so."""
-    faults = [fault for table in (EVENTS, USERS, ITEMS, REVIEWS) for fault in _faults(ctx.tables, table)]
+    claims = ctx.tables.read(INGESTED_FILES).where(F.col("status") == TAKING).select("run_id").distinct().collect()
+    faults = [f"run {r['run_id']} has not ended; if it died, the next ingest or maintain clears it" for r in claims]
+    faults += [fault for table in (EVENTS, USERS, ITEMS, REVIEWS) for fault in _faults(ctx.tables, table)]
     if faults:
         raise ContractError("the tables break their promises:\n" + "\n".join(f"  {f}" for f in faults))
     return Outcome(lines=("every key occurs once; every table has the rows that the ledger of files says",))
@@ -60,7 +67,8 @@ def _faults(tables: Tables, table: Table) -> list[str]:
     examples = repeated.orderBy(F.desc("count"), *table.key).limit(_EXAMPLES).collect()
     faults = []
     if examples:
-        shown = "; ".join(", ".join(str(r[c]) for c in table.key) for r in examples)
+        personal = {c.name for c in table.columns if c.personal}
+        shown = "; ".join(", ".join(str(r[c]) for c in table.key if c not in personal) for r in examples)
         faults.append(f"{table.name}: {repeated.count():,} keys occur more than once, such as {shown}")
     keys = ["source", "file_id"]
     ledger = tables.read(INGESTED_FILES).where((F.col("target_table") == table.name) & (F.col("status") == DONE))

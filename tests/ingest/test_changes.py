@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from conftest import frame_of
-from ingest_shop import GOOD, HEADER, rows, settings
+from ingest_shop import GOOD, HEADER, everything, rows, settings
 
 from profiling_spark.config import Settings
 from profiling_spark.contracts.features import user_features_table
@@ -76,7 +76,8 @@ def test_a_grown_file_is_refused_or_taken_again_and_refused_rows_are_replayed(ta
     assert taken_in(tables) == as_taken_at_once(tables, make_context, tmp_path / "grown", again)
 
     mended = with_source(again, event_types={**WORDS, "BUY": "purchase"})
-    outcome = ingest(make_context(mended, run_id="fourth", replay="third"))
+    outcome = ingest(make_context(mended, run_id="fourth", replay="last"))
+    assert outcome.lines[0].startswith("of 4 rows that third refused: ")
     assert (outcome.rows_in, outcome.rows_out, outcome.rows_rejected) == (4, 1, 2)
     assert (outcome.facts["duplicate"], outcome.features_stale_from) == (1, date(2026, 5, 4))
     assert taken_in(tables) == as_taken_at_once(tables, make_context, tmp_path / "mended", mended)
@@ -91,7 +92,7 @@ def test_a_replay_that_dies_is_undone_and_can_be_run_again(tables, make_context,
     base = with_source(settings(tables.root, data), event_types=WORDS)
     (data / "a.csv").write_text(HEADER + "\n".join([*GOOD, "30,2026-05-03 10:00:00,u3,BUY,a,1,7,o3"]) + "\n")
     ingest(make_context(base, run_id="first"))
-    mended = with_source(base, event_types={**WORDS, "BUY": "purchase"})
+    mended, before = with_source(base, event_types={**WORDS, "BUY": "purchase"}), everything(tables)
 
     def die(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -100,6 +101,7 @@ def test_a_replay_that_dies_is_undone_and_can_be_run_again(tables, make_context,
         patch.setattr(ledger, "finish", die)  # rows and rejected_rows are written, the ledger is not
         with pytest.raises(KeyboardInterrupt):
             ingest(make_context(mended, run_id="dies", replay="first"))
+    assert everything(tables) == before  # at once, since the process lives
     outcome = ingest(make_context(mended, run_id="again", replay="first"))
     assert (outcome.rows_in, outcome.rows_out) == (1, 1)
     assert taken_in(tables) == as_taken_at_once(tables, make_context, tmp_path, mended)
@@ -128,9 +130,9 @@ def test_two_claims_of_one_file_do_not_both_hold(tables):
     file = SourceFile("log", "events", "/a.csv", "file:///a.csv", "f1", 10)
     other = SourceFile("log", "events", "/b.csv", "file:///b.csv", "f2", 10)
     first, second = (Tables(tables.spark, tables.root, run_id=r) for r in ("20260501T080000-1", "20260501T090000-2"))
-    ledger.claim(first, [file])
+    ledger.claim(first, [file], versions="{}")
     with pytest.raises(StorageError, match="another run has taken 1 of the same files"):
-        ledger.claim(second, [other, file])
+        ledger.claim(second, [other, file], versions="{}")
     assert [(r["file_id"], r["run_id"]) for r in rows(tables, INGESTED_FILES)] == [("f1", first.run_id)]
 
 

@@ -243,6 +243,28 @@ def test_of_each_file_nothing_is_lost_and_nothing_counted_twice(lake: Lake) -> N
     assert not wrong
 
 
+def test_refused_rows_have_the_line_of_their_file(lake: Lake) -> None:
+    names = {r["file_id"]: Path(r["path"]).name for r in rows(lake.tables, INGESTED_FILES)}
+    found: dict[str, list[int | None]] = {}
+    for r in rows(lake.tables, REJECTED_ROWS):
+        found.setdefault(names[r["file_id"]], []).append(r["first_line"])
+    assert {name: sorted(lines, key=str) for name, lines in found.items()} == {
+        "half_line.csv": [3],
+        "prices.csv": [2, 3, 4, 5, 6, 7, 8],
+        "ids.csv": [10],
+        "times.csv": [2, 3, 4, 5, 6],
+        "two_faults.csv": [2],
+        "log.jsonl": [10, 11, 2, 3, 4, 5],  # the sixth is blank, the last is the eleventh again
+        "other.parquet": [None],
+        "bytes.parquet": [None],
+        "nanos.parquet": [None],
+        "gbk.csv": [4],  # the row before it has two lines
+        "fixed.txt": [2],
+        "old.csv": [4],
+        "new.csv": [3],
+    }
+
+
 def test_a_file_that_cannot_be_read_is_named_and_the_others_load(lake: Lake) -> None:
     refused = {Path(r["path"]).name: r["reason"] for r in rows(lake.tables, INGESTED_FILES) if r["status"] == "refused"}
     assert refused.keys() == {"cut.jsonl.gz", "none.parquet", "dangling.csv"}
@@ -306,7 +328,8 @@ def test_an_absent_column_or_a_broken_rule_stops_before_any_write(
     assert not fresh.exists(INGESTED_FILES)
     base["ingest"]["rules"] = []
     base["ingest"]["limits"] = {"bad_age": {"max_rows": 1}}
-    said = r"(?s)people: rule bad_age .* holds for 2 of 6 rows, allowed by ingest\.limits\.bad_age is 1 rows.*p2"
+    said = r"(?s)people: rule bad_age .* holds for 2 of 6 rows, allowed by ingest\.limits\.bad_age is 1 rows"
+    said += r".*\[bad_age\] .*old\.csv, line 4$"
     with pytest.raises(QualityError, match=said):
         ingest(make_context(Settings.model_validate(base), tables=fresh))
     assert not Tables(spark, root, run_id="y").exists(USERS)

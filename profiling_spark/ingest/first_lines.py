@@ -1,0 +1,82 @@
+"""Where rows stand in their files: for `rejected_rows.first_line`, and for messages, which never show a row itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import polars as pl
+
+from profiling_spark.config.sources import Source
+from profiling_spark.contracts.silver import REJECTED_ROWS
+from profiling_spark.ingest.batch import Batch
+from profiling_spark.ingest.files import SourceFile
+from profiling_spark.ingest.hold import read_files
+from profiling_spark.ingest.lines import line_numbers
+from profiling_spark.runner import Context
+from profiling_spark.storage_files import FileWriter, NewFile
+
+# more texts than this process should hold at once; where so many are refused, nobody looks them up one by one
+_MOST_ROWS = 500_000
+_TEXT = ("source", "file_id", "row_hash", "raw")
+
+
+class Places:
+    """Names a row by its file and, where that lies on a local disk, its line."""
+
+    def __init__(self, sources: Mapping[str, Source], files: Iterable[SourceFile]) -> None:
+        self.sources, self.files = sources, {(f.source, f.file_id): f for f in files}
+
+    def __call__(self, source: str, file_id: str, raw: str) -> str:
+        file = self.files[source, file_id]
+        line = line_numbers(file.path, self.sources[source], [raw]).get(raw)
+        return file.path if line is None else f"{file.path}, line {line}"
+
+
+def fill_first_lines(ctx: Context, batch: Batch, files: Iterable[SourceFile]) -> None:
+    """Fill `first_line` of the batch's refused rows. Each file that has any is read once more, to the last of them."""
+    rows = _texts(batch)
+    if rows.is_empty() or len(rows) > _MOST_ROWS:
+        return
+    found = _lines(ctx.settings.sources, files, rows)
+    if found.is_empty():
+        return
+    if batch.refused_files is None:
+        lines = ctx.tables.spark.createDataFrame(found.to_arrow())
+        joined = batch.refused.drop("first_line").join(lines, ["source", "file_id", "row_hash"], how="left")
+        batch.refused = joined.select(*REJECTED_ROWS.names)
+        return
+    batch.refused_files = [_written(file, found) for file in batch.refused_files]
+    paths = [f.path for f in batch.refused_files]
+    batch.refused = read_files(ctx.tables, paths, REJECTED_ROWS.schema)
+
+
+def _texts(batch: Batch) -> pl.DataFrame:
+    if batch.refused_files is None:
+        rows = batch.refused.select(*_TEXT).limit(_MOST_ROWS + 1).collect()
+        return pl.DataFrame([tuple(r) for r in rows], schema=dict.fromkeys(_TEXT, pl.String), orient="row")
+    if not batch.refused_files or sum(f.rows for f in batch.refused_files) > _MOST_ROWS:
+        return pl.DataFrame(schema=dict.fromkeys(_TEXT, pl.String))
+    return pl.concat([_read(f.path).select(_TEXT) for f in batch.refused_files])
+
+
+def _read(path: str) -> pl.DataFrame:
+    return pl.read_parquet(path, glob=False, hive_partitioning=False)
+
+
+def _lines(sources: Mapping[str, Source], files: Iterable[SourceFile], rows: pl.DataFrame) -> pl.DataFrame:
+    """`first_line` of the rows that are found, by source, file_id and row_hash."""
+    by_key = {(f.source, f.file_id): f for f in files}
+    parts = []
+    for (source, file_id), mine in rows.partition_by("source", "file_id", as_dict=True).items():
+        lines = line_numbers(by_key[source, file_id].path, sources[source], mine["raw"].to_list())
+        if lines:
+            numbers = pl.DataFrame({"raw": list(lines), "first_line": list(lines.values())})
+            parts.append(mine.join(numbers, on="raw").select("source", "file_id", "row_hash", "first_line"))
+    return pl.concat(parts) if parts else pl.DataFrame()
+
+
+def _written(file: NewFile, lines: pl.DataFrame) -> NewFile:
+    """The file once more, with the lines."""
+    rows = _read(file.path).drop("first_line").join(lines, on=["source", "file_id", "row_hash"], how="left")
+    return FileWriter.of(REJECTED_ROWS, Path(file.path).parent).write(rows)

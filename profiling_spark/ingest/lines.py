@@ -1,0 +1,186 @@
+"""On which line of its file a row stands, found again from its raw text: a file is read once, to its last such row.
+
+Only for text on a local disk. A row that is not found, such as one whose bytes do not fit the encoding, has no line.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+
+from profiling_spark.config.sources import CsvOptions, Source
+from profiling_spark.ingest.encodings import python_name
+from profiling_spark.storage import local_path
+
+_BLOCK = 1 << 20
+# so few rows that to look for one value of each in whole blocks of text is quicker than to look at every line
+_FEW = 8
+_LONGEST_FIELD = 1 << 30
+_MARK = "\ufeff"
+
+
+def line_numbers(path: str, source: Source, texts: Collection[str]) -> dict[str, int]:
+    """Number of the first line of each raw text that is found (1: the first line of the file, also where that is a
+    header). A row of several lines has the number of the first of them.
+    """
+    place = local_path(path)
+    if place is None or not texts or source.format not in ("csv", "json", "fixed", "pattern"):
+        return {}
+    is_csv = source.format == "csv"
+    try:
+        with _opened(place, python_name(source.encoding)) as text, _long_fields():
+            if is_csv and source.csv.multiline:
+                return _by_record(text, source.csv, set(texts))
+            return _by_line(text, source.csv if is_csv else None, texts)
+    except (OSError, EOFError, zlib.error, LookupError, ValueError, csv.Error):
+        return {}  # the run does not depend on it
+
+
+@contextmanager
+def _opened(place: Path, encoding: str) -> Iterator[io.TextIOWrapper]:
+    with gzip.open(place) if place.suffix == ".gz" else place.open("rb") as file:
+        yield io.TextIOWrapper(file, encoding, errors="replace", newline="\n")
+
+
+@contextmanager
+def _long_fields() -> Iterator[None]:
+    before = csv.field_size_limit(_LONGEST_FIELD)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+def _by_line(text: io.TextIOWrapper, options: CsvOptions | None, texts: Collection[str]) -> dict[str, int]:
+    blocks = _blocks(text)
+    first = next(blocks, "").removeprefix(_MARK)
+    header = first.partition("\n")[0].removesuffix("\r")
+    wanted = _Wanted(options, header, texts)
+    number = 1
+    if options is not None:
+        number, first = 2, first.partition("\n")[2]
+    for block in chain([first], blocks):
+        if not wanted.texts:
+            break
+        number = wanted.look(block, number)
+    return wanted.found
+
+
+def _blocks(text: io.TextIOWrapper) -> Iterator[str]:
+    """The text in parts of whole lines."""
+    rest: list[str] = []
+    while chunk := text.read(_BLOCK):
+        end = chunk.rfind("\n") + 1
+        if end:
+            yield "".join((*rest, chunk[:end]))
+            rest = []
+        rest.append(chunk[end:])
+    if any(rest):
+        yield "".join(rest)
+
+
+class _Wanted:
+    """Rows that are looked for, by the line that says them. `texts` are those not found yet."""
+
+    def __init__(self, options: CsvOptions | None, header: str, texts: Collection[str]) -> None:
+        self.options, self.texts, self.found = options, set(texts), dict[str, int]()
+        names = [] if options is None else _fields(header, options)
+        values = {raw: _values(raw, names) for raw in self.texts}
+        self.by_values = {v: raw for raw, v in values.items() if v is not None}
+        join = "" if options is None else options.delimiter
+        # a line without quotes is its values and the delimiters between them
+        self.by_line = {raw if v is None else join.join(v): raw for raw, v in values.items()}
+        self.quotes = () if options is None or not self.by_values else tuple({options.quote, options.escape} - {""})
+        self.parts = [_rarest(raw, values[raw], self.quotes) for raw in self.texts] if len(values) <= _FEW else []
+
+    def look(self, block: str, number: int) -> int:
+        """Look through a block whose first line has this number; returns the number of the line after it."""
+        if not block or not self._may_have(block):
+            return number + block.count("\n")
+        for line in block.removesuffix("\n").split("\n"):
+            raw = self.by_line.get(line.removesuffix("\r"))
+            if raw is None and any(q in line for q in self.quotes) and self._may_be(line):
+                assert self.options is not None  # for mypy: it has quotes
+                raw = self.by_values.get(tuple(_fields(line, self.options)))
+            if raw in self.texts:
+                self.found[raw] = number
+                self.texts.discard(raw)
+                if not self.texts:
+                    break
+            number += 1
+        return number
+
+    def _may_have(self, block: str) -> bool:
+        if not self.parts:
+            return True
+        # where nothing is quoted the rows stand there as they are, which is rarer than any value of theirs
+        has_quotes = any(q in block for q in self.quotes)
+        return any(part in block for part in (self.parts if has_quotes else self.by_line))
+
+    def _may_be(self, line: str) -> bool:
+        return not self.parts or any(part in line for part in self.parts)
+
+
+def _fields(line: str, options: CsvOptions) -> list[str]:
+    return next(csv.reader([line.removesuffix("\r")], **_dialect(options)), [])  # type: ignore[arg-type]
+
+
+def _dialect(options: CsvOptions) -> Mapping[str, object]:
+    doubled = options.escape == options.quote
+    return {
+        "delimiter": options.delimiter,
+        "quotechar": options.quote,
+        "doublequote": doubled,
+        "escapechar": None if doubled else options.escape or None,
+    }
+
+
+def _values(raw: str, header: list[str]) -> tuple[str, ...] | None:
+    """The values of a row that is kept as JSON of them, in the order of the header; None where it is kept as a line."""
+    if not header or not raw.startswith("{"):
+        return None
+    try:
+        row = json.loads(raw)
+    except ValueError:
+        return None
+    return tuple(v or "" for v in row.values()) if list(row) == header else None
+
+
+def _rarest(raw: str, values: tuple[str, ...] | None, quotes: Collection[str]) -> str:
+    """A part of the row that stands in the file as it is."""
+    if values is None:
+        return raw
+    return max((v for v in values if not any(q in v for q in quotes)), key=len, default="")
+
+
+def _by_record(text: io.TextIOWrapper, options: CsvOptions, texts: set[str]) -> dict[str, int]:
+    """For CSV whose values hold line ends: the whole file goes through a parser."""
+    lines: list[str] = []
+
+    def remembered() -> Iterator[str]:
+        for line in text:
+            lines.append(line)
+            yield line
+
+    records = csv.reader(remembered(), **_dialect(options))  # type: ignore[arg-type]
+    header = [name.removeprefix(_MARK) for name in next(records, [])]
+    by_values = {v: raw for raw in texts if (v := _values(raw, header)) is not None}
+    found: dict[str, int] = {}
+    while texts:
+        begins = records.line_num + 1
+        lines.clear()
+        record = next(records, None)
+        if record is None:
+            break
+        raw = by_values.get(tuple(v.replace("\r\n", "\n") for v in record)) or "".join(lines).rstrip("\r\n")
+        if raw in texts:
+            found[raw] = begins
+            texts.discard(raw)
+    return found

@@ -1,0 +1,112 @@
+"""Tables as they were before a run that died: restored, if nothing but its own commits came since."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import deltalake
+from delta.tables import DeltaTable
+from pyspark.sql import functions as F
+
+from profiling_spark.contracts.table import Table
+from profiling_spark.storage import Tables, local_path
+from profiling_spark.storage_files import files_of, signed
+
+# of Spark's operations those that change no row, in the words of DESCRIBE HISTORY
+_UPKEEP = ("OPTIMIZE", "VACUUM START", "VACUUM END")
+
+Versions = Mapping[Table, int | None]
+"""The version of each table before the run; None: there was no such table."""
+
+
+@dataclass(frozen=True)
+class _Commit:
+    version: int
+    run_id: str | None
+    changes_rows: bool
+
+
+def why_not(tables: Tables, versions: Versions, runs: Collection[str]) -> str:
+    """Why the tables cannot be brought back to their versions, empty where they can: a commit of another run came
+    since, or a file of the version is there no more.
+    """
+    for table, version in versions.items():
+        commits = _commits_after(tables, table, version)
+        if commits is None:
+            return f"the log of {table.name} no longer tells what came since version {version}"
+        strange = [c for c in commits if c.changes_rows and c.run_id not in runs]
+        if strange:
+            by = strange[0].run_id or "a run that did not sign it"
+            return f"version {strange[0].version} of {table.name} is of {by}"
+        if any(c.changes_rows for c in commits) and (gone := _files_gone(tables, table, version)):
+            return f"{gone} files of version {version} of {table.name} are there no more"
+    return ""
+
+
+def commits_of_rows(tables: Tables, table: Table, version: int | None) -> int:
+    """How many commits after a version changed rows."""
+    return sum(c.changes_rows for c in _commits_after(tables, table, version) or ())
+
+
+def restore(tables: Tables, versions: Versions, run_id: str) -> None:
+    """Bring the tables back, one commit a table, in their order. Can be repeated: a run that dies here leaves some
+    tables restored, by commits in the name of the dead run (`run_id`), which the next one undoes as its own.
+    """
+    for table, version in versions.items():
+        if commits_of_rows(tables, table, version):
+            _restore(tables, table, version, run_id)
+
+
+def _restore(tables: Tables, table: Table, version: int | None, run_id: str) -> None:
+    place = local_path(tables.path(table))
+    if place is not None:
+        target = deltalake.DeltaTable(place)
+        if version is None:
+            target.delete(commit_properties=signed(run_id))
+        else:
+            target.restore(version, commit_properties=signed(run_id))
+        tables.forget(table)
+        return
+    writer = Tables(tables.spark, tables.root, run_id=run_id)
+    if version is None:
+        writer.delete(table, "true")
+    else:
+        writer.sign()
+        DeltaTable.forPath(tables.spark, tables.path(table)).restoreToVersion(version)
+    tables.forget(table)
+
+
+def _commits_after(tables: Tables, table: Table, version: int | None) -> list[_Commit] | None:
+    """Commits after a version in their order; None where the log no longer has them all."""
+    newest = tables.version(table)
+    if newest is None:
+        return [] if version is None else None
+    first = 0 if version is None else version + 1
+    place = local_path(tables.path(table))
+    if place is not None:
+        logs = [place / "_delta_log" / f"{n:020d}.json" for n in range(first, newest + 1)]
+        return [_of_log(log) for log in logs] if all(log.exists() for log in logs) else None
+    history = DeltaTable.forPath(tables.spark, tables.path(table)).history(max(1, newest + 1 - first))
+    rows = history.where(F.col("version") >= first).select("version", "userMetadata", "operation").collect()
+    if len(rows) < newest + 1 - first:
+        return None
+    found = [_Commit(r["version"], r["userMetadata"], r["operation"] not in _UPKEEP) for r in rows]
+    return sorted(found, key=lambda c: c.version)
+
+
+def _of_log(log: Path) -> _Commit:
+    actions = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line]
+    told: dict[str, str] = next((a["commitInfo"] for a in actions if "commitInfo" in a), {})
+    moved = [a[kind] for a in actions for kind in ("add", "remove") if kind in a]
+    return _Commit(int(log.stem), told.get("userMetadata"), any(m.get("dataChange", True) for m in moved))
+
+
+def _files_gone(tables: Tables, table: Table, version: int | None) -> int:
+    """Files of a version that were deleted since; known of a local disk only."""
+    place = local_path(tables.path(table))
+    if place is None or version is None:
+        return 0
+    return sum(not Path(f.path).exists() for f in files_of(place, version))

@@ -1,0 +1,270 @@
+"""A run that dies at any of its commits, on a lake with history, is undone as if it had never begun."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import deltalake
+import polars as pl
+import pytest
+from ingest_shop import settings
+from pyspark.sql import SparkSession
+
+from profiling_spark import storage_undo
+from profiling_spark.command import Command
+from profiling_spark.config import Settings
+from profiling_spark.contracts.silver import EVENTS, REVIEWS
+from profiling_spark.contracts.table import Table
+from profiling_spark.ingest import recover
+from profiling_spark.ingest.job import ingest
+from profiling_spark.ingest.recover import WRITTEN, clear_unfinished
+from profiling_spark.maintain.job import check, maintain
+from profiling_spark.runner import Context
+from profiling_spark.storage import Tables
+from profiling_spark.storage_files import files_of
+from profiling_spark.storage_undo import restore, why_not
+
+STARTED = datetime(2026, 7, 1, tzinfo=UTC)
+HEADER = "id,when,who,what,sku,qty,price,order\n"
+Rows = dict[str, list[dict[str, Any]]]
+
+
+def event(n: int, *, hour: int = 10, what: str = "buy", price: str = "5") -> str:
+    return f"{n},2026-05-{1 + n % 9:02d} {hour}:00:00,u{n % 7},{what},a,1,{price},o{n}\n"
+
+
+def write(data: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (data / name).write_text(text, encoding="utf-8")
+
+
+FIRST = {
+    "log_1.csv": HEADER + "".join(event(n) for n in range(20)) + event(20, what="BUY") + event(21, price="x"),
+    "log_2.csv": HEADER + "".join(event(n) for n in range(30, 50)) + event(3),
+    "people_1.csv": "uid,age\nu1,30\nu2,40\nu3,200\n",
+    "goods_1.csv": "sku,cate\na,toys\nb,books\n",
+    "reviews_1.csv": "rid,uid,body\n1,u1,good\n2,u2,bad\n",
+}
+# later versions of stored events, a file that grew and loses a row, attributes and a review that replace stored ones
+SECOND = {
+    "log_2.csv": HEADER + "".join(event(n) for n in range(31, 50)) + event(60),
+    "log_3.csv": HEADER + "".join(event(n, hour=11, price="7") for n in range(5)) + event(70) + event(6) + "71,cut\n",
+    "people_2.csv": "uid,age\nu1,31\nu4,50\n",
+    "goods_2.csv": "sku,cate\na,games\nc,food\n",
+    "reviews_2.csv": "rid,uid,body\n1,u1,very good\n3,u3,fine\n",
+}
+
+
+def with_words(base: Settings, **words: str) -> Settings:
+    dumped = base.model_dump(mode="json")
+    dumped["sources"]["log"]["event_types"] |= words
+    return Settings.model_validate(dumped)
+
+
+def shop(root: Path, data: Path) -> Settings:
+    """A log that is taken again where it changed, attributes, a catalogue, reviews."""
+    dumped = settings(str(root), data).model_dump(mode="json")
+    dumped["sources"]["log"] |= {"path": "log_*.csv", "changed_files": "take_again"}
+    for name, target, columns in (
+        ("people", "users", {"user_id": "uid", "age": "age"}),
+        ("goods", "items", {"item_id": "sku", "category": "cate"}),
+        ("reviews", "reviews", {"review_id": "rid", "user_id": "uid", "text": "body"}),
+    ):
+        one = {"format": "csv", "path": f"{name}_*.csv", "target": target, "columns": columns}
+        dumped["sources"][name] = one
+    return Settings.model_validate(dumped)
+
+
+def content(root: Path, *, without: tuple[str, ...] = ()) -> Rows:
+    """All rows of what an ingest writes, in one order."""
+    found: Rows = {}
+    for table in WRITTEN:
+        place = root / table.name
+        files = files_of(place, deltalake.DeltaTable(place).version()) if place.exists() else []
+        rows = [r for f in files for r in pl.read_parquet(f.path, glob=False, hive_partitioning=False).to_dicts()]
+        kept = [{k: v for k, v in row.items() if k not in without and v is not None} for row in rows]
+        found[table.name] = sorted(kept, key=lambda row: json.dumps(row, default=str, sort_keys=True))
+    return found
+
+
+def values(root: Path) -> Rows:
+    """What counts for a reader: not which run wrote a row."""
+    found = content(root, without=("run_id", "replayed_by"))
+    del found["quality_metrics"]  # one set of rows for each run
+    return found
+
+
+@dataclass
+class Lakes:
+    """Copies of the lake: `before` and `after` the run, and as a process that is killed would leave it: at each of its
+    commits, and just before those that move files into a table.
+    """
+
+    before: Path
+    after: Path
+    killed: list[tuple[str, Path]]
+
+
+@contextmanager
+def copied_at_each_commit(root: Path, folder: Path) -> Iterator[list[tuple[str, Path]]]:
+    made: list[tuple[str, Path]] = []
+    moved, add = Tables._moved, deltalake.DeltaTable.create_write_transaction
+
+    def copy(what: str) -> None:
+        made.append((what, folder / str(len(made))))
+        shutil.copytree(root, made[-1][1])
+
+    def after(self: Tables, table: Table) -> None:
+        moved(self, table)
+        copy(f"after {table.name}")
+
+    def before(self: deltalake.DeltaTable, *args: Any, **kwargs: Any) -> None:
+        copy("before files are added")
+        add(self, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Tables, "_moved", after)
+        patch.setattr(deltalake.DeltaTable, "create_write_transaction", before)
+        yield made
+
+
+class Shop:
+    """Runs of the shop's ingest on copies of one lake."""
+
+    def __init__(self, spark: SparkSession, folder: Path) -> None:
+        self.spark, self.folder, self.data = spark, folder, folder / "raw"
+        self.data.mkdir()
+
+    def context(self, root: Path, run_id: str, *, replay: str | None = None, **words: str) -> Context:
+        tables = Tables(self.spark, str(root), run_id=run_id)
+        made = with_words(shop(root, self.data), **words)
+        return Context(made, self.spark, tables, Command(quiet=True, replay=replay), STARTED)
+
+    def struck(self, name: str, run: Callable[[Path], object], root: Path) -> Lakes:
+        before, folder = self.folder / f"{name} before", self.folder / name
+        shutil.copytree(root, before)
+        with copied_at_each_commit(root, folder) as killed:
+            run(root)
+        return Lakes(before, root, killed)
+
+
+@pytest.fixture(scope="module")
+def first(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tuple[Shop, Lakes]:
+    """The first load of all, on no lake at all."""
+    made = Shop(spark, tmp_path_factory.mktemp("struck shop"))
+    write(made.data, FIRST)
+    root = made.folder / "lake"
+    root.mkdir()
+    return made, made.struck("first", lambda r: ingest(made.context(r, "20260601T000000-first")), root)
+
+
+@pytest.fixture(scope="module")
+def second(first: tuple[Shop, Lakes]) -> Lakes:
+    made, lakes = first
+    write(made.data, SECOND)
+    return made.struck("second", lambda r: ingest(made.context(r, "20260602T000000-second")), lakes.after)
+
+
+@pytest.fixture(scope="module")
+def replayed(first: tuple[Shop, Lakes], second: Lakes) -> Lakes:
+    made, _ = first
+
+    def run(root: Path) -> None:
+        ingest(made.context(root, "20260603T000000-third", replay="20260601T000000-first", BUY="purchase"))
+
+    return made.struck("replay", run, second.after)
+
+
+def copy_of(lakes: Lakes, what: str, to: Path) -> Path:
+    """The lake as it was when the run was killed there."""
+    return Path(shutil.copytree(next(root for at, root in reversed(lakes.killed) if at == what), to))
+
+
+def recovered(made: Shop, root: Path) -> recover.Cleared:
+    tables = Tables(made.spark, str(root), run_id="next")
+    return clear_unfinished(tables, started=STARTED, claim_hours=0)
+
+
+@pytest.mark.slow
+def test_a_run_after_a_crash_ends_like_an_undisturbed_one_though_files_were_gone(first, second, replayed):
+    made, _ = first
+    struck = copy_of(second, f"after {EVENTS.name}", made.folder / "continued")
+    assert content(struck)["events"] != content(second.before)["events"]
+    for name in SECOND:
+        (made.data / name).rename(made.folder / name)
+    write(made.data, {"log_2.csv": FIRST["log_2.csv"]})
+    ingest(made.context(struck, "20260604T000000-without"))
+    assert content(struck) == content(second.before)
+    assert check(made.context(struck, "check")).lines
+    for name in SECOND:
+        (made.folder / name).rename(made.data / name)
+    ingest(made.context(struck, "20260605T000000-with"))
+    assert check(made.context(struck, "check")).lines
+    assert values(struck) == values(replayed.before)
+
+
+@pytest.mark.slow
+def test_a_recovery_that_dies_is_done_again_and_maintain_recovers_before_it_removes_files(first, second, monkeypatch):
+    made, _ = first
+    struck = copy_of(second, "after rejected_rows", made.folder / "dies twice")
+    inner, calls = storage_undo._restore, []
+
+    def die(tables: Tables, table: Table, *args: Any) -> None:
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(table.name)
+        inner(tables, table, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage_undo, "_restore", die)
+        with pytest.raises(KeyboardInterrupt):
+            recovered(made, struck)
+    assert calls == ["events", "users"]
+    assert any(r["status"] == "taking" for r in content(struck)["ingested_files"])
+    maintain(made.context(struck, "20260604T000000-upkeep"))
+    assert content(struck) == content(second.before)
+
+
+@pytest.mark.slow
+def test_other_storage_restores_with_spark_and_a_commit_of_another_run_forbids_it(first, second, monkeypatch):
+    made, _ = first
+    struck = copy_of(second, f"after {EVENTS.name}", made.folder / "elsewhere")
+    claim = next(r for r in content(struck)["ingested_files"] if r["status"] == "taking")
+    versions = {EVENTS: json.loads(claim["versions"])["events"], REVIEWS: None}
+    tables, run_id = Tables(made.spark, str(struck), run_id="next"), "20260602T000000-second"
+    monkeypatch.setattr(storage_undo, "local_path", lambda _: None)
+    assert "of reviews is of 20260601T000000-first" in why_not(tables, versions, [run_id])
+    del versions[REVIEWS]
+    assert why_not(tables, versions, [run_id]) == ""
+    restore(tables, versions, run_id)
+    assert content(struck)["events"] == content(second.before)["events"]
+    assert why_not(tables, versions, [run_id]) == ""
+    # a run of another kind writes in between: what the dead run wrote goes, by its name
+    monkeypatch.undo()
+    Tables(made.spark, str(struck), run_id="erasure").delete(EVENTS, "user_id = 'u2'")
+    cleared = recovered(made, struck)
+    assert "events is of erasure" in cleared.text
+    left = content(struck)
+    assert all(r["run_id"] == "20260601T000000-first" for name in ("events", "users") for r in left[name])
+    assert all(r["status"] == "done" for r in left["ingested_files"])
+
+
+@pytest.mark.slow
+def test_at_every_commit_a_dead_run_is_undone(first, second, replayed):
+    made, loaded = first
+    for lakes, least in ((loaded, 12), (second, 9), (replayed, 4)):
+        assert len(lakes.killed) >= least
+        wanted, done = content(lakes.before), content(lakes.killed[-1][1])
+        assert wanted != done
+        for what, root in lakes.killed[:-1]:
+            cleared = recovered(made, root)
+            assert (content(root), cleared.loss) == (wanted, ""), what
+        what, root = lakes.killed[-1]  # the ledger says that the run is done
+        assert (recovered(made, root).runs, content(root), what) == ((), done, "after ingested_files")
