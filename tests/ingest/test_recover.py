@@ -52,10 +52,17 @@ FIRST = {
     "goods_1.csv": "sku,cate\na,toys\nb,books\n",
     "reviews_1.csv": "rid,uid,body\n1,u1,good\n2,u2,bad\n",
 }
+# refused until its word is known; then it is a later version of a stored event
+MENDED_LATER = event(8, hour=12, what="BUY", price="9")
 # later versions of stored events, a file that grew and loses a row, attributes and a review that replace stored ones
 SECOND = {
     "log_2.csv": HEADER + "".join(event(n) for n in range(31, 50)) + event(60),
-    "log_3.csv": HEADER + "".join(event(n, hour=11, price="7") for n in range(5)) + event(70) + event(6) + "71,cut\n",
+    "log_3.csv": HEADER
+    + "".join(event(n, hour=11, price="7") for n in range(5))
+    + event(70)
+    + event(6)
+    + "71,cut\n"
+    + MENDED_LATER,
     "people_2.csv": "uid,age\nu1,31\nu4,50\n",
     "goods_2.csv": "sku,cate\na,games\nc,food\n",
     "reviews_2.csv": "rid,uid,body\n1,u1,very good\n3,u3,fine\n",
@@ -177,7 +184,7 @@ def replayed(first: tuple[Shop, Lakes], second: Lakes) -> Lakes:
     made, _ = first
 
     def run(root: Path) -> None:
-        ingest(made.context(root, "20260603T000000-third", replay="20260601T000000-first", BUY="purchase"))
+        ingest(made.context(root, "20260603T000000-third", replay="20260602T000000-second", BUY="purchase"))
 
     return made.struck("replay", run, second.after)
 
