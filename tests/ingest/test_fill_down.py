@@ -87,8 +87,8 @@ SHEET = [
     {"ord": "o2", "who": None, "at": None, "what": None, "item": "d"},
 ]
 LATER = {"ord": "o3", "who": "u3", "at": "2026-05-03 10:00:00", "what": "x", "item": "e"}
-KINDS = {"csv": "purchase", "json": "view", "pattern": "cart", "fixed": "favorite", "parquet": "refund"}
-WIDTHS = {"ord": (1, 4), "who": (5, 10), "at": (11, 30), "what": (31, 34), "item": (35, 40)}
+KINDS = {"csv": "purchase", "json": "view", "pattern": "cart", "parquet": "refund"}
+COLUMNS = ("ord", "who", "at", "what", "item")
 
 
 def write(folder: Path, name: str, table: list[dict[str, Any]]) -> None:
@@ -96,18 +96,12 @@ def write(folder: Path, name: str, table: list[dict[str, Any]]) -> None:
     frame.write_csv(folder / f"{name}.csv")
     frame.write_parquet(folder / f"{name}.parquet")
     frame.write_ndjson(folder / f"{name}.json")
-    texts = [[row[c] or "" for c in WIDTHS] for row in table]
-    (folder / f"{name}.pattern").write_text("".join(";".join(t) + "\n" for t in texts), encoding="utf-8")
-    widths = [last - first + 1 for first, last in WIDTHS.values()]
-    lines = ("".join(v.ljust(w) for v, w in zip(t, widths, strict=True)) + "\n" for t in texts)
-    (folder / f"{name}.fixed").write_text("".join(lines), encoding="utf-8")
+    texts = (";".join(row[c] or "" for c in COLUMNS) + "\n" for row in table)
+    (folder / f"{name}.pattern").write_text("".join(texts), encoding="utf-8")
 
 
 def sheets(user: str) -> dict[str, Any]:
-    lines = {
-        "pattern": {"pattern": ";".join(f"(?P<{name}>[^;]*)" for name in WIDTHS)},
-        "fixed": {"places": {name: list(place) for name, place in WIDTHS.items()}},
-    }
+    pattern = ";".join(f"(?P<{name}>[^;]*)" for name in COLUMNS)
     return {
         format: {
             "format": format,
@@ -122,7 +116,7 @@ def sheets(user: str) -> dict[str, Any]:
             },
             "event_types": {"x": kind},
             "fill_down": {"by": "ord", "columns": ["who", "at", "what"]},
-            "lines": lines.get(format, {}),
+            "lines": {"pattern": pattern} if format == "pattern" else {},
         }
         for format, kind in KINDS.items()
     }
@@ -146,7 +140,7 @@ def test_a_refused_row_is_replayed_as_it_was_filled_and_delivered_again_it_is_a_
 
     mended = shop(tables.root, tmp_path, sheets("coalesce(nullif(trim(who), ''), 'guest')"))
     outcome = ingest(make_context(mended, run_id="second", replay="first"))
-    assert (outcome.rows_out, outcome.rows_rejected) == (10, 0)
+    assert (outcome.rows_out, outcome.rows_rejected) == (8, 0)
     found = {(r["source"], r["item_id"]): (r["user_id"], r["event_time"].day) for r in rows(tables, EVENTS)}
     assert found == {
         (f, i): who for f in KINDS for i, who in zip("abcd", [("u1", 1)] * 2 + [("guest", 2)] * 2, strict=True)
