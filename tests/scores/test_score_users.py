@@ -37,7 +37,7 @@ Planted = tuple[Context, dict[str, int], Outcome]
 
 
 def settings(**churn: Any) -> Settings:
-    return Settings(windows_days=WINDOWS, scores={"churn": {"trees": 10, "max_depth": 5, **churn}})
+    return Settings(windows_days=WINDOWS, buckets=1, scores={"churn": {"trees": 10, "max_depth": 5, **churn}})
 
 
 def plant(tables: Tables, *, users: int = USERS) -> dict[str, int]:
