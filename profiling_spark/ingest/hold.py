@@ -29,9 +29,9 @@ from profiling_spark.contracts.silver import ATTRIBUTES, EVENTS, REJECTED_ROWS
 from profiling_spark.contracts.table import Table
 from profiling_spark.ingest.deduplicate import content
 from profiling_spark.ingest.files import SourceFile
-from profiling_spark.ingest.readers import POSITION, as_written
 from profiling_spark.ingest.resolve import HELPERS, Ends, Group, Resolved, from_json, resolve, to_json
 from profiling_spark.ingest.rules import OK
+from profiling_spark.ingest.source_rows import POSITION, as_written
 from profiling_spark.ingest.versions import Deliveries, resolve_versions
 from profiling_spark.storage import Tables, local_path
 from profiling_spark.storage_files import STAGING, FileWriter, NewFile, conformed, staging_folder

@@ -24,7 +24,7 @@ from profiling_spark.ingest.changes import ToTake, sort_out
 from profiling_spark.ingest.files import FileKey, SourceFile
 from profiling_spark.ingest.ledger import Taken
 from profiling_spark.ingest.mapping import WORD
-from profiling_spark.ingest.readers import identity, line_hash
+from profiling_spark.ingest.source_rows import identity, line_hash
 from profiling_spark.remembered import ZONE, Remembered, supplied_as_text, supplier_of
 
 ID_COLUMN = {"events": "event_id", "reviews": "review_id"}

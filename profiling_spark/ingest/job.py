@@ -14,8 +14,9 @@ from profiling_spark.contracts.silver import ATTRIBUTES, ITEMS, REJECTED_ROWS
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import InputError
 from profiling_spark.ingest import ledger
-from profiling_spark.ingest.batch import TARGETS, Batch, judge, publish, rows_of_files
+from profiling_spark.ingest.batch import TARGETS, Batch, judge, publish
 from profiling_spark.ingest.changes import ToTake
+from profiling_spark.ingest.checked_rows import rows_of_files
 from profiling_spark.ingest.files import FileKey, SourceFile, find_files
 from profiling_spark.ingest.first_lines import Places, fill_first_lines
 from profiling_spark.ingest.hold import clear_staging

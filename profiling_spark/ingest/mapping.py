@@ -18,7 +18,7 @@ from profiling_spark.contracts.table import Table
 from profiling_spark.errors import ConfigError
 from profiling_spark.expressions import condition, holds
 from profiling_spark.ingest.one_row import check_one_row
-from profiling_spark.ingest.readers import HELPERS, position_of
+from profiling_spark.ingest.source_rows import HELPERS, position_of
 from profiling_spark.ingest.times import check_shift, day, instant, is_possible, shifts_zone
 from profiling_spark.session import session_setting
 

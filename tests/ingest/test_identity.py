@@ -30,7 +30,7 @@ from profiling_spark.ingest.identity import (
 from profiling_spark.ingest.job import ingest
 from profiling_spark.ingest.ledger import Counts, Taken
 from profiling_spark.ingest.mapping import map_columns
-from profiling_spark.ingest.readers import Reading, parse_values
+from profiling_spark.ingest.source_rows import Reading, parse_values
 
 MAPPED = {"event_time": "at", "user_id": "who", "event_type": "what", "item_id": "sku", "quantity": "n"}
 WORDS = {"buy": "purchase", "look": "view", "like": "favorite"}

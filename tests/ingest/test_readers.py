@@ -14,10 +14,11 @@ from ingest_shop import BAD, GOOD, HEADER, everything, settings
 from pyspark.sql import SparkSession
 
 from profiling_spark.config.sources import Source
-from profiling_spark.ingest import hold, readers
+from profiling_spark.ingest import hold, source_rows
 from profiling_spark.ingest.files import SourceFile, find_files
 from profiling_spark.ingest.job import ingest
-from profiling_spark.ingest.readers import POSITION, Reading, parse_json, read_source
+from profiling_spark.ingest.readers import parse_json, read_source
+from profiling_spark.ingest.source_rows import POSITION, Reading
 from profiling_spark.storage import Tables
 
 CLICKS = Source.model_validate(
@@ -78,7 +79,7 @@ def test_json_lines_of_every_kind(spark: SparkSession) -> None:
 @pytest.mark.parametrize("few", [0, 16])
 @pytest.mark.parametrize("folder", ["plain", "odd name+50%"])
 def test_a_row_knows_its_file(spark: SparkSession, tmp_path: Path, monkeypatch, few: int, folder: str) -> None:
-    monkeypatch.setattr(readers, "_FEW_FILES", few)
+    monkeypatch.setattr(source_rows, "_FEW_FILES", few)
     # one path is the end of another
     for part in ("a.jsonl", "deeper/a.jsonl", "b.jsonl", f"deeper/{tmp_path.name}/a.jsonl"):
         path = tmp_path / folder / part
