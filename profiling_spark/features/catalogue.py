@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from profiling_spark.features.catalogue_entries import ENTRIES, Entry
+from profiling_spark.features.catalogue_entries import ENTRIES
+from profiling_spark.features.catalogue_forms import Entry
 from profiling_spark.features.custom_entries import custom_entry
 from profiling_spark.features.page_notes import custom_notes, price_notes, rfm_notes, view_notes
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from profiling_spark.features.catalogue_entries import COUNT, DAYS, REAL, Entry
+from profiling_spark.features.catalogue_forms import COUNT, DAYS, REAL, Entry
 from profiling_spark.features.custom_columns import ALWAYS_THERE, ORDER_TYPES, SUMS
 
 if TYPE_CHECKING:  # the settings are checked against the built-in features, so at run time they import this room

@@ -12,7 +12,7 @@ def test_the_contract_is_the_catalogue_with_windows_filled_in() -> None:
     assert list(columns)[:4] == ["as_of", "user_id", "logins_7d", "logins_30d"]
     assert columns["purchase_amount_30d"].type == "decimal(28,4)"
     assert "last 30 days" in columns["purchase_amount_30d"].meaning
-    assert columns["purchase_amount_30d"].null == "no purchase events supplied"
+    assert columns["purchase_amount_30d"].null == "no purchase events or no amounts of purchases supplied"
     assert not any("{" in c.meaning + c.null for c in columns.values())
     assert len(columns) == 2 + len(user_feature_list((7, 30)))
 
