@@ -18,7 +18,7 @@ from profiling_spark.config.sources import Encoding, Source
 from profiling_spark.errors import InputError
 from profiling_spark.expressions import holds
 from profiling_spark.ingest.array_lines import read_again, unknown_fields
-from profiling_spark.ingest.encodings import head_of, java_name, python_name, resolved
+from profiling_spark.ingest.encodings import REPLACED, head_of, java_name, python_name, resolved
 from profiling_spark.ingest.files import SourceFile
 from profiling_spark.ingest.text_readers import MISFIT, is_misfit
 from profiling_spark.storage import local_path
@@ -224,14 +224,16 @@ def first_line(spark: SparkSession, file: SourceFile, encoding: Encoding) -> str
 def whole_first_line(spark: SparkSession, file: SourceFile, encoding: Encoding) -> str:
     """With its end where the file is local, else without the last character of it."""
     path = local_path(file.path)
-    try:
-        if path is None:
-            wide = {"lineSep": "\n", "encoding": java_name(encoding)} if encoding.startswith("UTF-16") else {}
-            lines = spark.read.options(**wide).text(file.uri)
-            first = lines.select(F.col("value").cast("binary").alias("bytes")).first()
-            return "" if first is None else bytes(first["bytes"]).decode(python_name(encoding))
+    # what follows is decoded ahead, and its faults are those of other rows: only the line's own count
+    if path is None:
+        wide = {"lineSep": "\n", "encoding": java_name(encoding)} if encoding.startswith("UTF-16") else {}
+        lines = spark.read.options(**wide).text(file.uri)
+        first = lines.select(F.col("value").cast("binary").alias("bytes")).first()
+        line = "" if first is None else bytes(first["bytes"]).decode(python_name(encoding), "replace")
+    else:
         opener = gzip.open if path.suffix == ".gz" else open
-        with opener(path, "rt", encoding=python_name(encoding), newline="") as handle:
-            return str(handle.readline())
-    except UnicodeDecodeError as err:
-        raise InputError(f"{file.path}: the first line does not fit the source's encoding, {encoding}") from err
+        with opener(path, "rt", encoding=python_name(encoding), errors="replace", newline="") as handle:
+            line = str(handle.readline())
+    if REPLACED in line:
+        raise InputError(f"{file.path}: the first line does not fit the source's encoding, {encoding}")
+    return line

@@ -169,7 +169,8 @@ def test_files_of_every_encoding_in_one_run(tables, make_context, tmp_path):
     assert "wrong" not in found
     assert not any(REPLACED in str(value) for r in events for value in r.values())
     refused = [(r["source"], r["reasons"], r["occurrences"]) for r in rows(tables, REJECTED_ROWS)]
-    assert sorted(refused) == [("broken", "wrong_encoding", 1)] * 2 + [("objects", "wrong_encoding", 1)]
+    # what is put for the bytes makes the two lines equal
+    assert sorted(refused) == [("broken", "wrong_encoding", 2), ("objects", "wrong_encoding", 1)]
     status = {Path(r["path"]).name: r for r in rows(tables, INGESTED_FILES)}
     assert (status["wrong.csv"]["status"], status["broken.csv"]["rows_rejected"]) == ("refused", 2)
     assert "3 of 3 lines do not fit UTF-8; windows-1252" in status["wrong.csv"]["reason"]
