@@ -28,7 +28,7 @@ from pyspark.sql import SparkSession
 from profiling_spark.command import Command
 from profiling_spark.config import Settings
 from profiling_spark.contracts.features import ITEM_FEATURES, RFM_CUTS, user_features_table
-from profiling_spark.contracts.silver import EVENTS, ITEMS, REVIEWS, USERS
+from profiling_spark.contracts.silver import ATTRIBUTES, EVENTS, ITEMS, REVIEWS, USERS
 from profiling_spark.features.job import build_features
 from profiling_spark.runner import Context
 from profiling_spark.storage import Tables
@@ -137,7 +137,15 @@ def append(spark: SparkSession, settings: Settings, shop: Shop) -> None:
         tables.append(EVENTS, event_frame(spark, shop.events, buckets=settings.buckets))
     for table, rows in ((USERS, shop.users), (ITEMS, shop.items), (REVIEWS, shop.reviews)):
         if rows:
-            tables.append(table, frame_of(spark, table, rows))
+            tables.append(
+                table, frame_of(spark, table, [_delivered(row) for row in rows] if table in ATTRIBUTES else rows)
+            )
+
+
+def _delivered(version: Row) -> Row:
+    """A version as ingest writes it: delivered when it became valid, where the row does not say otherwise."""
+    delivered = version.get("delivered_at") or version["valid_from"]
+    return version | {"delivered_at": delivered, "version_time": version["valid_from"] or delivered}
 
 
 def remove(spark: SparkSession, settings: Settings, predicate: str) -> None:

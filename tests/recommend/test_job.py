@@ -60,11 +60,12 @@ def write_shop(
     ids = sorted({user for user, *_ in rows} | set(extra_users))
     known = [(u, u in opted_out, (provinces or {}).get(u)) for u in ids]
     users = spark.createDataFrame(known, "user_id string, personalisation_opt_out boolean, province string")
-    long_ago = F.lit(datetime(1970, 1, 1, tzinfo=UTC))
-    tables.replace_all(USERS, contract_rows(USERS, users, valid_from=long_ago, source=F.lit("crm")))
+    long_ago = F.lit(datetime(2020, 1, 1, tzinfo=UTC))
+    times = {"valid_from": long_ago, "version_time": long_ago, "delivered_at": long_ago, "confirmed_at": long_ago}
+    tables.replace_all(USERS, contract_rows(USERS, users, **times, source=F.lit("crm")))
     described = [(i, t, (stocks or {}).get(i)) for i, t in sorted((titles or {"none": "none"}).items())]
     items = spark.createDataFrame(described, "item_id string, title string, stock long")
-    tables.replace_all(ITEMS, contract_rows(ITEMS, items, valid_from=long_ago, source=F.lit("shop")))
+    tables.replace_all(ITEMS, contract_rows(ITEMS, items, **times, source=F.lit("shop")))
     features = user_features_table(settings.windows_days)
     is_bot = F.when(F.col("user_id").isin(*bots), F.lit(True))  # else null, as a release without bots wrote
     tables.replace_slice(features, contract_rows(features, users, as_of=F.lit(as_of), is_bot=is_bot), as_of=as_of)
