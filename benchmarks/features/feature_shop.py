@@ -199,7 +199,7 @@ def _write_items(random: np.random.Generator, catalogue: _Catalogue, folder: Pat
         valid_from=_times(random, len(frame.gather_every(5)), 0, DAYS),
         list_price=(pl.col("list_price").cast(pl.Float64) * 1.25).round(2).cast(pl.Decimal(18, 6)),
     )
-    pl.concat([frame, newer]).write_parquet(folder / "0.parquet")
+    _as_versions(pl.concat([frame, newer])).write_parquet(folder / "0.parquet")
 
 
 def _write_users(random: np.random.Generator, customers: int, folder: Path) -> None:
@@ -209,7 +209,7 @@ def _write_users(random: np.random.Generator, customers: int, folder: Path) -> N
     both = np.concatenate([user, newer])
     rows, unknown = len(both), random.random(len(both))
     born = np.datetime64("1945-01-01") + random.integers(0, 23_000, rows).astype("timedelta64[D]")
-    pl.DataFrame(
+    versions = pl.DataFrame(
         {
             "user_id": _numbered("u", both),
             "valid_from": pl.concat(
@@ -226,7 +226,14 @@ def _write_users(random: np.random.Generator, customers: int, folder: Path) -> N
             "registered_at": _times(random, rows, -900, DAYS + 5),
             "source": pl.Series(["people"] * rows),
         }
-    ).write_parquet(folder / "0.parquet")
+    )
+    _as_versions(versions).write_parquet(folder / "0.parquet")
+
+
+def _as_versions(frame: pl.DataFrame) -> pl.DataFrame:
+    """Each version delivered when it became valid."""
+    times = {c: pl.col("valid_from") for c in ("version_time", "delivered_at", "confirmed_at")}
+    return frame.with_columns(**times, ended=pl.lit(None, pl.Boolean))
 
 
 def _write_reviews(random: np.random.Generator, customers: int, rows: int, items: int, folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -234,6 +234,9 @@ def test_a_source_goes_on_with_the_ids_of_its_stored_rows(tmp_path):
         identities(with_id, [taken("plain", "f")], known)
 
 
+STARTED = datetime(2026, 7, 1, tzinfo=UTC)
+
+
 def test_a_renamed_source_knows_its_files_or_is_refused(tmp_path):
     def found(file_id: str, path: str) -> SourceFile:
         return SourceFile("clicks", "events", path, path, file_id, 10)
@@ -245,10 +248,11 @@ def test_a_renamed_source_knows_its_files_or_is_refused(tmp_path):
     continued = settings("lake", tmp_path, {"clicks": source("plain", id_namespace="plain")})
     check_renamed([found("f", "/elsewhere.csv")], before, continued)
     here = [found("f", "/data/a.csv"), found("h", "/data/c.csv")]
-    assert [f.file_id for f in sort_out_renamed(here, before, continued).files] == ["h"]
+    assert [f.file_id for f in sort_out_renamed(here, before, continued, started=STARTED).files] == ["h"]
     # a file that changed goes under the name by which its rows are stored
     again = settings("lake", tmp_path, {"clicks": source("plain", id_namespace="plain", changed_files="take_again")})
-    todo = sort_out_renamed([found("f", "/data/a.csv"), found("new", "/data/b.csv")], before, again)
+    there = [found("f", "/data/a.csv"), found("new", "/data/b.csv")]
+    todo = sort_out_renamed(there, before, again, started=STARTED)
     assert ([f.file_id for f in todo.files], todo.gone) == (["new"], {FileKey("plain", "g", "events")})
     # a source that took files before is no new name, whatever else was made of them
     check_renamed(here, [*before, taken("clicks", "z")], settings("lake", tmp_path, {"clicks": source("plain")}))

@@ -105,7 +105,8 @@ def test_errors_of_workers_and_of_this_process_are_named_without_what_they_quote
 
 def test_the_check_of_keys_names_no_customer(tables, make_context):
     time = datetime(2026, 5, 1, tzinfo=UTC)
-    row = {"user_id": CANARY, "valid_from": time, "source": "crm", "file_id": "f", "run_id": "r"}
+    times = dict.fromkeys(("valid_from", "version_time", "delivered_at", "confirmed_at"), time)
+    row = {"user_id": CANARY, **times, "source": "crm", "file_id": "f", "run_id": "r"}
     tables.append(USERS, frame_of(tables.spark, USERS, [row, row]))
     with pytest.raises(ContractError, match="1 keys occur more than once") as raised:
         check(make_context())
