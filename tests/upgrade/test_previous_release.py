@@ -122,11 +122,11 @@ def assert_features_rebuild_the_same(shop: Shop) -> None:
 
 def test_a_shop_with_models_goes_on(spark, kept, tmp_path):
     shop = Shop(spark, kept / "demo", tmp_path)
+    refused = shop.stored("rejected_rows")
     assert_readable(shop)
     assert_old_files_are_known(shop)
     assert_features_rebuild_the_same(shop)
 
-    refused = shop.stored("rejected_rows")
     words = {"clickk", "???", "浏览商品"}
     mended = refused.filter(pl.col("raw").str.json_path_match("$.action").is_in(words))["occurrences"].sum()
     assert mended > 0
