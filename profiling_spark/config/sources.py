@@ -21,6 +21,7 @@ _DERIVED = {
     *("user_bucket", "event_date", "flags", "rescued", "source", "file_id", "run_id"),
     *("version_time", "delivered_at", "confirmed_at", "ended"),
 }
+DISTINCT_BY = "distinct_by"
 _ROW_ID = {"events": "event_id", "reviews": "review_id"}
 _REQUIRED = {
     "events": ("event_time", "user_id", "event_type"),
@@ -38,9 +39,10 @@ def mappable(target: str) -> tuple[str, ...]:
 def helping(target: str) -> tuple[str, ...]:
     """Columns that a source may map beside those of the table: they change others and are not stored.
 
-    `currency`: code of the currency of the row's figures, such as USD.
+    `currency`: code of the currency of the row's figures, such as USD. `distinct_by`: what else tells rows apart that
+    are equal in all mapped columns; part of the ids of rows without one of their own.
     """
-    return () if target == "reviews" else ("currency",)
+    return (*(("currency",) if target != "reviews" else ()), *((DISTINCT_BY,) if target in _ROW_ID else ()))
 
 
 def check_timezone(value: str) -> str:

@@ -201,8 +201,8 @@ def _outcome(
 def _equal_line(name: str, rows: int) -> str:
     return (
         f"{name}: warning, {rows:,} rows equal another one in every mapped column and differ elsewhere; they count "
-        f"once. If they are several events, set sources.{name}.repeats: count, or map what tells them apart "
-        "(event_id is best), and load the files again"
+        f"once. If they are several events, set sources.{name}.repeats: count, or map what tells them apart (event_id "
+        "is best, or distinct_by), and load the files again"
     )
 
 

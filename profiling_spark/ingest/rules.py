@@ -10,7 +10,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from profiling_spark.config.quality import NEW_COLUMN, NO_RATE, NO_USER, UNREADABLE, WRONG_ENCODING, Ingest, Rule
-from profiling_spark.config.sources import IGNORED, Covers, Source
+from profiling_spark.config.sources import DISTINCT_BY, IGNORED, Covers, Source
 from profiling_spark.expressions import condition, holds
 from profiling_spark.ingest.mapping import BAD, TOO_FAR, WANTED, WORD
 from profiling_spark.ingest.money import NO_RATE as _NO_RATE
@@ -27,8 +27,8 @@ def check_rows(
     """Adds `_status` (ok, rejected, ignored), `_reasons` (names of the rules that refuse the row, sorted, comma
     separated) and `_warned` (those that only warn); events also get `event_date` and `flags`. Null: no such rule.
 
-    Removes `_bad_*`, `_wanted`, `_too_far`, `_word` and `currency`. Raises ConfigError where a rule of the settings is
-    no condition.
+    Removes `_bad_*`, `_wanted`, `_too_far`, `_word`, `currency` and `distinct_by`. Raises ConfigError where a rule of
+    the settings is no condition.
     """
     rules = [r for r in ingest.rules if r.target == source.target]
     if source.target == "events":
@@ -65,7 +65,7 @@ def check_rows(
             "_reasons": F.when(~is_ignored, F.nullif("_reasons", F.lit(""))),
             "_warned": F.when(~is_ignored & is_row, F.nullif("_warned", F.lit(""))),
         }
-    ).drop(WORD, WANTED, TOO_FAR, _NO_RATE, *(f"_{name}" for name in bad))
+    ).drop(WORD, WANTED, TOO_FAR, _NO_RATE, DISTINCT_BY, *(f"_{name}" for name in bad))
 
 
 def _names(rules: dict[str, Column]) -> Column:
