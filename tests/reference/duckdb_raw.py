@@ -47,6 +47,7 @@ def load_online_retail(folder: Path, con: duckdb.DuckDBPyConnection) -> Loaded:
     words = {"sale": "purchase", "cancellation": "refund"}
     zone = "Europe/London"
     events = load_events(con, "invoices", mapping, lines, words=words, timezone=zone, latest=date(2011, 12, 31))
+    con.execute("UPDATE events SET flags = 'many_pieces' WHERE quantity > 5000")  # the rule of conf/online_retail.yaml
     counts = {"invoices": events, "catalogue": items}
     return Loaded(zone, frozenset(words.values()), counts, items="items")
 

@@ -162,12 +162,13 @@ def load_events(
     con.execute(
         f"""INSERT INTO events BY NAME SELECT e.* EXCLUDE (word, is_bad, is_bought) REPLACE (
             coalesce(e.category, i.category) AS category, coalesce(e.brand, i.brand) AS brand), '{source}' AS source
-        FROM fit AS e LEFT JOIN items AS i USING (item_id) WHERE e.{_one_per("event_id")}"""
+        FROM fit AS e LEFT JOIN ({_NEWEST_ITEMS}) AS i USING (item_id) WHERE e.{_one_per("event_id")}"""
     )
     accepted = int(_one(con, "SELECT count(*) FROM events")) - before
     return Counts(read, accepted, fit - accepted, read - fit - ignored, ignored)
 
 
+_NEWEST_ITEMS = "FROM items QUALIFY row_number() OVER (PARTITION BY item_id ORDER BY valid_from DESC) = 1"
 _NET = "TRY_CAST(quantity * unit_price - coalesce(discount, 0) AS DECIMAL(18,4))"
 _IGNORED = "(FROM judged WHERE event_type = 'ignored')"
 
