@@ -104,7 +104,7 @@ def to_remember(
 
 
 def with_row_id(frame: DataFrame, source: Source, made: Identity) -> DataFrame:
-    """Adds ROW_ID, and LINE: of rows whose id is made, a hash of the whole line.
+    """Adds ROW_ID, and LINE: of sources without an id of their own, a hash of the whole line.
 
     `frame`: what `map_columns` gives, before anything is derived from it. With the customer, since shops number the
     events of each customer, and since rows of one id must meet in one bucket whatever the number of buckets.
@@ -114,7 +114,9 @@ def with_row_id(frame: DataFrame, source: Source, made: Identity) -> DataFrame:
     whole = F.concat(F.lit(_OF_LINE), identity(frame, source))
     told = F.coalesce(with_user, whole if made.columns is None else _of_columns(frame, source, made.columns))
     row_id = F.md5(F.concat(F.lit(f"{made.namespace}{_SEPARATOR}"), told))
-    return frame.withColumns({ROW_ID: row_id, LINE: F.when(own.isNull(), line_hash(frame))})
+    # where rows have ids the few without one are not worth a hash of every line, which the compiled code would carry
+    line = F.lit(None).cast("bigint") if source.has_own_id else line_hash(frame)
+    return frame.withColumns({ROW_ID: row_id, LINE: line})
 
 
 def _of_columns(frame: DataFrame, source: Source, columns: Sequence[str]) -> Column:
