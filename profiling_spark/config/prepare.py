@@ -20,7 +20,7 @@ _SIMPLE: tuple[Simple, ...] = ("auto", "mean", "median", "mode", "constant")
 _NUMERIC = ("bigint", "int", "double", "decimal")
 _CATEGORIES = ("string", "boolean")
 _CODES = ("gender_code", "favorite_hour")  # numbers that are names
-_REACH = {"auto": 3.0, "none": 0.0, "iqr": 1.5, "z_score": 3.0}  # Tukey 1977; three standard deviations
+_REACH = {"auto": 5.0, "none": 0.0, "iqr": 1.5, "z_score": 3.0}  # Tukey 1977; three standard deviations
 
 
 class Missing(Model):
@@ -54,8 +54,8 @@ class Outliers(Model):
     """Values outside the bounds are clipped to them, made missing, or only flagged by a feature beside the column.
 
     iqr: quartiles -/+ factor * their distance, 1.5 unless given. z_score: mean -/+ factor * standard deviation, 3
-    unless given. auto: z_score for segments, whose squared distances a planted figure would rule; none for the forest,
-    which only orders values.
+    unless given. auto: z_score with 5 for segments, whose squared distances an error of quantity would rule; none for
+    the forest, which only orders values.
     """
 
     method: Literal["auto", "none", "iqr", "z_score"] = "auto"
@@ -133,7 +133,7 @@ class Prepare(Model):
         rule = self.outliers_of(column)
         if rule.method != "auto":
             return rule
-        return rule.model_copy(update={"method": "z_score" if standardise else "none"})
+        return rule.model_copy(update={"method": "z_score" if standardise else "none", "factor": rule.reach})
 
     def scaling_of(self, column: str) -> Scaling:
         """The column's scaling."""
