@@ -23,7 +23,7 @@ from profiling_spark.ingest.deduplicate import (
     repeatable,
 )
 from profiling_spark.ingest.files import FileKey, SourceFile
-from profiling_spark.ingest.hold import hold, tasks_per_bucket
+from profiling_spark.ingest.hold import Held, hold, tasks_per_bucket
 from profiling_spark.ingest.ledger import Counts, of_files
 from profiling_spark.ingest.resolve import ACCEPTED, DIFFERS, Ends, Group
 from profiling_spark.ingest.rules import REJECTED
@@ -176,16 +176,7 @@ def judge(
         buckets=buckets,
         tasks_per_bucket=tasks_per_bucket(files, table, buckets),
     )
-    batch = Batch(
-        table,
-        held.accepted,
-        held.refused,
-        held.groups,
-        held.files,
-        held.refused_files,
-        frozenset(old),
-        [held.release],
-    )
+    batch = _batch_of(table, held, old)
     if not ctx.tables.exists(table):
         return batch
     stored = ctx.tables.read(table)
@@ -243,6 +234,10 @@ def _judge_versions(
         tasks_per_bucket=tasks_per_bucket(files, table, ctx.settings.buckets, stored_bytes=stored_bytes),
         deliveries=replace(deliveries, removed=frozenset((k.source, k.file_id) for k in old)),
     )
+    return _batch_of(table, held, old)
+
+
+def _batch_of(table: Table, held: Held, old: Collection[FileKey]) -> Batch:
     return Batch(
         table,
         held.accepted,
