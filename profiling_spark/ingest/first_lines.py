@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import polars as pl
@@ -18,6 +19,8 @@ from profiling_spark.storage_files import FileWriter, NewFile
 
 # more texts than this process should hold at once; where so many are refused, nobody looks them up one by one
 _MOST_ROWS = 500_000
+_AT_ONCE = 2
+_NUMBERS = {"raw": pl.String, "first_line": pl.Int64}
 _TEXT = ("source", "file_id", "row_hash", "raw")
 
 
@@ -67,13 +70,17 @@ def _read(path: str) -> pl.DataFrame:
 def _lines(sources: Mapping[str, Source], files: Iterable[SourceFile], rows: pl.DataFrame) -> pl.DataFrame:
     """`first_line` of the rows that are found, by source, file_id and row_hash."""
     by_key = {(f.source, f.file_id): f for f in files}
-    parts = []
-    for (source, file_id), mine in rows.partition_by("source", "file_id", as_dict=True).items():
-        lines = line_numbers(by_key[source, file_id].path, sources[source], mine["raw"].to_list())
-        if lines:
-            numbers = pl.DataFrame({"raw": list(lines), "first_line": list(lines.values())})
-            parts.append(mine.join(numbers, on="raw").select("source", "file_id", "row_hash", "first_line"))
-    return pl.concat(parts) if parts else pl.DataFrame()
+    of_files = rows.partition_by("source", "file_id", as_dict=True)
+
+    def look(key: tuple[str, str]) -> pl.DataFrame:
+        mine = of_files[key]
+        lines = line_numbers(by_key[key].path, sources[key[0]], mine["raw"].to_list())
+        numbers = pl.DataFrame({"raw": list(lines), "first_line": list(lines.values())}, schema=_NUMBERS)
+        return mine.join(numbers, on="raw").select("source", "file_id", "row_hash", "first_line")
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        parts = list(pool.map(look, of_files))
+    return pl.concat(parts)
 
 
 def _written(file: NewFile, lines: pl.DataFrame) -> NewFile:

@@ -9,21 +9,25 @@ import csv
 import gzip
 import io
 import json
+import re
 import zlib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from functools import reduce
 from itertools import chain
+from operator import or_
 from pathlib import Path
+
+import polars as pl
 
 from profiling_spark.config.sources import CsvOptions, Source
 from profiling_spark.ingest.encodings import python_name
 from profiling_spark.storage import local_path
 
-_BLOCK = 1 << 20
-# so few rows that to look for one value of each in whole blocks of text is quicker than to look at every line
-_FEW = 8
+_BLOCK = 1 << 23
 _LONGEST_FIELD = 1 << 30
 _MARK = "\ufeff"
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 def line_numbers(path: str, source: Source, texts: Collection[str]) -> dict[str, int]:
@@ -34,8 +38,9 @@ def line_numbers(path: str, source: Source, texts: Collection[str]) -> dict[str,
     if place is None or not texts or source.format not in ("csv", "json", "fixed", "pattern"):
         return {}
     is_csv = source.format == "csv"
+    csv.field_size_limit(_LONGEST_FIELD)  # of the whole process, in which several files are read side by side
     try:
-        with _opened(place, python_name(source.encoding)) as text, _long_fields():
+        with _opened(place, python_name(source.encoding)) as text:
             if is_csv and source.csv.multiline:
                 return _by_record(text, source.csv, set(texts))
             return _by_line(text, source.csv if is_csv else None, texts)
@@ -49,15 +54,6 @@ def _opened(place: Path, encoding: str) -> Iterator[io.TextIOWrapper]:
         yield io.TextIOWrapper(file, encoding, errors="replace", newline="\n")
 
 
-@contextmanager
-def _long_fields() -> Iterator[None]:
-    before = csv.field_size_limit(_LONGEST_FIELD)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)
-
-
 def _by_line(text: io.TextIOWrapper, options: CsvOptions | None, texts: Collection[str]) -> dict[str, int]:
     blocks = _blocks(text)
     first = next(blocks, "").removeprefix(_MARK)
@@ -66,7 +62,7 @@ def _by_line(text: io.TextIOWrapper, options: CsvOptions | None, texts: Collecti
     number = 1
     if options is not None:
         number, first = 2, first.partition("\n")[2]
-    for block in chain([first], blocks):
+    for block in filter(None, chain([first], blocks)):
         if not wanted.texts:
             break
         number = wanted.look(block, number)
@@ -97,35 +93,26 @@ class _Wanted:
         join = "" if options is None else options.delimiter
         # a line without quotes is its values and the delimiters between them
         self.by_line = {raw if v is None else join.join(v): raw for raw, v in values.items()}
+        # half of a pair of UTF-16, which JSON can escape, stands in no file
+        self.lines = pl.Series([line for line in self.by_line if not _HALF.search(line)], dtype=pl.String)
         self.quotes = () if options is None or not self.by_values else tuple({options.quote, options.escape} - {""})
-        self.parts = [_rarest(raw, values[raw], self.quotes) for raw in self.texts] if len(values) <= _FEW else []
 
     def look(self, block: str, number: int) -> int:
         """Look through a block whose first line has this number; returns the number of the line after it."""
-        if not block or not self._may_have(block):
-            return number + block.count("\n")
-        for line in block.removesuffix("\n").split("\n"):
-            raw = self.by_line.get(line.removesuffix("\r"))
-            if raw is None and any(q in line for q in self.quotes) and self._may_be(line):
+        lines = pl.Series([block.removesuffix("\n")]).str.split("\n").explode(empty_as_null=True)
+        lines = lines.str.strip_suffix("\r") if "\r" in block else lines
+        may_be = lines.is_in(self.lines.implode())
+        has_quotes = [lines.str.contains(q, literal=True) for q in self.quotes if q in block]
+        for place in reduce(or_, has_quotes, may_be).arg_true():
+            line = lines[place]
+            raw = self.by_line.get(line)
+            if raw is None:
                 assert self.options is not None  # for mypy: it has quotes
                 raw = self.by_values.get(tuple(_fields(line, self.options)))
             if raw in self.texts:
-                self.found[raw] = number
+                self.found[raw] = number + place
                 self.texts.discard(raw)
-                if not self.texts:
-                    break
-            number += 1
-        return number
-
-    def _may_have(self, block: str) -> bool:
-        if not self.parts:
-            return True
-        # where nothing is quoted the rows stand there as they are, which is rarer than any value of theirs
-        has_quotes = any(q in block for q in self.quotes)
-        return any(part in block for part in (self.parts if has_quotes else self.by_line))
-
-    def _may_be(self, line: str) -> bool:
-        return not self.parts or any(part in line for part in self.parts)
+        return number + block.count("\n")
 
 
 def _fields(line: str, options: CsvOptions) -> list[str]:
@@ -151,13 +138,6 @@ def _values(raw: str, header: list[str]) -> tuple[str, ...] | None:
     except ValueError:
         return None
     return tuple(v or "" for v in row.values()) if list(row) == header else None
-
-
-def _rarest(raw: str, values: tuple[str, ...] | None, quotes: Collection[str]) -> str:
-    """A part of the row that stands in the file as it is."""
-    if values is None:
-        return raw
-    return max((v for v in values if not any(q in v for q in quotes)), key=len, default="")
 
 
 def _by_record(text: io.TextIOWrapper, options: CsvOptions, texts: set[str]) -> dict[str, int]:

@@ -28,6 +28,8 @@ _TRUE = ("true", "t", "yes", "y", "1", "是")
 _FALSE = ("false", "f", "no", "n", "0", "否")
 # a byte-order mark or a no-break space before an id would make another customer of it
 _BLANKS = " \t\r\n\u00a0\ufeff"
+# of those that are longer than one byte
+_LAST_BYTES = tuple(b.encode()[-1:] for b in _BLANKS if b > "!")
 WORD = "_word"
 BAD = "_bad_"
 WANTED = "_wanted"
@@ -160,7 +162,9 @@ def _trimmed(text: Column) -> Column:
     """Without blanks at its ends: most values have none, and to look costs half of what trimming does."""
     # of the characters before "!" those that are no blanks are rare: trimming leaves them
     begins = (F.startswith(text, F.lit(b)) for b in _BLANKS if b > "!")
-    has_blank = reduce(or_, (text < "!", *begins, *(F.endswith(text, F.lit(b)) for b in _BLANKS)))
+    last = F.substring(text.cast("binary"), -1, 1)
+    ends = (last == F.lit(byte) for byte in _LAST_BYTES)
+    has_blank = reduce(or_, (text < "!", *begins, last < F.lit(b"!"), *ends))
     return F.when(has_blank, F.btrim(text, F.lit(_BLANKS))).otherwise(text)
 
 

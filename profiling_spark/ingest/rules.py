@@ -19,6 +19,7 @@ from profiling_spark.ingest.one_row import check_one_row
 
 OK, REJECTED, IGNORED_ROW = "ok", "rejected", "ignored"
 _BOUGHT = ("purchase", "refund")
+_BROKEN = "_broken_"
 
 
 def check_rows(
@@ -45,6 +46,10 @@ def check_rows(
     unpriced = {NO_RATE: F.col(_NO_RATE)} if _NO_RATE in frame.columns else {}
     found = {**_builtin(source, ingest, started), **unpriced, **_configured(frame, rules, "reject")}
     named = {**bad, **found, **{name: bad[name] | found[name] for name in bad.keys() & found.keys()}}
+    # columns of their own, since each is looked at twice and Spark writes out an expression wherever it stands
+    broken = {name: f"{_BROKEN}{name}" for name in named}
+    frame = frame.withColumns({broken[name]: holds(condition) for name, condition in named.items()})
+    named = {name: F.col(f"`{column}`") for name, column in broken.items()}
     listed = F.when(F.col("_misfit"), F.lit(WRONG_ENCODING)).when(F.col("_unreadable"), F.lit(UNREADABLE))
     listed = listed.otherwise(_names(named))
     warned = _names({**_configured(frame, rules, "warn"), NEW_COLUMN: F.col("_extra").isNotNull()})
@@ -65,7 +70,7 @@ def check_rows(
             "_reasons": F.when(~is_ignored, F.nullif("_reasons", F.lit(""))),
             "_warned": F.when(~is_ignored & is_row, F.nullif("_warned", F.lit(""))),
         }
-    ).drop(WORD, WANTED, TOO_FAR, _NO_RATE, DISTINCT_BY, *(f"_{name}" for name in bad))
+    ).drop(WORD, WANTED, TOO_FAR, _NO_RATE, DISTINCT_BY, *(f"_{name}" for name in bad), *broken.values())
 
 
 def _names(rules: dict[str, Column]) -> Column:
@@ -75,7 +80,7 @@ def _names(rules: dict[str, Column]) -> Column:
     # concat_ws skips nulls and is compiled; an array of names with a filter would be interpreted for every row
     named = F.concat_ws(",", *(F.when(condition, F.lit(name)) for name, condition in sorted(rules.items())))
     # most rows break no rule: a text is only made for those that do
-    return F.when(reduce(or_, (holds(condition) for condition in rules.values())), named).otherwise(F.lit(""))
+    return F.when(holds(reduce(or_, rules.values())), named).otherwise(F.lit(""))
 
 
 def _local_date(time: str, timezone: str) -> Column:

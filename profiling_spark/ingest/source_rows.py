@@ -125,8 +125,8 @@ def with_file_id(spark: SparkSession, frame: DataFrame, files: Sequence[SourceFi
     numbers = _numbers(files)
     if numbers:
         numbered = frame.withColumn(PATH, F.crc32(PATH))
-        ids = [F.when(F.col(PATH) == F.lit(number), F.lit(file_id)) for number, file_id in numbers.items()]
-        return numbered.withColumn("_file_id", F.coalesce(*ids)).drop(PATH)
+        ids = F.create_map(*(F.lit(part) for pair in numbers.items() for part in pair))
+        return numbered.withColumn("_file_id", F.try_element_at(ids, F.col(PATH))).drop(PATH)
     names = spark.createDataFrame([(_short(f.uri), f.file_id) for f in files], "_uri_decoded string, _file_id string")
     return (
         frame.withColumn("_uri_decoded", _decoded())

@@ -112,20 +112,18 @@ def _of_text(text: Column, timezone: str, day_timezone: str) -> Column:
 
 
 def _by_size(number: Column) -> Column:
-    each = [(number.between(_FIRST * n, _END * n - 1), _of_whole(number, unit)) for unit, n in _PER_SECOND.items()]
+    each = [(number.between(_FIRST * n, _END * n - 1), _micros(number, n)) for n in _PER_SECOND.values()]
     known = F.when(*each[0])
-    for is_unit, time in each[1:]:
-        known = known.when(is_unit, time)
-    return known
+    for is_unit, micros in each[1:]:
+        known = known.when(is_unit, micros)
+    return F.timestamp_micros(known)
 
 
-def _of_whole(number: Column, unit: EpochUnit) -> Column:
-    per_second = _PER_SECOND[unit]
+def _micros(number: Column, per_second: int) -> Column:
+    """Microseconds since 1970, rounded down also before."""
     if per_second <= 10**6:
-        return F.timestamp_micros(number * F.lit(10**6 // per_second).cast("bigint"))
-    # rounded down, also before 1970
-    micros = F.call_function("div", number - F.pmod(number, F.lit(1000).cast("bigint")), F.lit(1000).cast("bigint"))
-    return F.timestamp_micros(micros)
+        return number * F.lit(10**6 // per_second).cast("bigint")
+    return F.call_function("div", number - F.pmod(number, F.lit(1000).cast("bigint")), F.lit(1000).cast("bigint"))
 
 
 def _since_1970(raw: Column, found: str, unit: EpochUnit) -> Column:
@@ -135,7 +133,7 @@ def _since_1970(raw: Column, found: str, unit: EpochUnit) -> Column:
         number = raw.cast("bigint")
         first, last = _EARLIEST_MICROS * per_second // 10**6, _LATEST_MICROS * per_second // 10**6
         is_inside = number.between(max(first, -(2**63)), min(last, 2**63 - 1))
-        return F.when(is_inside, _of_whole(number, unit)).when(number.isNotNull(), beyond)
+        return F.when(is_inside, F.timestamp_micros(_micros(number, per_second))).when(number.isNotNull(), beyond)
     number = raw.cast("string").try_cast("decimal(29,9)")
     micros = F.floor(number * F.lit(10**6) / F.lit(per_second))
     is_inside = micros.between(_EARLIEST_MICROS, _LATEST_MICROS)
