@@ -35,7 +35,10 @@ def decoded_lines(
     # without it bytes that do not fit would end the run
     with session_setting(spark, "spark.sql.legacy.codingErrorAction", "true"):
         read = spark.read.options(**options).text(list(paths))
-        lines = read.select(F.rtrim(decoded, F.lit("\r")).alias("value"), *origin)
+        # to look first costs nothing; to trim goes through the whole line
+        end = F.lit("\r")
+        line = F.when(F.endswith(decoded, end), F.rtrim(decoded, end)).otherwise(decoded)
+        lines = read.select(line.alias("value"), *origin)
     return lines.withColumn(MISFIT, F.lit(False) if is_clean else is_misfit("value")).where(F.trim("value") != "")
 
 
