@@ -22,7 +22,7 @@ from profiling_spark.contracts.silver import EVENTS
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import ConfigError, StorageError
 from profiling_spark.storage import SliceValue, Tables, local_path
-from profiling_spark.storage_files import WRITTEN, FileWriter, report, staged, written
+from profiling_spark.storage.files import WRITTEN, FileWriter, report, staged, written
 
 Feed = Literal["files", "spark"]
 Kernel = Callable[[pl.DataFrame, Mapping[str, pl.DataFrame]], pl.DataFrame]

@@ -19,6 +19,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from pyspark.errors import AnalysisException, PySparkException
 from pyspark.ml.util import JavaMLWritable
 from pyspark.sql import DataFrame, Row, SparkSession
@@ -27,7 +28,7 @@ from pyspark.sql import functions as F
 from profiling_spark.contracts.operations import EVERYONE, LIVE_MODELS, MODEL_RUNS
 from profiling_spark.errors import ModelError
 from profiling_spark.runner import Context
-from profiling_spark.storage import Tables, local_path
+from profiling_spark.storage import Tables, as_frame, local_path
 
 _File = tuple[str, str, str | None]  # name inside the folder, sha256, text where it is one
 _REMEDY = "restore it, or run with --refit"
@@ -129,12 +130,12 @@ def find(tables: Tables, task: str, version: str) -> Stored | None:
     return None if folder.seal is None else _verified(folder, task, version, folder.seal)
 
 
-def live(tables: Tables, task: str) -> Row | None:
+def live(tables: Tables, task: str) -> Mapping[str, Any] | None:
     """The task's row of live_models, None where no model serves."""
-    return tables.read(LIVE_MODELS, task=task).first()
+    return next(tables.rows(LIVE_MODELS, task=task).iter_rows(named=True), None)
 
 
-def load_live(tables: Tables, row: Row) -> Stored:
+def load_live(tables: Tables, row: Mapping[str, Any]) -> Stored:
     """The model that live_models names. Raises ModelError where it is absent, damaged or another one."""
     task, version = row["task"], row["model_version"]
     return _verified(_open(tables, task, version), task, version, row["sha256"])
@@ -143,8 +144,7 @@ def load_live(tables: Tables, row: Row) -> Stored:
 def promote(tables: Tables, stored: Stored, *, since: date) -> None:
     """Let the model serve from `since` on, in one commit."""
     row = (stored.task, stored.version, stored.path, stored.sha256, since)
-    frame = tables.spark.createDataFrame([row], LIVE_MODELS.schema).coalesce(1)
-    tables.replace_slice(LIVE_MODELS, frame, task=stored.task)
+    tables.replace_slice(LIVE_MODELS, as_frame(LIVE_MODELS, [row]), task=stored.task)
 
 
 def serving(ctx: Context, wanted: Wanted) -> Stored | None:
@@ -179,16 +179,14 @@ def kept(ctx: Context, wanted: Wanted) -> Stored | None:
     if row is None or not 0 <= (ctx.as_of - row["since"]).days < wanted.max_age_days:
         return None
     begin = ctx.as_of - timedelta(days=wanted.max_age_days)
-    runs = ctx.tables.read(MODEL_RUNS).where(F.col("as_of").between(begin + timedelta(days=1), ctx.as_of))
-    won = runs.where(
-        (F.col("job") == wanted.job)
-        & (F.col("task") == wanted.task)
-        & (F.col("params") == canonical(dict(wanted.params)))
-        & (F.col("model_version") == row["model_version"])
-        & F.col("promoted")
+    won = ctx.tables.rows(MODEL_RUNS, job=wanted.job, task=wanted.task).filter(
+        pl.col("as_of").is_between(begin + timedelta(days=1), ctx.as_of),
+        pl.col("params") == canonical(dict(wanted.params)),
+        pl.col("model_version") == row["model_version"],
+        "promoted",
     )
     try:
-        return None if won.isEmpty() else load_live(ctx.tables, row)
+        return None if won.is_empty() else load_live(ctx.tables, row)
     except ModelError:
         return None
 
@@ -210,20 +208,18 @@ def write_figures(ctx: Context, wanted: Wanted, stored: Stored, figures: Sequenc
         )
         for f in figures
     ]  # fmt: skip
-    frame = ctx.spark.createDataFrame(rows, MODEL_RUNS.schema).coalesce(1)
-    ctx.tables.replace_slice(MODEL_RUNS, frame, as_of=ctx.as_of, job=wanted.job, task=wanted.task)
+    ctx.tables.replace_slice(MODEL_RUNS, as_frame(MODEL_RUNS, rows), as_of=ctx.as_of, job=wanted.job, task=wanted.task)
 
 
 def no_figures(ctx: Context, job: str, task: str) -> None:
     """Empty the run's slice of model_runs: the task was skipped."""
-    empty = ctx.spark.createDataFrame([], MODEL_RUNS.schema)
-    ctx.tables.replace_slice(MODEL_RUNS, empty, as_of=ctx.as_of, job=job, task=task)
+    ctx.tables.replace_slice(MODEL_RUNS, as_frame(MODEL_RUNS, []), as_of=ctx.as_of, job=job, task=task)
 
 
 def _served(ctx: Context, wanted: Wanted) -> str | None:
-    runs = ctx.tables.read(MODEL_RUNS, as_of=ctx.as_of, job=wanted.job, task=wanted.task)
-    row = runs.where("promoted AND model_version IS NOT NULL").select("model_version").first()
-    return None if row is None else str(row["model_version"])
+    runs = ctx.tables.rows(MODEL_RUNS, as_of=ctx.as_of, job=wanted.job, task=wanted.task)
+    served = runs.filter("promoted", pl.col("model_version").is_not_null())["model_version"]
+    return None if served.is_empty() else str(served[0])
 
 
 def _fits(stored: Stored, wanted: Wanted) -> bool:

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-import polars as pl
-
 from profiling_spark.config import Settings
 from profiling_spark.config.supply import Supplier, Supply
 from profiling_spark.contracts.operations import ALL_SOURCES, SOURCE_SETTINGS
 from profiling_spark.errors import ConfigError
-from profiling_spark.storage import Tables, literal, local_path
+from profiling_spark.storage import Tables, literal
 
 TARGET, COLUMNS, EVENT_TYPES = "target", "columns", "event_types"
 ZONE = "business_timezone"
@@ -31,12 +29,7 @@ def remembered(tables: Tables) -> dict[str, dict[str, str]]:
 
 
 def _rows(tables: Tables) -> Iterable[tuple[str, str, str]]:
-    columns = ["source", "setting", "value"]
-    if local_path(tables.root) is None:
-        return [(r[0], r[1], r[2]) for r in tables.read(SOURCE_SETTINGS).select(*columns).collect()]
-    # a few rows: a job of Spark's would take longer than all else here
-    files = [f.path for f in tables.files(SOURCE_SETTINGS)]
-    return pl.read_parquet(files, columns=columns, hive_partitioning=False).rows() if files else []
+    return tables.rows(SOURCE_SETTINGS).select("source", "setting", "value").rows()
 
 
 def remember(tables: Tables, values: Remembered) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
@@ -25,7 +26,7 @@ from profiling_spark.doctor import examine, require
 from profiling_spark.errors import InputError, ProfilingError
 from profiling_spark.messages import describe, trace
 from profiling_spark.session import build_session, local_jars, submitted
-from profiling_spark.storage import Tables, literal, locked
+from profiling_spark.storage import Tables, as_frame, literal, locked
 
 if TYPE_CHECKING:
     from profiling_spark.ingest.identity import Identity
@@ -196,20 +197,20 @@ class _Book:
     def open(self) -> None:
         self._mark_lost()
         started = {n: replace(e, started_at=self.ctx.started) for n, e in self.entries.items()}
-        self.ctx.tables.append(JOB_RUNS, self._frame(started))
+        self.ctx.tables.append_rows(JOB_RUNS, self._rows(started))
 
     def _mark_lost(self) -> None:
         """A run that still says `running` while this one holds the storage's lock has died."""
         tables = self.ctx.tables
         if not tables.exists(JOB_RUNS):
             return
-        rows = tables.read(JOB_RUNS)
-        orphans = [r["run_id"] for r in rows.where("status = 'running'").select("run_id").distinct().collect()]
+        rows = tables.rows(JOB_RUNS)
+        orphans = rows.filter(pl.col("status") == "running")["run_id"].unique().sort().to_list()
         if orphans:
-            lost = F.when(F.col("status") == "running", F.lit("lost")).otherwise(F.col("status"))
-            predicate = f"run_id IN ({', '.join(literal(o) for o in orphans)})"
-            tables.replace_where(JOB_RUNS, rows.where(predicate).withColumn("status", lost), predicate)
-            self.ctx.say(f"runs that died before their end, now marked lost: {', '.join(sorted(orphans))}")
+            lost = pl.when(pl.col("status") == "running").then(pl.lit("lost")).otherwise("status").alias("status")
+            told = rows.filter(pl.col("run_id").is_in(orphans)).with_columns(lost)
+            tables.replace_rows(JOB_RUNS, told.rows(), f"run_id IN ({', '.join(literal(o) for o in orphans)})")
+            self.ctx.say(f"runs that died before their end, now marked lost: {', '.join(orphans)}")
 
     def stage(self, stage: Stage) -> None:
         name, begin = stage.__name__, time.monotonic()
@@ -241,12 +242,13 @@ class _Book:
                 self.entries[name] = _Entry(name, status, reason, begun, datetime.now(UTC), seconds if own else 0.0)
         if error is not None and not isinstance(error, Exception):
             return  # the process is being killed: the next run marks the rows lost
-        self.ctx.tables.replace_slice(JOB_RUNS, self._frame(self.entries), run_id=self.ctx.run_id)
+        rows = as_frame(JOB_RUNS, self._rows(self.entries))
+        self.ctx.tables.replace_slice(JOB_RUNS, rows, run_id=self.ctx.run_id)
 
-    def _frame(self, entries: dict[str, _Entry]) -> Any:
+    def _rows(self, entries: dict[str, _Entry]) -> list[tuple[object, ...]]:
         ctx = self.ctx
         versions = [json.dumps(v, sort_keys=True) for v in (ctx.tables.read_versions, ctx.tables.written_versions)]
-        rows = [
+        return [
             (
                 ctx.run_id,
                 e.job,
@@ -268,7 +270,6 @@ class _Book:
             )
             for e in entries.values()
         ]
-        return ctx.spark.createDataFrame(rows, JOB_RUNS.schema).coalesce(1)
 
     def as_json(self) -> dict[str, Any]:
         """The run's result for --json."""

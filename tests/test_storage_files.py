@@ -20,7 +20,8 @@ from profiling_spark.config import Settings
 from profiling_spark.contracts.table import AMOUNT_SUM, Column, Table
 from profiling_spark.errors import ContractError, StorageError
 from profiling_spark.storage import Tables
-from profiling_spark.storage_files import FileWriter, joined, not_needed
+from profiling_spark.storage.files import FileWriter, as_frame, joined
+from profiling_spark.storage.log import not_needed
 
 SCORES = Table(
     name="scores",
@@ -91,7 +92,9 @@ def test_only_the_named_dates_are_replaced_and_all_readers_see_the_same(spark: S
     told = pl.DataFrame(target.get_add_actions(flatten=True))
     assert told["num_records"].sum() == 3
     assert not [c for c in told.columns if c.startswith(("min.", "max."))]  # all personal: they would outlive a delete
-    assert target.version() == len(list(Path(place, "_delta_log").glob("*.json"))) - 1 == 2  # made, then two commits
+    assert (
+        target.version() == len(list(Path(place, "_delta_log").glob("*.json"))) - 1 == 1
+    )  # a commit a write, the table's first one too
     assert not list(Path(tables.root, "_staging").glob("*"))
 
 
@@ -119,7 +122,7 @@ def test_other_storage_and_rows_of_this_process_give_the_same_table(
     spark: SparkSession, tables: Tables, monkeypatch: pytest.MonkeyPatch, is_local: bool
 ) -> None:
     if not is_local:
-        monkeypatch.setattr("profiling_spark.storage.local_path", lambda path: None)
+        monkeypatch.setattr("profiling_spark.storage.tables.local_path", lambda path: None)
     tables.replace_partitions(SCORES, frame(spark, OLD), [SUNDAY, MONDAY, TUESDAY])
     rows = pl.DataFrame(NEW, schema=polars_types(), orient="row")
     assert tables.replace_partitions(SCORES, rows, [MONDAY, TUESDAY]) == 2
@@ -177,6 +180,37 @@ def test_old_files_are_those_that_spark_would_remove(spark: SparkSession, tmp_pa
     assert running.exists()
     assert stored(lake) == before
     assert lake.version(SCORES) == version
+
+
+SHARES = replace(
+    SCORES,
+    name="shares",
+    columns=(SCORES.columns[0], Column("task", "string", "task"), *SCORES.columns[1:4]),
+    key=("as_of", "task", "user_id"),
+    slice=("as_of", "task"),
+)
+
+
+@pytest.mark.parametrize("is_compacted", [False, True])
+def test_a_slice_within_a_partition_goes_alone_also_from_a_file_with_others(tables: Tables, is_compacted: bool) -> None:
+    rows = [(MONDAY, "churn", "a", None, 0.1), (MONDAY, "value", "a", Decimal("2.5000"), 0.2)]
+    rows += [(MONDAY, "value", "b", None, None), (SUNDAY, "churn", "a", None, 0.3)]
+    for day, task in ((MONDAY, "churn"), (MONDAY, "value"), (SUNDAY, "churn")):
+        mine = [r for r in rows if r[:2] == (day, task)]
+        assert tables.replace_slice(SHARES, as_frame(SHARES, mine), as_of=day, task=task) == len(mine)
+    if is_compacted:
+        tables.compact(SHARES, file_bytes=2**20, order_by=None)
+        assert len(tables.files(SHARES)) == 2
+    commits = tables.version(SHARES)
+    new = [(MONDAY, "value", "c", Decimal("-1.0000"), 0.5)]
+    assert tables.replace_slice(SHARES, frame(tables.spark, new, SHARES), as_of=MONDAY, task="value") == 1
+    assert tables.version(SHARES) == (commits or 0) + 1
+    assert sorted(stored(tables, SHARES)) == [rows[3], rows[0], new[0]]
+    assert tables.rows(SHARES, as_of=MONDAY, task="churn").rows() == rows[:1]
+    assert tables.replace_slice(SHARES, as_frame(SHARES, []), as_of=MONDAY, task="churn") == 0
+    assert sorted(stored(tables, SHARES)) == [rows[3], new[0]] == sorted(tables.rows(SHARES).rows())
+    with pytest.raises(ContractError, match=r"expected rows of task = churn, found \['value'\]"):
+        tables.replace_slice(SHARES, as_frame(SHARES, new), as_of=MONDAY, task="churn")
 
 
 NOTES = Table(

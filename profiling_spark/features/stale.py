@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
+import polars as pl
 from pyspark.sql import Row
 from pyspark.sql import functions as F
 
@@ -22,13 +23,12 @@ def stale_dates(ctx: Context) -> list[date]:
     """Dates of user_features to build again, the latest first; none where all are as they would be built today."""
     table = user_features_table(ctx.settings.windows_days, ctx.settings.custom_features)
     dates = [r["as_of"] for r in ctx.tables.read(table).select("as_of").distinct().collect()]
-    runs = ctx.tables.read(JOB_RUNS).where(F.col("run_id") != ctx.run_id)
+    runs = ctx.tables.rows(JOB_RUNS).filter(pl.col("run_id") != ctx.run_id)
     begun: dict[date, datetime] = {}
-    for r in runs.where("features_built is not null").select("features_built", "started_at").collect():
-        for day in map(date.fromisoformat, r["features_built"].split(",")):
-            begun[day] = max(r["started_at"], begun.get(day, r["started_at"]))
-    noted = runs.where("features_stale_from is not null").select("features_stale_from", "finished_at").collect()
-    loads = [(r["features_stale_from"], r["finished_at"]) for r in noted] + _not_noted(ctx)
+    for days, start in runs.select("features_built", "started_at").drop_nulls("features_built").rows():
+        for day in map(date.fromisoformat, days.split(",")):
+            begun[day] = max(start, begun.get(day, start))
+    loads = runs.select("features_stale_from", "finished_at").drop_nulls("features_stale_from").rows() + _not_noted(ctx)
     return sorted((d for d in dates if any(_changes(d, begun.get(d), *load) for load in loads)), reverse=True)
 
 
@@ -38,12 +38,12 @@ def _changes(as_of: date, begun: datetime | None, first: date, ended: datetime) 
 
 def _not_noted(ctx: Context) -> list[tuple[date, datetime]]:
     """Ingests that ended their ledger but were killed before job_runs: by the days of the events that they brought."""
-    unnoted = "job = 'ingest' and status in ('lost', 'failed') and features_stale_from is null"
-    runs = ctx.tables.read(JOB_RUNS).where(unnoted).select("run_id", "started_at").collect()
-    if not runs:
+    is_unnoted = (pl.col("job") == "ingest") & pl.col("status").is_in(["lost", "failed"])
+    runs = ctx.tables.rows(JOB_RUNS).filter(is_unnoted, pl.col("features_stale_from").is_null())
+    started = dict(runs.select("run_id", "started_at").rows())
+    if not started:
         return []
-    brought = ctx.tables.read(EVENTS).where(F.col("run_id").isin([r["run_id"] for r in runs]))
+    brought = ctx.tables.read(EVENTS).where(F.col("run_id").isin(*started))
     days: list[Row] = brought.groupBy("run_id").agg(F.min("event_date").alias("first")).collect()
-    started = {r["run_id"]: r["started_at"] for r in runs}
     # features see the days before their date
     return [(date.fromordinal(r["first"].toordinal() + 1), started[r["run_id"]]) for r in days]

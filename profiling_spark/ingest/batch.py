@@ -31,7 +31,7 @@ from profiling_spark.ingest.source_rows import POSITION
 from profiling_spark.ingest.versions import STORED, Deliveries
 from profiling_spark.runner import Context
 from profiling_spark.storage import literal
-from profiling_spark.storage_files import NewFile
+from profiling_spark.storage.files import NewFile
 
 # items first: events take category and brand from the catalogue
 TARGETS = (ITEMS, USERS, REVIEWS, EVENTS)

@@ -15,7 +15,7 @@ from profiling_spark.ingest.files import SourceFile
 from profiling_spark.ingest.hold import read_files
 from profiling_spark.ingest.lines import line_numbers
 from profiling_spark.runner import Context
-from profiling_spark.storage_files import FileWriter, NewFile
+from profiling_spark.storage.files import FileWriter, NewFile
 
 # more texts than this process should hold at once; where so many are refused, nobody looks them up one by one
 _MOST_ROWS = 500_000

@@ -31,10 +31,10 @@ from profiling_spark.ingest.deduplicate import content
 from profiling_spark.ingest.files import SourceFile
 from profiling_spark.ingest.resolve import HELPERS, Ends, Group, Resolved, from_json, resolve, to_json
 from profiling_spark.ingest.rules import OK
-from profiling_spark.ingest.source_rows import POSITION, as_written
+from profiling_spark.ingest.source_rows import POSITION
 from profiling_spark.ingest.versions import Deliveries, resolve_versions
-from profiling_spark.storage import Tables, local_path
-from profiling_spark.storage_files import STAGING, FileWriter, NewFile, conformed, staging_folder
+from profiling_spark.storage import Tables, as_written, local_path
+from profiling_spark.storage.files import STAGING, FileWriter, NewFile, conformed, staging_folder
 
 _TASK_BYTES = 128 * 2**20
 _PARTS, _PARTS_PER_CORE, _PART_BYTES = "spark.sql.files.minPartitionNum", 8, 8 * 2**20

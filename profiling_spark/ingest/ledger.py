@@ -6,12 +6,13 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
+import polars as pl
 from pyspark.sql import functions as F
 
 from profiling_spark.contracts.silver import INGESTED_FILES
 from profiling_spark.errors import StorageError
-from profiling_spark.ingest.files import FileKey, SourceFile, from_micros
-from profiling_spark.storage import Tables, literal
+from profiling_spark.ingest.files import FileKey, SourceFile
+from profiling_spark.storage import Tables, as_frame, literal, local_path
 
 TAKING, DONE, REFUSED = "taking", "done", "refused"
 REPLAY, _AGAIN = "replay/", "taken again"
@@ -67,8 +68,6 @@ def of_files(keys: Iterable[FileKey], *, table_column: bool = True) -> str:
 
 def taken(tables: Tables) -> list[Taken]:
     """Every file that was taken to its end."""
-    times = {c: F.unix_micros(c) for c in ("modified_at", "delivered_at")}
-    rows = tables.read(INGESTED_FILES).where(F.col("status") == DONE).withColumns(times).collect()
     return [
         Taken(
             FileKey(r["source"], r["file_id"], r["target_table"]),
@@ -77,10 +76,10 @@ def taken(tables: Tables) -> list[Taken]:
             Counts(*(r[f"rows_{f.name}"] or 0 for f in fields(Counts))),
             r["run_id"],
             r["content_id"] or "",
-            from_micros(r["modified_at"]),
-            from_micros(r["delivered_at"]),
+            r["modified_at"],
+            r["delivered_at"],
         )
-        for r in rows
+        for r in tables.rows(INGESTED_FILES).filter(pl.col("status") == DONE).iter_rows(named=True)
     ]
 
 
@@ -127,6 +126,9 @@ def _claim(tables: Tables, rows: list[tuple[object, ...]]) -> None:
     if not tables.exists(INGESTED_FILES):
         tables.append_rows(INGESTED_FILES, rows)
         return
+    if local_path(tables.root) is not None:
+        _claim_locked(tables, rows)
+        return
     frame = tables.spark.createDataFrame(rows, INGESTED_FILES.schema).coalesce(1)
     # a merge reads before it writes, so Delta lets only one of two claims at the same moment through
     free = f"old.status = {literal(REFUSED)} OR (old.status = {literal(DONE)} AND new.reason = {literal(_AGAIN)})"
@@ -135,6 +137,19 @@ def _claim(tables: Tables, rows: list[tuple[object, ...]]) -> None:
     if mine < len(rows):
         tables.delete(INGESTED_FILES, f"run_id = {literal(tables.run_id)} AND status = {literal(TAKING)}")
         raise StorageError(f"storage {tables.root}: another run has taken {len(rows) - mine} of the same files")
+
+
+def _claim_locked(tables: Tables, rows: list[tuple[object, ...]]) -> None:
+    """The same where one process writes at a time."""
+    new = as_frame(INGESTED_FILES, rows)
+    both = tables.rows(INGESTED_FILES).join(new, on=list(INGESTED_FILES.key), suffix="_new")
+    is_again = (pl.col("status") == DONE) & (pl.col("reason_new") == _AGAIN)
+    is_free = (pl.col("status") == REFUSED) | is_again.fill_null(value=False)
+    busy = both.filter(~is_free).height
+    if busy:
+        raise StorageError(f"storage {tables.root}: another run has taken {busy} of the same files")
+    keys = [FileKey(*key) for key in both.select("source", "file_id", "target_table").rows()]
+    tables.replace_rows(INGESTED_FILES, rows, of_files(keys))
 
 
 def finish(

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from pyspark.sql import Row
-from pyspark.sql import functions as F
+import polars as pl
 
 from profiling_spark.contracts.operations import QUALITY_METRICS, SOURCE_SETTINGS
 from profiling_spark.contracts.silver import EVENTS, INGESTED_FILES, ITEMS, REJECTED_ROWS, REVIEWS, USERS
@@ -24,7 +24,7 @@ from profiling_spark.ingest.files import FileKey
 from profiling_spark.ingest.ledger import REPLAY, TAKING, of_files, run_start
 from profiling_spark.runner import Context
 from profiling_spark.storage import Tables, literal, local_path
-from profiling_spark.storage_undo import Versions, commits_of_rows, restore, why_not
+from profiling_spark.storage.undo import Versions, commits_of_rows, restore, why_not
 
 # every table that an ingest or a replay writes between its claim and its end; the ledger last
 WRITTEN = (EVENTS, USERS, ITEMS, REVIEWS, REJECTED_ROWS, QUALITY_METRICS, SOURCE_SETTINGS, INGESTED_FILES)
@@ -95,7 +95,7 @@ def clear_unfinished(tables: Tables, *, started: datetime, claim_hours: int) -> 
     """
     if not tables.exists(INGESTED_FILES):
         return Cleared()
-    claims = tables.read(INGESTED_FILES).where(F.col("status") == TAKING).collect()
+    claims = tables.rows(INGESTED_FILES).filter(pl.col("status") == TAKING).to_dicts()
     dead = sorted({c["run_id"] for c in claims})
     if not dead:
         return Cleared()
@@ -125,7 +125,7 @@ def _by_table(before: Sequence[dict[str, int | None]]) -> Versions:
     }
 
 
-def _delete_rows(tables: Tables, claims: Sequence[Row], dead: Collection[str]) -> None:
+def _delete_rows(tables: Tables, claims: Sequence[Mapping[str, Any]], dead: Collection[str]) -> None:
     """Where versions cannot be restored: delete by run and by file. Rows that the runs replaced do not come back."""
     replays = {c["run_id"] for c in claims if c["file_id"].startswith(REPLAY)}
     mine = _of_runs(dead)

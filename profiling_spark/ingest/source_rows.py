@@ -21,7 +21,7 @@ from profiling_spark.ingest.array_lines import read_again, unknown_fields
 from profiling_spark.ingest.encodings import REPLACED, head_of, java_name, python_name, resolved
 from profiling_spark.ingest.files import SourceFile
 from profiling_spark.ingest.text_readers import MISFIT, is_misfit
-from profiling_spark.storage import local_path
+from profiling_spark.storage import as_written, local_path
 
 HELPERS = ("_file_id", "_raw", "_values", "_unreadable", "_extra", MISFIT)
 """_file_id; _raw: the original line of text, of CSV only where it cannot be parsed; _values: a struct or map of the
@@ -159,11 +159,6 @@ def _decoded() -> Column:
     plain = F.when(path.contains("%"), decoded).otherwise(path)
     short = F.concat(F.lit("file:"), F.substring(plain, len("file://") + 1, 1 << 20))
     return F.when(plain.startswith("file:///"), short).otherwise(plain)
-
-
-def as_written(uri: str) -> str:
-    """The path for Spark's readers, which take some characters for patterns."""
-    return re.sub(r"([\[\]{}*?\\])", r"\\\1", uri)
 
 
 def paths_of(files: Sequence[SourceFile]) -> list[str]:

@@ -37,7 +37,7 @@ from profiling_spark.recommend.split import time_cutoff
 from profiling_spark.recommend.stored import StoredSide
 from profiling_spark.remembered import check_zone, remembered
 from profiling_spark.runner import Context, Outcome
-from profiling_spark.storage import literal
+from profiling_spark.storage import as_frame
 
 _LIST = T.StructType([f for f in USER_RECOMMENDATIONS.schema if f.name != "as_of"])
 
@@ -153,7 +153,7 @@ def _serving_now(ctx: Context) -> Stored | None:
 def _nothing(ctx: Context, bots: Bots) -> Outcome:
     """Nobody took anything: the day's lists are empty, whatever an earlier run wrote."""
     for table in (USER_RECOMMENDATIONS, ITEM_NEIGHBOURS):
-        ctx.tables.replace_slice(table, ctx.spark.createDataFrame([], table.schema), as_of=ctx.as_of)
+        ctx.tables.replace_slice(table, as_frame(table, []), as_of=ctx.as_of)
     for table in (BUNDLES, ITEM_AUDIENCE):
         _clear(ctx, table)
     settings = ctx.settings.recommend
@@ -213,8 +213,7 @@ def _lists(ctx: Context, choice: Choice, serving: _Serving) -> DataFrame:
 
 def _clear(ctx: Context, table: Table) -> int:
     """Nothing to write into a table that not everyone uses: an earlier run's rows of the date go, none are created."""
-    ctx.tables.delete(table, f"as_of = {literal(ctx.as_of)}")
-    return 0
+    return ctx.tables.replace_slice(table, as_frame(table, []), as_of=ctx.as_of) if ctx.tables.exists(table) else 0
 
 
 def _write_bundles(ctx: Context, params: HistoryParams, bots: Bots) -> int:
@@ -224,8 +223,7 @@ def _write_bundles(ctx: Context, params: HistoryParams, bots: Bots) -> int:
     lines = order_items(bots.left_out(_events(ctx)), since=params.since, before=ctx.as_of)
     if lines.isEmpty():
         return _clear(ctx, BUNDLES)
-    rows = ctx.spark.createDataFrame(bundles(lines, settings, as_of=ctx.as_of).to_arrow()).coalesce(1)
-    return ctx.tables.replace_slice(BUNDLES, rows, as_of=ctx.as_of)
+    return ctx.tables.replace_slice(BUNDLES, bundles(lines, settings, as_of=ctx.as_of), as_of=ctx.as_of)
 
 
 def _write_audience(ctx: Context, choice: Choice, serving: _Serving, people: DataFrame) -> int:
@@ -241,14 +239,13 @@ def _write_audience(ctx: Context, choice: Choice, serving: _Serving, people: Dat
     return ctx.tables.replace_slice(ITEM_AUDIENCE, found, as_of=ctx.as_of)
 
 
-def _neighbour_rows(ctx: Context, totals: Totals, neighbours: pa.Table) -> DataFrame:
+def _neighbour_rows(ctx: Context, totals: Totals, neighbours: pa.Table) -> pl.DataFrame:
     item_ids = pl.Series(totals.items, dtype=pl.String)
     frame = pl.DataFrame(neighbours)
-    rows = frame.select(
+    return frame.select(
         as_of=pl.lit(ctx.as_of),
         item_id=item_ids.gather(frame["item"]),
         rank=pl.col("rank").cast(pl.Int32),
         neighbour_item_id=item_ids.gather(frame["other"]),
         similarity="similarity",
     )
-    return ctx.spark.createDataFrame(rows.to_arrow()).coalesce(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import polars as pl
 from pyspark.sql import Row
 from pyspark.sql import functions as F
 
@@ -48,21 +49,22 @@ def _input(ctx: Context) -> list[str]:
 
 
 def _segments(ctx: Context) -> list[str]:
-    rows = ctx.tables.read(SEGMENTS, as_of=ctx.as_of, method="kmeans").orderBy(F.col("users").desc()).collect()
+    rows = ctx.tables.rows(SEGMENTS, as_of=ctx.as_of, method="kmeans")
+    rows = rows.sort("users", "segment_id", descending=[True, False])
     skipped = ctx.outcomes["segment_users"].skipped if "segment_users" in ctx.outcomes else ""
     lines = [_title("Segments")]
     if skipped:
         return [*lines, f"  skipped: {skipped}"]
     chinese = ctx.settings.language == "zh"
-    for row in rows:
+    for row in rows.iter_rows(named=True):
         name, text = (row["name_zh"], row["description_zh"]) if chinese else (row["name_en"], row["description_en"])
         lines.append(f"  {row['users']:>8,} {row['share']:>6.1%}  {name}: {text}")
     return lines
 
 
 def _models(ctx: Context) -> list[str]:
-    is_told = (F.col("customers") == EVERYONE) & F.col("split").isin("holdout", "test", "sample")
-    rows = ctx.tables.read(MODEL_RUNS, as_of=ctx.as_of).where(is_told).collect()
+    is_told = (pl.col("customers") == EVERYONE) & pl.col("split").is_in(["holdout", "test", "sample"])
+    rows = ctx.tables.rows(MODEL_RUNS, as_of=ctx.as_of).filter(is_told).to_dicts()
     stages = {"churn": "score_users", "recommendations": "recommend_items", "segments": "segment_users"}
     lines = [_title("Models, on customers and events they did not see")]
     for task, metrics in _FIGURES:

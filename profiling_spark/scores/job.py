@@ -24,6 +24,7 @@ from profiling_spark.scores.labels import population
 from profiling_spark.scores.mllib import read_forest
 from profiling_spark.scores.reasons import Scorer, scored
 from profiling_spark.scores.wanted import JOB, training_date, wanted_model
+from profiling_spark.storage import as_frame
 
 
 def score_users(ctx: Context) -> Outcome:
@@ -65,10 +66,8 @@ def _require_training_date(ctx: Context) -> None:
 
 
 def _skipped(ctx: Context, reason: str) -> Outcome:
-    empty = ctx.spark.createDataFrame([], USER_SCORES.schema)
-    ctx.tables.replace_slice(USER_SCORES, empty, as_of=ctx.as_of, task=TASK)
-    none = ctx.spark.createDataFrame([], FEATURE_RANKINGS.schema)
-    ctx.tables.replace_slice(FEATURE_RANKINGS, none, as_of=ctx.as_of, task=TASK)
+    for table in (USER_SCORES, FEATURE_RANKINGS):
+        ctx.tables.replace_slice(table, as_frame(table, []), as_of=ctx.as_of, task=TASK)
     models.no_figures(ctx, JOB, TASK)
     return Outcome(rows_out=0, skipped=reason)
 
@@ -82,8 +81,7 @@ def _write_rankings(ctx: Context, stored: Stored) -> None:
         (ctx.as_of, TASK, r["method"], r["feature"], r["rank"], r["score"], r["feature"] in chosen, learned, ranked)
         for r in declaration.get("rankings", [])
     ]
-    frame = ctx.spark.createDataFrame(rows, FEATURE_RANKINGS.schema).coalesce(1)
-    ctx.tables.replace_slice(FEATURE_RANKINGS, frame, as_of=ctx.as_of, task=TASK)
+    ctx.tables.replace_slice(FEATURE_RANKINGS, as_frame(FEATURE_RANKINGS, rows), as_of=ctx.as_of, task=TASK)
 
 
 def scorer_of(ctx: Context, stored: Stored) -> Scorer:

@@ -27,6 +27,7 @@ from profiling_spark.segments.assign import AMOUNTS, Centres, Moments, assigned,
 from profiling_spark.segments.choose import silhouette
 from profiling_spark.segments.fit import NOBODY, TASK, ThinData, fit_segments, raw_rows, wanted_features
 from profiling_spark.segments.naming import describe
+from profiling_spark.storage import as_frame
 
 Floats = NDArray[np.float64]
 
@@ -64,7 +65,7 @@ def _params(ctx: Context, names: list[str]) -> dict[str, Any]:
 
 def _skipped(ctx: Context, reason: str) -> Outcome:
     for table in (SEGMENTS, SEGMENT_FEATURES, USER_SEGMENTS):
-        ctx.tables.replace_slice(table, ctx.spark.createDataFrame([], table.schema), as_of=ctx.as_of, method=METHOD)
+        ctx.tables.replace_slice(table, as_frame(table, []), as_of=ctx.as_of, method=METHOD)
     models.no_figures(ctx, JOB, TASK)
     return Outcome(rows_out=0, skipped=reason)
 
@@ -118,10 +119,8 @@ class _Apply:
                 difference = _difference(means[name], found.population[name], found.deviation[name])
                 figures = (_or_null(means[name]), _or_null(found.population[name]), difference)
                 feature_rows.append((date, METHOD, known["segment_id"], name, *figures))
-        spark = ctx.spark
         for table, rows in ((SEGMENTS, segments), (SEGMENT_FEATURES, feature_rows)):
-            frame = spark.createDataFrame(rows, table.schema).coalesce(1)
-            ctx.tables.replace_slice(table, frame, as_of=date, method=METHOD)
+            ctx.tables.replace_slice(table, as_frame(table, rows), as_of=date, method=METHOD)
         return ctx.tables.replace_slice(USER_SEGMENTS, self._customers(model, raw), as_of=date, method=METHOD)
 
     def _descriptions(

@@ -17,7 +17,6 @@ import pytest
 from ingest_shop import settings
 from pyspark.sql import SparkSession
 
-from profiling_spark import storage_undo
 from profiling_spark.command import Command
 from profiling_spark.config import Settings
 from profiling_spark.contracts.silver import EVENTS, REVIEWS
@@ -27,9 +26,9 @@ from profiling_spark.ingest.job import ingest
 from profiling_spark.ingest.recover import WRITTEN, clear_unfinished
 from profiling_spark.maintain.job import check, maintain
 from profiling_spark.runner import Context
-from profiling_spark.storage import Tables
-from profiling_spark.storage_files import files_of
-from profiling_spark.storage_undo import restore, why_not
+from profiling_spark.storage import Tables, undo
+from profiling_spark.storage.log import files_of
+from profiling_spark.storage.undo import restore, why_not
 
 STARTED = datetime(2026, 7, 1, tzinfo=UTC)
 HEADER = "id,when,who,what,sku,qty,price,order\n"
@@ -221,7 +220,7 @@ def test_a_run_after_a_crash_ends_like_an_undisturbed_one_though_files_were_gone
 def test_a_recovery_that_dies_is_done_again_and_maintain_recovers_before_it_removes_files(first, second, monkeypatch):
     made, _ = first
     struck = copy_of(second, "after rejected_rows", made.folder / "dies twice")
-    inner, calls = storage_undo._restore, []
+    inner, calls = undo._restore, []
 
     def die(tables: Tables, table: Table, *args: Any) -> None:
         if len(calls) == 2:
@@ -230,7 +229,7 @@ def test_a_recovery_that_dies_is_done_again_and_maintain_recovers_before_it_remo
         inner(tables, table, *args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(storage_undo, "_restore", die)
+        patch.setattr(undo, "_restore", die)
         with pytest.raises(KeyboardInterrupt):
             recovered(made, struck)
     assert calls == ["events", "users"]
@@ -246,7 +245,7 @@ def test_other_storage_restores_with_spark_and_a_commit_of_another_run_forbids_i
     claim = next(r for r in content(struck)["ingested_files"] if r["status"] == "taking")
     versions = {EVENTS: json.loads(claim["versions"])["events"], REVIEWS: None}
     tables, run_id = Tables(made.spark, str(struck), run_id="next"), "20260602T000000-second"
-    monkeypatch.setattr(storage_undo, "local_path", lambda _: None)
+    monkeypatch.setattr(undo, "local_path", lambda _: None)
     assert "of reviews is of 20260601T000000-first" in why_not(tables, versions, [run_id])
     del versions[REVIEWS]
     assert why_not(tables, versions, [run_id]) == ""

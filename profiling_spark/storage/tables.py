@@ -1,14 +1,11 @@
-"""The only place that says "delta", with storage_*.py: read pinned versions, replace a slice, upsert, append."""
+"""The tables of a storage root as one run sees them: read pinned versions, replace a slice, upsert, append."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
-from typing import IO
 
 import polars as pl
 from delta.tables import DeltaTable
@@ -18,28 +15,27 @@ from pyspark.sql import functions as F
 
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import ContractError, StorageError
-from profiling_spark.storage_files import (
-    WRITTEN,
+from profiling_spark.storage.files import WRITTEN, FileWriter, NewFile, as_frame, joined, staged, written
+from profiling_spark.storage.log import (
     File,
-    NewFile,
-    as_frame,
     commit,
     create,
     files_of,
-    joined,
     lacking,
     not_needed,
+    others,
     replace_rows,
-    staged,
-    written,
+    rows_of,
 )
+from profiling_spark.storage.paths import SliceValue, as_written, literal, local_path
 
 _LOG_FILE = re.compile(r"(\d{20})\.json")
 _DEFAULTS = "spark.databricks.delta.properties.defaults"
 _SIGNATURE = "spark.databricks.delta.commitInfo.userMetadata"
+# that Spark lists without a job of its own
+_FEW_FILES = 32
 _LONG = 20_000  # characters of a predicate
 _PROPERTIES = ("enableDeletionVectors", "checkpointPolicy", "deletedFileRetentionDuration")
-SliceValue = date | str | int
 
 
 @dataclass(frozen=True)
@@ -93,6 +89,11 @@ class Tables:
         version = self._pinned(table)
         if version is None:
             return self.spark.createDataFrame([], table.schema)
+        place = local_path(self.path(table))
+        if place is not None:
+            files = [f for f in files_of(place, version) if f.in_slice(where) is not False]
+            if len(files) <= _FEW_FILES:
+                return self._read_files(table, place, files, where)
         frame = self.spark.read.format("delta").option("versionAsOf", version).load(self.path(table))
         # a table written before a column was added to the contract reads as null there
         absent = [c for c in table.columns if c.name not in frame.columns]
@@ -100,16 +101,46 @@ class Tables:
             frame = frame.withColumns({c.name: F.lit(None).cast(c.data_type) for c in absent})
         return frame.where(_predicate(where)) if where else frame
 
+    def _read_files(
+        self, table: Table, place: Path, files: Sequence[File], where: Mapping[str, SliceValue]
+    ) -> DataFrame:
+        """Without Delta, which takes half a second of Spark jobs to tell a version's files."""
+        if not files:
+            return self.spark.createDataFrame([], table.schema)
+        paths = [as_written(f"file://{f.path}") for f in files]
+        frame = self.spark.read.schema(table.schema).option("basePath", f"file://{place.absolute()}").parquet(*paths)
+        return frame.select(*table.names).where(_predicate(where) if where else "true")
+
     def files(self, table: Table) -> list[File]:
         """The files of the table's pinned version, which lies on a local disk."""
         version, place = self._pinned(table), local_path(self.path(table))
         return [] if version is None or place is None else files_of(place, version)
 
-    def replace_slice(self, table: Table, frame: DataFrame, **values: SliceValue) -> int:
+    def rows(self, table: Table, **where: SliceValue) -> pl.DataFrame:
+        """What `read` gives, in this process: for tables that do not grow with customers or events."""
+        if local_path(self.root) is None:
+            found = pl.from_arrow(self.read(table, **where).select(*table.names).toArrow())
+            assert isinstance(found, pl.DataFrame)  # for mypy
+            return found
+        files = [f for f in self.files(table) if f.in_slice(where) is not False]
+        is_wanted = pl.all_horizontal(pl.lit(True), *(pl.col(name) == pl.lit(value) for name, value in where.items()))
+        return rows_of(files, table).filter(is_wanted)
+
+    def replace_slice(self, table: Table, frame: DataFrame | pl.DataFrame, **values: SliceValue) -> int:
         """Replace the rows of one slice in one commit; an empty frame empties it. Returns the rows written."""
         if set(values) != set(table.slice):
             raise ContractError(f"{table.name}: a write names the slice {table.slice}, found {tuple(values)}")
-        return self._write(table, frame, mode="overwrite", options={"replaceWhere": _predicate(values)})
+        root = local_path(self.root)
+        if root is None:
+            return self.replace_where(table, self._as_spark(frame), _predicate(values))
+        with staged(root, table) as writer:
+            files = self._staged(table, frame, writer)
+            for file in files:
+                file.check_slice(table, values)
+            meets = [(f, f.in_slice(values)) for f in self._newest_files(table)]
+            rest = others([f for f, is_in in meets if is_in is None], table, values, writer)
+            self._commit_files(table, [*files, *rest], [f for f, is_in in meets if is_in is not False])
+            return sum(f.rows for f in files)
 
     def replace_where(self, table: Table, frame: DataFrame, predicate: str) -> int:
         """Replace the rows for which the predicate holds, in one commit; all rows of the frame must satisfy it."""
@@ -117,20 +148,23 @@ class Tables:
 
     def replace_all(self, table: Table, frame: DataFrame) -> int:
         """Replace the whole table in one commit. Returns the rows written."""
-        return self._write(table, frame, mode="overwrite", options={})
+        root = local_path(self.root)
+        if root is None:
+            return self._write(table, frame, mode="overwrite", options={})
+        with staged(root, table) as writer:
+            return self.replace_all_files(table, self._staged(table, frame, writer))
 
-    def append(self, table: Table, frame: DataFrame) -> int:
+    def append(self, table: Table, frame: DataFrame | pl.DataFrame) -> int:
         """Add rows in one commit. Returns the rows written."""
-        return self._write(table, frame, mode="append", options={})
+        root = local_path(self.root)
+        if root is None:
+            return self._write(table, self._as_spark(frame), mode="append", options={})
+        with staged(root, table) as writer:
+            return self.add_files(table, self._staged(table, frame, writer))
 
     def append_rows(self, table: Table, rows: Sequence[tuple[object, ...]]) -> int:
         """Add a few rows that this process holds, values in the order of the columns, in one commit."""
-        root = local_path(self.root)
-        if root is None:
-            return self.append(table, self.spark.createDataFrame(rows, table.schema).coalesce(1))
-        # a commit of Spark's takes a second
-        with staged(root, table) as writer:
-            return self.add_files(table, writer.write_partitions(as_frame(table, rows)))
+        return self.append(table, as_frame(table, rows))
 
     def replace_rows(self, table: Table, rows: Sequence[tuple[object, ...]], predicate: str) -> int:
         """Put a few rows (see `append_rows`) in the place of those for which the predicate holds, in one commit.
@@ -139,8 +173,8 @@ class Tables:
         Spark: DataFusion takes a chain of thousands of conditions as deep as it is long, and dies of it.
         """
         if local_path(self.root) is None or not self.exists(table) or len(predicate) > _LONG:
-            return self.replace_where(table, self.spark.createDataFrame(rows, table.schema).coalesce(1), predicate)
-        replace_rows(self._ready_for_files(table), table, as_frame(table, rows), predicate, self.run_id)
+            return self.replace_where(table, self._as_spark(as_frame(table, rows)), predicate)
+        replace_rows(self._with_all_columns(table), table, as_frame(table, rows), predicate, self.run_id)
         self._moved(table)
         return len(rows)
 
@@ -149,35 +183,29 @@ class Tables:
 
         Files that were moved when the process dies belong to no version; `remove_old_files` deletes them.
         """
-        if not files:
-            self._ready_for_files(table)
-            return 0
-        return self._commit_files(table, joined(table, files), None)
+        return self._commit_files(table, joined(table, files), [])
 
     def replace_partitions(self, table: Table, frame: DataFrame | pl.DataFrame, values: Sequence[SliceValue]) -> int:
         """Replace all rows of these values of the table's partition column, in one commit. Returns the rows written."""
         root = local_path(self.root)
         if root is None:
             listed = ", ".join(literal(v) for v in values)
-            rows = self.spark.createDataFrame(frame.to_arrow()) if isinstance(frame, pl.DataFrame) else frame
-            return self.replace_where(table, rows, f"{table.partition_by[0]} IN ({listed})")
-        # a commit of files that tasks wrote takes milliseconds, one of Spark's takes seconds of planning
+            return self.replace_where(table, self._as_spark(frame), f"{table.partition_by[0]} IN ({listed})")
         with staged(root, table) as writer:
-            if isinstance(frame, pl.DataFrame):
-                return self.replace_files(table, writer.write_partitions(frame), values)
-            return self.replace_files(table, written(table.conform(frame).mapInArrow(writer, WRITTEN)), values)
+            return self.replace_files(table, self._staged(table, frame, writer), values)
 
     def replace_files(self, table: Table, files: Sequence[NewFile], values: Sequence[SliceValue]) -> int:
         """Put finished files (see `add_files`) in the place of all rows of these partitions, in one commit."""
-        partitions = [str(v) for v in values]
-        strange = sorted({str(f.partition) for f in files} - set(partitions))
-        if strange or len(table.partition_by) != 1:
-            raise ContractError(f"{table.name}: expected files of {table.partition_by} {partitions}, found {strange}")
-        return self._commit_files(table, files, partitions)
+        (column,) = table.partition_by
+        strange = sorted({str(f.partition) for f in files} - {str(v) for v in values})
+        if strange:
+            raise ContractError(f"{table.name}: expected files of {column} {list(map(str, values))}, found {strange}")
+        gone = [f for f in self._newest_files(table) if any(f.in_slice({column: v}) for v in values)]
+        return self._commit_files(table, files, gone)
 
     def replace_all_files(self, table: Table, files: Sequence[NewFile]) -> int:
         """Replace the whole table by finished files (see `add_files`), in one commit."""
-        return self._commit_files(table, joined(table, files) if files else files, [])
+        return self._commit_files(table, joined(table, files), self._newest_files(table))
 
     def upsert(
         self, table: Table, frame: DataFrame, *, update_where: str | None = None, gone: DataFrame | None = None
@@ -269,24 +297,42 @@ class Tables:
         self._moved(table)
         return int(counted.get["rows"])
 
-    def _ready_for_files(self, table: Table) -> Path:
-        """The table's folder; the table has all columns of its contract. Raises ContractError where others differ."""
+    def _as_spark(self, frame: DataFrame | pl.DataFrame) -> DataFrame:
+        return self.spark.createDataFrame(frame.to_arrow()) if isinstance(frame, pl.DataFrame) else frame
+
+    def _staged(self, table: Table, frame: DataFrame | pl.DataFrame, writer: FileWriter) -> list[NewFile]:
+        """The rows as files of the table that wait to be committed."""
+        if isinstance(frame, pl.DataFrame):
+            return writer.write_partitions(frame)
+        return joined(table, written(table.conform(frame).mapInArrow(writer, WRITTEN)))
+
+    def _newest_files(self, table: Table) -> list[File]:
+        """The files of the newest version, on a local disk: what a write changes."""
+        version, place = self.version(table), local_path(self.path(table))
+        return [] if version is None or place is None else files_of(place, version)
+
+    def _with_all_columns(self, table: Table) -> Path:
+        """The folder of a table that exists, which has all columns of its contract then. Raises ContractError where
+        others differ.
+        """
         place = local_path(self.path(table))
         if place is None:
             raise StorageError(f"{self.path(table)}: files can only be added on a local disk")
-        if self.version(table) is None:
-            create(place, table, _properties(table) | self._defaults(), self.run_id)
-            self._moved(table)
-        elif lacking(place, table):
-            self.append(table, self.spark.createDataFrame([], table.schema))
+        if lacking(place, table):
+            self._write(table, self.spark.createDataFrame([], table.schema), mode="append", options={})
         return place
 
     def _defaults(self) -> dict[str, str]:
         """Properties that the session gives to every new table (session.py says which)."""
         return {f"delta.{name}": self.spark.conf.get(f"{_DEFAULTS}.{name}") for name in _PROPERTIES}  # type: ignore[misc]
 
-    def _commit_files(self, table: Table, files: Sequence[NewFile], replaced: Sequence[str] | None) -> int:
-        commit(self._ready_for_files(table), table, files, replaced, self.run_id)
+    def _commit_files(self, table: Table, files: Sequence[NewFile], gone: Sequence[File]) -> int:
+        """One commit, none where it would change nothing. Returns the rows of the files."""
+        place = local_path(self.path(table))
+        if self.version(table) is None and place is not None:
+            create(place, table, files, _properties(table) | self._defaults(), self.run_id)
+        elif files or gone:
+            commit(self._with_all_columns(table), table, files, run_id=self.run_id, gone=gone)
         self._moved(table)
         return sum(f.rows for f in files)
 
@@ -295,7 +341,7 @@ class Tables:
         self.read_versions.pop(table.name, None)
 
     def sign(self) -> None:
-        """The next commit of Spark's says whose it is: what a dead run wrote can be undone (storage_undo.py)."""
+        """The next commit of Spark's says whose it is: what a dead run wrote can be undone (undo.py)."""
         self.spark.conf.set(_SIGNATURE, self.run_id)
 
     def _moved(self, table: Table) -> None:
@@ -310,44 +356,5 @@ def _properties(table: Table) -> dict[str, str]:
     return {"delta.dataSkippingStatsColumns": ",".join(table.statistics_columns)}
 
 
-def _predicate(values: dict[str, SliceValue]) -> str:
+def _predicate(values: Mapping[str, SliceValue]) -> str:
     return " AND ".join(f"{name} = {literal(value)}" for name, value in values.items())
-
-
-def literal(value: SliceValue) -> str:
-    """SQL literal of a slice's value."""
-    if isinstance(value, date):
-        return f"DATE'{value.isoformat()}'"
-    if isinstance(value, int):
-        return str(value)
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
-
-
-def local_path(path: str) -> Path | None:
-    """The path on this machine's disk, None for any other storage."""
-    if path.startswith("file:"):
-        return Path("/" + path.removeprefix("file:").lstrip("/"))
-    return None if re.match(r"^[a-z][a-z0-9+.-]*:", path) else Path(path)
-
-
-@contextmanager
-def locked(root: str) -> Iterator[None]:
-    """One writing process per storage root on a local disk, where two could overwrite each other's commit.
-
-    Raises StorageError at once when another run holds the lock. The lock dies with its process, also after kill -9.
-    """
-    folder = local_path(root)
-    if folder is None:
-        yield
-        return
-    import fcntl  # only where there is a local disk to lock
-
-    folder.mkdir(parents=True, exist_ok=True)
-    handle: IO[str]
-    with (folder / ".lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as err:
-            raise StorageError(f"storage {root}: another run is writing here; wait for it to end") from err
-        yield

@@ -1,13 +1,12 @@
-"""Delta on a local disk without Spark: files that tasks write themselves, where they wait, and how they are committed.
+"""Files of tables on a local disk that tasks or this process write themselves, and where they wait until published.
 
-For `storage.Tables`, whose add_files, replace_files and files are the doors to this room.
+For `storage.Tables`, whose add_files, replace_files and files are the doors to this room; `log` commits them.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -16,17 +15,14 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import deltalake
 import polars as pl
 import pyarrow as pa
-from deltalake.exceptions import DeltaError
-from deltalake.transaction import AddAction, CommitProperties, PostCommitHookProperties, RemoveAction
 from pyspark.sql import DataFrame
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from profiling_spark.contracts.table import Table
-from profiling_spark.errors import ContractError, StorageError
+from profiling_spark.errors import ContractError
 
 STAGING = "_staging"
 """Folder under the storage root for the files of a run that is not published yet."""
@@ -35,8 +31,6 @@ _ROW_GROUP = 250_000
 _FILE_ROWS = 2_000_000
 _SMALL = 16 * 2**20
 _FILE = "_file"
-# without checkpoints each reader would go through all commits that a table ever had
-_HOOKS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
 WRITTEN = T.StructType([T.StructField(_FILE, T.StringType())])
 
 
@@ -50,13 +44,15 @@ class NewFile:
     statistics: str
     partition: str | None
 
-
-@dataclass(frozen=True)
-class File:
-    """A file of a stored table and what the log tells of it (`min.event_date`, `partition.user_bucket`, ...)."""
-
-    path: str
-    told: Mapping[str, Any]
+    def check_slice(self, table: Table, values: Mapping[str, object]) -> None:
+        """Raises ContractError where a row may lie outside of a slice."""
+        known = json.loads(self.statistics)
+        for name, value in values.items():
+            ends = {known["minValues"].get(name), known["maxValues"].get(name)}
+            found = {self.partition} if name in table.partition_by else ends
+            # the log says nothing of long texts
+            if found not in ({str(value)}, {None}):
+                raise ContractError(f"{table.name}: expected rows of {name} = {value}, found {sorted(map(str, found))}")
 
 
 @dataclass(frozen=True)
@@ -87,12 +83,15 @@ class FileWriter:
         for column in self.key:
             if rows[column].null_count():
                 raise ContractError(f"{self.table}.{column}: the key must not be null")
+        statistics = file_statistics(rows, [c for c in self.statistics if c in rows.columns])
+        return self.written(rows, statistics, None if self.partition is None else str(rows[self.partition][0]))
+
+    def written(self, rows: pl.DataFrame, statistics: str, partition: str | None) -> NewFile:
+        """One file of rows, which need not name their partition."""
         # a task can run twice: only the files that it names at its end count
         path = f"{self.folder}/part-{uuid4()}.parquet"
         write_parquet(rows, self.schema, path)
-        statistics = file_statistics(rows, [c for c in self.statistics if c in rows.columns])
-        value = None if self.partition is None else str(rows[self.partition][0])
-        return NewFile(path, Path(path).stat().st_size, len(rows), statistics, value)
+        return NewFile(path, Path(path).stat().st_size, len(rows), statistics, partition)
 
     def write_partitions(self, rows: pl.DataFrame) -> list[NewFile]:
         """A file for each value of the table's partition column; the rows must have all columns of the table."""
@@ -177,106 +176,26 @@ def as_frame(table: Table, rows: Sequence[tuple[object, ...]]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=empty.schema, orient="row")
 
 
-def joined(table: Table, files: Sequence[NewFile]) -> Sequence[NewFile]:
-    """The files, or one file of all their rows where they are small and need not lie apart."""
-    if table.partition_by or len(files) == 1 or sum(f.bytes for f in files) > _SMALL:
+def joined(table: Table, files: Sequence[NewFile]) -> list[NewFile]:
+    """The files, of each partition one of all rows where they are small."""
+    groups: dict[str | None, list[NewFile]] = {}
+    for file in files:
+        groups.setdefault(file.partition, []).append(file)
+    return [whole for group in groups.values() for whole in _joined(table, group)]
+
+
+def _joined(table: Table, files: list[NewFile]) -> list[NewFile]:
+    if len(files) == 1 or sum(f.bytes for f in files) > _SMALL:
         return files
-    rows = pl.concat([pl.read_parquet(f.path, glob=False, hive_partitioning=False) for f in files])
-    return [FileWriter.of(table, Path(files[0].path).parent).write(rows)]
+    rows = pl.concat([read_parquet(f.path) for f in files])
+    writer = FileWriter.of(table, Path(files[0].path).parent)
+    statistics = file_statistics(rows, [c for c in writer.statistics if c in rows.columns])
+    return [writer.written(rows, statistics, files[0].partition)]
 
 
-def signed(run_id: str) -> CommitProperties:
-    """What says in the log whose a commit is, under the name that Spark's commits have it under."""
-    return CommitProperties(custom_metadata={"userMetadata": run_id})
-
-
-def create(place: Path, table: Table, properties: Mapping[str, str], run_id: str) -> None:
-    """A table without rows, as Spark would make it, in milliseconds instead of seconds."""
-    schema, parts = deltalake.Schema.from_json(table.schema.json()), list(table.partition_by)
-    deltalake.DeltaTable.create(
-        place, schema, partition_by=parts, configuration=properties, commit_properties=signed(run_id)
-    )
-
-
-def lacking(place: Path, table: Table) -> set[str]:
-    """Columns of the contract that the stored table lacks; raises ContractError where it holds another type."""
-    want, have = (_types(text) for text in (table.schema.json(), deltalake.DeltaTable(place).schema().to_json()))
-    wrong = {c: (t, have[c]) for c, t in want.items() if have.get(c, t) != t}
-    if wrong:
-        raise ContractError(f"{table.name}: (expected, stored) differs for {wrong}")
-    return want.keys() - have.keys()
-
-
-def _types(schema: str) -> dict[str, str]:
-    """Type of each column of a schema's JSON, which Spark and Delta write alike."""
-    return {f["name"]: f["type"] for f in json.loads(schema)["fields"]}
-
-
-def files_of(place: Path, version: int) -> list[File]:
-    """The files of one version of a table."""
-    told = pl.DataFrame(deltalake.DeltaTable(place, version=version).get_add_actions(flatten=True))
-    return [File(str(place.absolute() / row["path"]), row) for row in told.rows(named=True)]
-
-
-def not_needed(place: Path, *, keep_days: int) -> list[Path]:
-    """Files that only versions older than `keep_days` (at least 7) need, and those of so old runs that died: what
-    Delta's VACUUM would delete, found in milliseconds. A dry run, since a real one makes versions without any change.
-    """
-    table = deltalake.DeltaTable(place)
-    # a table made while keep_days was larger would refuse
-    found = table.vacuum(retention_hours=keep_days * 24, dry_run=True, enforce_retention_duration=False, full=True)
-    return [file for name in found if (file := place / name).exists()]
-
-
-def commit(place: Path, table: Table, files: Sequence[NewFile], replaced: Sequence[str] | None, run_id: str) -> None:
-    """Move files into their table and add them to it, in one commit, in the place of the partitions `replaced` (none
-    named: of all that a table without partitions holds).
-    """
-    actions: list[AddAction | RemoveAction] = [_moved_into(place, table, file) for file in files]
-    try:
-        target = deltalake.DeltaTable(place)
-        target.create_write_transaction(
-            actions,
-            mode="append" if replaced is None else "overwrite",
-            schema=target.schema(),
-            partition_by=list(table.partition_by),
-            partition_filters=[(table.partition_by[0], "in", list(replaced))] if replaced else None,
-            commit_properties=signed(run_id),
-            post_commithook_properties=_HOOKS,
-        )
-    except DeltaError as err:
-        raise StorageError(f"{place}: its new files cannot be committed: {_first_line(err)}") from err
-
-
-def replace_rows(place: Path, table: Table, rows: pl.DataFrame, predicate: str, run_id: str) -> None:
-    """Put rows in the place of those for which the predicate holds, in one commit; files with others are rewritten."""
-    schema = to_arrow_schema(table.schema, timezone="UTC")
-    try:
-        deltalake.write_deltalake(
-            place,
-            rows.to_arrow().cast(schema),
-            mode="overwrite",
-            predicate=predicate,
-            commit_properties=signed(run_id),
-            post_commithook_properties=_HOOKS,
-        )
-    except DeltaError as err:
-        raise StorageError(f"{place}: its rows cannot be replaced: {_first_line(err)}") from err
-
-
-def _first_line(err: DeltaError) -> str:
-    """The lines after it can show rows."""
-    return str(err).partition("\n")[0]
-
-
-def _moved_into(place: Path, table: Table, file: NewFile) -> AddAction:
-    name, values = Path(file.path).name, {}
-    if table.partition_by:
-        values = {table.partition_by[0]: file.partition}
-        name = f"{table.partition_by[0]}={file.partition}/{name}"
-    (place / name).parent.mkdir(parents=True, exist_ok=True)
-    Path(file.path).rename(place / name)
-    return AddAction(name, file.bytes, values, time.time_ns() // 1_000_000, True, file.statistics)
+def read_parquet(path: str) -> pl.DataFrame:
+    """The rows of one file, whatever characters its path has."""
+    return pl.read_parquet(path, glob=False, hive_partitioning=False)
 
 
 def file_statistics(rows: pl.DataFrame, columns: Sequence[str]) -> str:

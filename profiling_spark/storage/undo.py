@@ -12,8 +12,9 @@ from delta.tables import DeltaTable
 from pyspark.sql import functions as F
 
 from profiling_spark.contracts.table import Table
-from profiling_spark.storage import Tables, local_path
-from profiling_spark.storage_files import files_of, signed
+from profiling_spark.storage.log import files_of, signed
+from profiling_spark.storage.paths import local_path
+from profiling_spark.storage.tables import Tables
 
 # of Spark's operations those that change no row, in the words of DESCRIBE HISTORY
 _UPKEEP = ("OPTIMIZE", "VACUUM START", "VACUUM END")

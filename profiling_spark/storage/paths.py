@@ -1,0 +1,31 @@
+"""Where storage lies, and how values stand in SQL."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from pathlib import Path
+
+SliceValue = date | str | int
+
+
+def literal(value: SliceValue) -> str:
+    """SQL literal of a slice's value."""
+    if isinstance(value, date):
+        return f"DATE'{value.isoformat()}'"
+    if isinstance(value, int):
+        return str(value)
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def local_path(path: str) -> Path | None:
+    """The path on this machine's disk, None for any other storage."""
+    if path.startswith("file:"):
+        return Path("/" + path.removeprefix("file:").lstrip("/"))
+    return None if re.match(r"^[a-z][a-z0-9+.-]*:", path) else Path(path)
+
+
+def as_written(uri: str) -> str:
+    """The path for Spark's readers, which take some characters for patterns."""
+    return re.sub(r"([\[\]{}*?\\])", r"\\\1", uri)
