@@ -2,7 +2,8 @@
 
 Two feeds give the same values. `files`: the task opens the bucket's Parquet files with Polars (no shuffle).
 `spark`: for storage that Polars cannot open, Spark reads and shuffles by bucket. Rows that are not laid out in buckets
-(attributes, reviews) come along as side frames, brought to the customer's bucket by Spark.
+(attributes, reviews) come along as side frames, brought to the customer's bucket by Spark. A small lake's buckets
+(`Tables.is_small`) go through the same task in this process: there Spark's own work takes longer than the kernel's.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from profiling_spark.contracts.silver import EVENTS
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import ConfigError, StorageError
 from profiling_spark.storage import SliceValue, Tables, local_path
-from profiling_spark.storage.files import WRITTEN, FileWriter, report, staged, written
+from profiling_spark.storage.files import WRITTEN, FileWriter, joined, report, reported, staged, written
 
 Feed = Literal["files", "spark"]
 Kernel = Callable[[pl.DataFrame, Mapping[str, pl.DataFrame]], pl.DataFrame]
@@ -78,6 +79,8 @@ def map_buckets(
     A bucket without events still runs when a side frame (each has user_id) has rows in it.
     """
     task = _Task(kernel, tuple(columns), before, since, to_arrow_schema(schema, timezone="UTC"))
+    if tables.is_small:
+        return tables.spark.createDataFrame(_run_here(tables, task, buckets, sides), schema)
     return _run(tables, task, schema, buckets, sides)
 
 
@@ -105,7 +108,11 @@ def replace_from_buckets(
         return tables.replace_partitions(table, frame, partitions)
     with staged(root, table) as writer:
         task = _Task(kernel, tuple(columns), before, None, writer)
-        return tables.replace_files(table, written(_run(tables, task, WRITTEN, buckets, sides)), partitions)
+        if tables.is_small:
+            files = joined(table, reported(_run_here(tables, task, buckets, sides)))
+        else:
+            files = written(_run(tables, task, WRITTEN, buckets, sides))
+        return tables.replace_files(table, files, partitions)
 
 
 def _run(
@@ -117,11 +124,26 @@ def _run(
 ) -> DataFrame:
     check_layout(tables, buckets)
     task.feed = "files" if local_path(tables.root) is not None else "spark"
-    left = _file_rows(tables, task) if task.feed == "files" else _event_rows(tables, task)
+    left = _event_rows(tables, task)
+    if task.feed == "files":
+        left = tables.spark.createDataFrame(_files(tables, task), "user_bucket int, file string")
     right, task.side_schemas = _side_rows(tables, sides or {}, buckets)
     grouped = _by_bucket(left, buckets).cogroup(_by_bucket(right, buckets))
     result: DataFrame = grouped.applyInArrow(lambda events, side: task(events, side), schema)
     return result
+
+
+def _run_here(tables: Tables, task: _Task, buckets: int, sides: Mapping[str, DataFrame] | None) -> pa.Table:
+    """What the task gives for all buckets, one after the other, in this process."""
+    check_layout(tables, buckets)
+    merged, task.side_schemas = _side_rows(tables, sides or {}, buckets)
+    side_rows = pl.DataFrame(merged.toArrow()) if sides else pl.DataFrame(schema={"user_bucket": pl.Int32})
+    files = pl.DataFrame(_files(tables, task), schema={"user_bucket": pl.Int32, "file": pl.String}, orient="row")
+    results = []
+    for bucket in sorted({*files["user_bucket"], *side_rows["user_bucket"]}):
+        mine = [rows.filter(pl.col("user_bucket") == bucket).to_arrow() for rows in (files, side_rows)]
+        results.append(task(*mine))
+    return pa.concat_tables([task.nothing, *results])
 
 
 def _by_bucket(frame: DataFrame, buckets: int) -> Any:
@@ -136,7 +158,7 @@ def _event_rows(tables: Tables, task: _Task) -> DataFrame:
     return events.select("user_bucket", *task.columns)
 
 
-def _file_rows(tables: Tables, task: _Task) -> DataFrame:
+def _files(tables: Tables, task: _Task) -> list[tuple[int, str]]:
     """(user_bucket, file) of the snapshot's files that can hold such events."""
     rows = []
     for file in tables.files(EVENTS):
@@ -147,7 +169,7 @@ def _file_rows(tables: Tables, task: _Task) -> DataFrame:
         is_earlier = last is not None and task.since is not None and last < task.since
         if not (is_later or is_earlier):
             rows.append((int(bucket), file.path))
-    return tables.spark.createDataFrame(sorted(rows), "user_bucket int, file string")
+    return sorted(rows)
 
 
 def _side_rows(
@@ -191,6 +213,11 @@ class _Task:
         if isinstance(self.result, FileWriter):
             return report(self.result.write_partitions(out))
         return out.to_arrow().select(self.result.names).cast(self.result)
+
+    @property
+    def nothing(self) -> pa.Table:
+        """A result without rows."""
+        return report([]) if isinstance(self.result, FileWriter) else self.result.empty_table()
 
     def _empty(self) -> pl.DataFrame:
         frame = pl.from_arrow(self.events.empty_table())

@@ -149,7 +149,7 @@ def _claim_locked(tables: Tables, rows: list[tuple[object, ...]]) -> None:
     if busy:
         raise StorageError(f"storage {tables.root}: another run has taken {busy} of the same files")
     keys = [FileKey(*key) for key in both.select("source", "file_id", "target_table").rows()]
-    tables.replace_rows(INGESTED_FILES, rows, of_files(keys))
+    tables.replace_rows(INGESTED_FILES, rows, f"run_id = {literal(tables.run_id)} OR {of_files(keys)}")
 
 
 def finish(

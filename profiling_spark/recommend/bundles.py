@@ -15,7 +15,9 @@ from pyspark.sql import functions as F
 from profiling_spark.config.settings import Bundles
 from profiling_spark.contracts.gold import BUNDLES
 
-_SETS = "item_1_id string, item_2_id string, item_3_id string, orders bigint"
+FEW_LINES = 1_000_000
+"""Up to so many lines of orders this process counts itself: Spark takes fifty jobs for it."""
+_ORDER = ["user_id", "order_id"]
 
 
 def order_items(events: DataFrame, *, since: date, before: date) -> DataFrame:
@@ -33,15 +35,40 @@ def bundles(lines: DataFrame, settings: Bundles, *, as_of: date) -> pl.DataFrame
     product(n_i / n), 1 where the items have nothing to do with each other; confidence: of the orders with the others
     the share that has `added_item_id` too, for the item where this is largest (ties by id).
     """
-    size = lines.groupBy("user_id", "order_id").agg(F.count(F.lit(1)).alias("_size"))
-    kept = lines.join(size.where(F.col("_size") <= settings.max_items), on=["user_id", "order_id"], how="left_semi")
-    kept = kept.persist()
+    few = pl.DataFrame(lines.limit(FEW_LINES + 1).toArrow())
+    found, singles, orders = _of_few(few, settings) if len(few) <= FEW_LINES else _of_many(lines, settings)
+    return _measured(found, singles, orders).with_columns(as_of=pl.lit(as_of)).select(*BUNDLES.names)
+
+
+def _of_few(lines: pl.DataFrame, settings: Bundles) -> tuple[pl.DataFrame, pl.DataFrame, int]:
+    """The sets in their order, the frequent items, and how many orders there are."""
+    kept = lines.filter(pl.len().over(_ORDER) <= settings.max_items)
+    count, is_frequent = pl.len().cast(pl.Int64).alias("orders"), pl.col("orders") >= settings.min_orders
+    singles = kept.group_by("item_id").agg(count).filter(is_frequent)
+    usual = kept.join(singles, on="item_id", how="semi")
+    first, second, third = "item_1_id", "item_2_id", "item_3_id"
+    one, other = (usual.select(*_ORDER, pl.col("item_id").alias(name)) for name in (first, second))
+    both = one.join(other, on=_ORDER).filter(pl.col(first) < pl.col(second))
+    pairs = both.group_by(first, second).agg(count).filter(is_frequent)
+    usual_pairs = both.join(pairs, on=[first, second], how="semi")
+    longer, closing = (usual_pairs.rename(names) for names in ({first: second, second: third}, {second: third}))
+    three = usual_pairs.join(longer, on=[*_ORDER, second]).join(closing, on=[*_ORDER, first, third], how="semi")
+    triples = three.group_by(first, second, third).agg(count).filter(is_frequent)
+    sets = pl.concat([pairs, triples], how="diagonal").select(first, second, pl.col(third).cast(pl.String), "orders")
+    # a part of a set is at least as frequent and comes first, so every set that is kept has its parts
+    ordered = sets.sort(-pl.col("orders"), pl.col(third).is_not_null(), first, second, third)
+    return ordered.head(settings.most), singles, kept.select(_ORDER).unique().height
+
+
+def _of_many(lines: DataFrame, settings: Bundles) -> tuple[pl.DataFrame, pl.DataFrame, int]:
+    """The same by Spark."""
+    size = lines.groupBy(*_ORDER).agg(F.count(F.lit(1)).alias("_size"))
+    kept = lines.join(size.where(F.col("_size") <= settings.max_items), on=_ORDER, how="left_semi").persist()
     single = kept.groupBy("item_id").agg(F.count(F.lit(1)).alias("orders"))
     frequent = single.where(F.col("orders") >= settings.min_orders).persist()
     try:
-        orders = kept.select("user_id", "order_id").distinct().count()
+        orders = kept.select(*_ORDER).distinct().count()
         pairs, triples = _pairs_and_triples(kept, frequent, settings.min_orders)
-        # a part of a set is at least as frequent and comes first, so every set that is kept has its parts
         together = pairs.unionByName(triples).orderBy(
             F.desc("orders"), F.col("item_3_id").isNotNull(), "item_1_id", "item_2_id", "item_3_id"
         )
@@ -50,21 +77,20 @@ def bundles(lines: DataFrame, settings: Bundles, *, as_of: date) -> pl.DataFrame
     finally:
         frequent.unpersist()
         kept.unpersist()
-    return _measured(found, singles, orders).with_columns(as_of=pl.lit(as_of)).select(*BUNDLES.names)
+    return found, singles, orders
 
 
 def _pairs_and_triples(lines: DataFrame, frequent: DataFrame, least: int) -> tuple[DataFrame, DataFrame]:
-    order = ["user_id", "order_id"]
     usual = lines.join(F.broadcast(frequent.select("item_id")), on="item_id", how="left_semi")
-    first = usual.select(*order, F.col("item_id").alias("a"))
-    second = usual.select(*order, F.col("item_id").alias("b"))
-    both = first.join(second, on=order, how="inner").where("a < b")
+    first = usual.select(*_ORDER, F.col("item_id").alias("a"))
+    second = usual.select(*_ORDER, F.col("item_id").alias("b"))
+    both = first.join(second, on=_ORDER, how="inner").where("a < b")
     pairs = both.groupBy("a", "b").agg(F.count(F.lit(1)).alias("orders")).where(F.col("orders") >= least)
     usual_pairs = both.join(pairs.select("a", "b"), on=["a", "b"], how="left_semi")
-    longer = usual_pairs.select(*order, F.col("a").alias("b"), F.col("b").alias("c"))
-    closing = usual_pairs.select(*order, "a", F.col("b").alias("c"))
-    three = usual_pairs.join(longer, on=[*order, "b"], how="inner").join(
-        closing, on=[*order, "a", "c"], how="left_semi"
+    longer = usual_pairs.select(*_ORDER, F.col("a").alias("b"), F.col("b").alias("c"))
+    closing = usual_pairs.select(*_ORDER, "a", F.col("b").alias("c"))
+    three = usual_pairs.join(longer, on=[*_ORDER, "b"], how="inner").join(
+        closing, on=[*_ORDER, "a", "c"], how="left_semi"
     )
     triples = three.groupBy("a", "b", "c").agg(F.count(F.lit(1)).alias("orders")).where(F.col("orders") >= least)
     return _named(pairs.withColumn("c", F.lit(None).cast("string"))), _named(triples)

@@ -221,9 +221,8 @@ def _write_bundles(ctx: Context, params: HistoryParams, bots: Bots) -> int:
     if settings.most == 0:
         return _clear(ctx, BUNDLES)
     lines = order_items(bots.left_out(_events(ctx)), since=params.since, before=ctx.as_of)
-    if lines.isEmpty():
-        return _clear(ctx, BUNDLES)
-    return ctx.tables.replace_slice(BUNDLES, bundles(lines, settings, as_of=ctx.as_of), as_of=ctx.as_of)
+    found = bundles(lines, settings, as_of=ctx.as_of)
+    return _clear(ctx, BUNDLES) if found.is_empty() else ctx.tables.replace_slice(BUNDLES, found, as_of=ctx.as_of)
 
 
 def _write_audience(ctx: Context, choice: Choice, serving: _Serving, people: DataFrame) -> int:

@@ -125,7 +125,12 @@ def report(files: Sequence[NewFile]) -> pa.Table:
 
 def written(done: DataFrame) -> list[NewFile]:
     """Run the tasks; the files that they wrote."""
-    return [NewFile(**json.loads(row[_FILE])) for row in done.collect()]
+    return reported(done.toArrow())
+
+
+def reported(done: pa.Table) -> list[NewFile]:
+    """The reverse of `report`."""
+    return [NewFile(**json.loads(text)) for text in done.column(_FILE).to_pylist()]
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
+from profiling_spark.contracts.silver import EVENTS, ITEMS, REVIEWS, USERS
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import ContractError, StorageError
 from profiling_spark.storage.files import WRITTEN, FileWriter, NewFile, as_frame, joined, staged, written
@@ -30,6 +31,9 @@ from profiling_spark.storage.log import (
 from profiling_spark.storage.paths import SliceValue, as_written, literal, local_path
 
 _LOG_FILE = re.compile(r"(\d{20})\.json")
+SMALL_BYTES = 16 * 2**20
+"""Up to so many bytes of Parquet (half a million events) this process does itself what tasks do of larger lakes."""
+_GROWING = (EVENTS, USERS, ITEMS, REVIEWS)
 _DEFAULTS = "spark.databricks.delta.properties.defaults"
 _SIGNATURE = "spark.databricks.delta.commitInfo.userMetadata"
 # that Spark lists without a job of its own
@@ -60,6 +64,7 @@ class Tables:
         self.read_versions: dict[str, int] = {}
         self.written_versions: dict[str, int] = {}
         self.known_buckets: int | None = None
+        self._bytes: int | None = None
 
     def path(self, table: Table | str) -> str:
         """Where a table lies."""
@@ -110,6 +115,15 @@ class Tables:
         paths = [as_written(f"file://{f.path}") for f in files]
         frame = self.spark.read.schema(table.schema).option("basePath", f"file://{place.absolute()}").parquet(*paths)
         return frame.select(*table.names).where(_predicate(where) if where else "true")
+
+    @property
+    def is_small(self) -> bool:
+        """Whether what the run sees lies on a local disk and is so little that one process is quicker than tasks."""
+        if local_path(self.root) is None:
+            return False
+        if self._bytes is None:
+            self._bytes = sum(int(f.told["size_bytes"]) for t in _GROWING for f in self.files(t))
+        return self._bytes <= SMALL_BYTES
 
     def files(self, table: Table) -> list[File]:
         """The files of the table's pinned version, which lies on a local disk."""
@@ -304,6 +318,10 @@ class Tables:
         """The rows as files of the table that wait to be committed."""
         if isinstance(frame, pl.DataFrame):
             return writer.write_partitions(frame)
+        if self.is_small:
+            rows = pl.from_arrow(table.conform(frame).toArrow())
+            assert isinstance(rows, pl.DataFrame)  # for mypy
+            return writer.write_partitions(rows)
         return joined(table, written(table.conform(frame).mapInArrow(writer, WRITTEN)))
 
     def _newest_files(self, table: Table) -> list[File]:
@@ -349,6 +367,8 @@ class Tables:
         if version is None:
             raise StorageError(f"{self.path(table)}: written, but no version is found")
         self.read_versions[table.name] = self.written_versions[table.name] = version
+        if table in _GROWING:
+            self._bytes = None
 
 
 def _properties(table: Table) -> dict[str, str]:

@@ -24,7 +24,10 @@ def counted(baskets):
     return counts
 
 
-def test_pairs_and_triples_are_those_that_counting_finds(spark):
+@pytest.mark.parametrize("is_few", [True, False])
+def test_pairs_and_triples_are_those_that_counting_finds(spark, monkeypatch, is_few):
+    if not is_few:
+        monkeypatch.setattr("profiling_spark.recommend.bundles.FEW_LINES", 0)
     rng = np.random.default_rng(3)
     baskets = [set(rng.choice(list("abcdefg"), size=rng.integers(1, 5), replace=False).tolist()) for _ in range(60)]
     baskets += [set("xyz")] * 4 + [set("xy")] * 2 + [set("abcdef")] * 9  # the last ones are too large
