@@ -74,13 +74,15 @@ def map_buckets(
     since: date | None = None,
     sides: Mapping[str, DataFrame] | None = None,
 ) -> DataFrame:
-    """Apply a kernel to each bucket's events with event_date in [since, before); rows of `schema` come back.
+    """Apply a kernel to each bucket's events with event_date in [since, before); rows of `schema` come back, those of
+    one call of the kernel in one partition.
 
     A bucket without events still runs when a side frame (each has user_id) has rows in it.
     """
     task = _Task(kernel, tuple(columns), before, since, to_arrow_schema(schema, timezone="UTC"))
     if tables.is_small:
-        return tables.spark.createDataFrame(_run_here(tables, task, buckets, sides), schema)
+        # in one partition: who goes through a customer's rows finds them together
+        return tables.spark.createDataFrame(_run_here(tables, task, buckets, sides), schema).coalesce(1)
     return _run(tables, task, schema, buckets, sides)
 
 
@@ -134,16 +136,16 @@ def _run(
 
 
 def _run_here(tables: Tables, task: _Task, buckets: int, sides: Mapping[str, DataFrame] | None) -> pa.Table:
-    """What the task gives for all buckets, one after the other, in this process."""
+    """What the task gives for all buckets at once, in this process: a kernel's customers do not know their bucket."""
     check_layout(tables, buckets)
-    merged, task.side_schemas = _side_rows(tables, sides or {}, buckets)
-    side_rows = pl.DataFrame(merged.toArrow()) if sides else pl.DataFrame(schema={"user_bucket": pl.Int32})
-    files = pl.DataFrame(_files(tables, task), schema={"user_bucket": pl.Int32, "file": pl.String}, orient="row")
-    results = []
-    for bucket in sorted({*files["user_bucket"], *side_rows["user_bucket"]}):
-        mine = [rows.filter(pl.col("user_bucket") == bucket).to_arrow() for rows in (files, side_rows)]
-        results.append(task(*mine))
-    return pa.concat_tables([task.nothing, *results])
+    side_rows = pa.table({})
+    if sides:
+        merged, task.side_schemas = _side_rows(tables, sides, buckets)
+        side_rows = merged.toArrow()
+    files = [path for _, path in _files(tables, task)]
+    if not files and not side_rows.num_rows:
+        return task.nothing
+    return task(pa.table({"file": pa.array(files, pa.string())}), side_rows)
 
 
 def _by_bucket(frame: DataFrame, buckets: int) -> Any:

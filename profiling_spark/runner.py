@@ -25,8 +25,8 @@ from profiling_spark.contracts.silver import EVENTS
 from profiling_spark.doctor import examine, require
 from profiling_spark.errors import InputError, ProfilingError
 from profiling_spark.messages import describe, trace
-from profiling_spark.session import build_session, local_jars, submitted
-from profiling_spark.storage import Tables, as_frame, literal, locked
+from profiling_spark.session import build_session, local_jars, plan_for, submitted
+from profiling_spark.storage import SMALL_BYTES, Tables, as_frame, literal, locked
 
 if TYPE_CHECKING:
     from profiling_spark.ingest.identity import Identity
@@ -87,6 +87,11 @@ class Context:
             raise InputError(f"{self.tables.path(EVENTS)}: expected events, found none; run ingest first")
         latest: date = row["latest"]
         return latest + timedelta(days=1)
+
+    def plan_for(self, new_bytes: int = 0) -> None:
+        """Let Spark plan for what is stored, and for so many bytes of new files."""
+        is_small = new_bytes <= SMALL_BYTES and self.tables.is_small
+        plan_for(self.spark, self.settings, is_small=is_small)
 
     def say(self, text: str) -> None:
         """A line of progress on the terminal (stderr); silent with --quiet."""
@@ -215,6 +220,7 @@ class _Book:
     def stage(self, stage: Stage) -> None:
         name, begin = stage.__name__, time.monotonic()
         started = datetime.now(UTC)
+        self.ctx.plan_for()
         try:
             outcome = stage(self.ctx)
         except BaseException as err:

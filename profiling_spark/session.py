@@ -52,6 +52,9 @@ _BEHAVIOUR = {
 }
 
 
+_SMALL_PARTITIONS = 2
+
+
 def local_jars(environ: dict[str, str] | None = None) -> list[Path]:
     """Delta jars in the folder that PROFILING_SPARK_JARS names; empty where spark-submit passes them itself."""
     folder = (os.environ if environ is None else environ).get("PROFILING_SPARK_JARS", "")
@@ -88,6 +91,15 @@ def build_session(settings: Settings, *, name: str, verbose: bool = False) -> Sp
     for logger in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
         PySparkLogger.getLogger(logger).setLevel(logging.ERROR if verbose else logging.CRITICAL)
     return spark
+
+
+def plan_for(spark: SparkSession, settings: Settings, *, is_small: bool) -> None:
+    """Plan small inputs once and for few tasks; of larger ones Spark adapts the plan to what it finds on the way, for
+    which it runs a job a stage.
+    """
+    partitions = settings.spark.shuffle_partitions
+    spark.conf.set("spark.sql.adaptive.enabled", str(not is_small).lower())
+    spark.conf.set("spark.sql.shuffle.partitions", str(min(partitions, _SMALL_PARTITIONS) if is_small else partitions))
 
 
 @contextmanager

@@ -67,6 +67,7 @@ def ingest(ctx: Context) -> Outcome:
             facts=_facts(todo),
             lines=(f"no new files; {todo.known} are known already",),
         )
+    ctx.plan_for(sum(f.bytes for f in todo.files))
     for file in todo.files:
         if file.hint:
             ctx.say(f"    {file.path}: {file.hint}")
