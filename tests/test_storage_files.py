@@ -21,7 +21,8 @@ from profiling_spark.contracts.table import AMOUNT_SUM, Column, Table
 from profiling_spark.errors import ContractError, StorageError
 from profiling_spark.storage import Tables
 from profiling_spark.storage.files import FileWriter, as_frame, joined
-from profiling_spark.storage.log import not_needed
+from profiling_spark.storage.log import File, not_needed
+from profiling_spark.storage.upkeep import compact, remove_old_files
 
 SCORES = Table(
     name="scores",
@@ -175,7 +176,7 @@ def test_old_files_are_those_that_spark_would_remove(spark: SparkSession, tmp_pa
     assert died in found
     assert len(found) == 2
     before, version = stored(lake), lake.version(SCORES)
-    lake.remove_old_files(SCORES, keep_days=30)
+    remove_old_files(lake, SCORES, keep_days=30)
     assert not any(file.exists() for file in found)
     assert running.exists()
     assert stored(lake) == before
@@ -199,7 +200,7 @@ def test_a_slice_within_a_partition_goes_alone_also_from_a_file_with_others(tabl
         mine = [r for r in rows if r[:2] == (day, task)]
         assert tables.replace_slice(SHARES, as_frame(SHARES, mine), as_of=day, task=task) == len(mine)
     if is_compacted:
-        tables.compact(SHARES, file_bytes=2**20, order_by=None)
+        compact(tables, SHARES, file_bytes=2**20, order_by=None)
         assert len(tables.files(SHARES)) == 2
     commits = tables.version(SHARES)
     new = [(MONDAY, "value", "c", Decimal("-1.0000"), 0.5)]
@@ -211,6 +212,25 @@ def test_a_slice_within_a_partition_goes_alone_also_from_a_file_with_others(tabl
     assert sorted(stored(tables, SHARES)) == [rows[3], new[0]] == sorted(tables.rows(SHARES).rows())
     with pytest.raises(ContractError, match=r"expected rows of task = churn, found \['value'\]"):
         tables.replace_slice(SHARES, as_frame(SHARES, new), as_of=MONDAY, task="churn")
+
+
+@pytest.mark.parametrize(
+    ("told", "is_in"),
+    [
+        ({"partition.as_of": MONDAY, "min.task": "churn", "max.task": "churn", "null_count.task": 0}, True),
+        ({"partition.as_of": SUNDAY, "min.task": "churn", "max.task": "churn", "null_count.task": 0}, False),
+        ({"partition.as_of": MONDAY, "min.task": "churn", "max.task": "churn", "null_count.task": 1}, None),
+        ({"partition.as_of": MONDAY, "min.task": "a", "max.task": "value", "null_count.task": 0}, None),
+        ({"partition.as_of": MONDAY, "min.task": "d", "max.task": "value", "null_count.task": 0}, False),
+        ({"partition.as_of": MONDAY}, None),
+        ({"partition.as_of": SUNDAY}, False),
+        # what was cut may stand for more than it says
+        ({"partition.as_of": MONDAY, "min.task": "c" * 32, "max.task": "c" * 32, "null_count.task": 0}, None),
+        ({"min.as_of": SUNDAY, "max.as_of": TUESDAY, "min.task": "churn", "max.task": "churn"}, None),
+    ],
+)
+def test_what_the_log_tells_of_a_file_and_a_slice(told: dict[str, Any], is_in: bool | None) -> None:
+    assert File("a.parquet", told).in_slice({"as_of": MONDAY, "task": "churn"}) is is_in
 
 
 NOTES = Table(

@@ -15,6 +15,7 @@ from profiling_spark.ingest.ledger import DONE, TAKING
 from profiling_spark.ingest.recover import clear_unfinished
 from profiling_spark.runner import Context, Outcome
 from profiling_spark.storage import Tables
+from profiling_spark.storage.upkeep import compact, remove_old_files
 
 _MEGABYTE = 2**20
 _EXAMPLES = 3
@@ -39,9 +40,9 @@ def maintain(ctx: Context) -> Outcome:
         needed = max(least, ceil(before.bytes / file_bytes))
         if before.files > settings.files_factor * needed:
             # rows of one day together, so that readers of some days open few parts of a file
-            ctx.tables.compact(table, file_bytes=file_bytes, order_by="event_date" if table is EVENTS else None)
+            compact(ctx.tables, table, file_bytes=file_bytes, order_by="event_date" if table is EVENTS else None)
         after = ctx.tables.size(table)
-        ctx.tables.remove_old_files(table, keep_days=settings.keep_days)
+        remove_old_files(ctx.tables, table, keep_days=settings.keep_days)
         files_before, files_after = files_before + before.files, files_after + after.files
         if after.files != before.files:
             lines.append(f"{table.name}: {before.files:,} files became {after.files:,}")

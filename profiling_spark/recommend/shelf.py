@@ -126,7 +126,8 @@ class Shelf:
             found = self.policy.counted(before[is_first], self.habits[users][is_first], listed[is_first])
             for rule, count in found.items():
                 self.counts[rule] += count
-        self.counts[PRICE_STEERING] += int((order != np.arange(order.shape[1]))[is_first].sum())
+        # of every step: where rules close all that the engine has, it is the step after it that is steered
+        self.counts[PRICE_STEERING] += int((order != np.arange(order.shape[1])).sum())
         self.is_counted[users] |= (before != NONE).any(axis=1)
 
 

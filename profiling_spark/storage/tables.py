@@ -23,7 +23,6 @@ from profiling_spark.storage.log import (
     create,
     files_of,
     lacking,
-    not_needed,
     others,
     replace_rows,
     rows_of,
@@ -144,7 +143,7 @@ class Tables:
         """Replace the rows of one slice in one commit; an empty frame empties it. Returns the rows written."""
         if set(values) != set(table.slice):
             raise ContractError(f"{table.name}: a write names the slice {table.slice}, found {tuple(values)}")
-        root = local_path(self.root)
+        root = self._written_here(frame)
         if root is None:
             return self.replace_where(table, self._as_spark(frame), _predicate(values))
         with staged(root, table) as writer:
@@ -162,7 +161,7 @@ class Tables:
 
     def replace_all(self, table: Table, frame: DataFrame) -> int:
         """Replace the whole table in one commit. Returns the rows written."""
-        root = local_path(self.root)
+        root = self._written_here(frame)
         if root is None:
             return self._write(table, frame, mode="overwrite", options={})
         with staged(root, table) as writer:
@@ -170,7 +169,7 @@ class Tables:
 
     def append(self, table: Table, frame: DataFrame | pl.DataFrame) -> int:
         """Add rows in one commit. Returns the rows written."""
-        root = local_path(self.root)
+        root = self._written_here(frame)
         if root is None:
             return self._write(table, self._as_spark(frame), mode="append", options={})
         with staged(root, table) as writer:
@@ -189,7 +188,7 @@ class Tables:
         if local_path(self.root) is None or not self.exists(table) or len(predicate) > _LONG:
             return self.replace_where(table, self._as_spark(as_frame(table, rows)), predicate)
         replace_rows(self._with_all_columns(table), table, as_frame(table, rows), predicate, self.run_id)
-        self._moved(table)
+        self.moved(table)
         return len(rows)
 
     def add_files(self, table: Table, files: Sequence[NewFile]) -> int:
@@ -241,21 +240,21 @@ class Tables:
         merge = target.merge(table.conform(frame).alias("new"), on).withSchemaEvolution()
         merge = merge if gone is None else merge.whenMatchedDelete("new.run_id IS NULL")
         merge.whenMatchedUpdateAll(update_where).whenNotMatchedInsertAll().execute()
-        self._moved(table)
+        self.moved(table)
 
     def update(self, table: Table, predicate: str, values: dict[str, str]) -> None:
         """Set columns to SQL expressions where the predicate holds, in one commit; an absent table has no such row."""
         if self.exists(table):
             self.sign()
             DeltaTable.forPath(self.spark, self.path(table)).update(predicate, values)  # type: ignore[arg-type]
-            self._moved(table)
+            self.moved(table)
 
     def delete(self, table: Table, predicate: str) -> None:
         """Delete rows in one commit; nothing happens where the table does not exist."""
         if self.exists(table):
             self.sign()
             DeltaTable.forPath(self.spark, self.path(table)).delete(predicate)
-            self._moved(table)
+            self.moved(table)
 
     def size(self, table: Table) -> Size:
         """Files and bytes of the table's newest version."""
@@ -267,27 +266,6 @@ class Tables:
         if row is None:
             raise StorageError(f"{self.path(table)}: has no version")
         return Size(int(row["numFiles"]), int(row["sizeInBytes"]))
-
-    def compact(self, table: Table, *, file_bytes: int, order_by: str | None) -> None:
-        """Rewrite small files as large ones, in one commit that changes no row; with `order_by`, all files, sorted."""
-        self.spark.conf.set("spark.databricks.delta.optimize.maxFileSize", str(file_bytes))
-        self.spark.conf.set("spark.databricks.delta.optimize.minFileSize", str(file_bytes))
-        self.sign()
-        optimize = DeltaTable.forPath(self.spark, self.path(table)).optimize()
-        if order_by is None:
-            optimize.executeCompaction()
-        else:
-            optimize.executeZOrderBy(order_by)
-        self._moved(table)
-
-    def remove_old_files(self, table: Table, *, keep_days: int) -> None:
-        """Delete files that only versions older than `keep_days` need: those versions can no longer be read."""
-        place = local_path(self.path(table))
-        if place is None:
-            DeltaTable.forPath(self.spark, self.path(table)).vacuum(keep_days * 24)
-            return
-        for file in not_needed(place, keep_days=keep_days):
-            file.unlink()
 
     def _pinned(self, table: Table) -> int | None:
         """The version that this run reads; None where the table does not exist."""
@@ -308,8 +286,12 @@ class Tables:
                 writer = writer.partitionBy(*table.partition_by)
         self.sign()
         writer.save(self.path(table))
-        self._moved(table)
+        self.moved(table)
         return int(counted.get["rows"])
+
+    def _written_here(self, frame: DataFrame | pl.DataFrame) -> Path | None:
+        """The storage root where this process writes the rows: those of a large lake's frames Spark writes."""
+        return local_path(self.root) if self.is_small or isinstance(frame, pl.DataFrame) else None
 
     def _as_spark(self, frame: DataFrame | pl.DataFrame) -> DataFrame:
         return self.spark.createDataFrame(frame.to_arrow()) if isinstance(frame, pl.DataFrame) else frame
@@ -351,7 +333,7 @@ class Tables:
             create(place, table, files, _properties(table) | self._defaults(), self.run_id)
         elif files or gone:
             commit(self._with_all_columns(table), table, files, run_id=self.run_id, gone=gone)
-        self._moved(table)
+        self.moved(table)
         return sum(f.rows for f in files)
 
     def forget(self, table: Table) -> None:
@@ -362,7 +344,8 @@ class Tables:
         """The next commit of Spark's says whose it is: what a dead run wrote can be undone (undo.py)."""
         self.spark.conf.set(_SIGNATURE, self.run_id)
 
-    def _moved(self, table: Table) -> None:
+    def moved(self, table: Table) -> None:
+        """After a commit of this run: its next reads see the version that it made."""
         version = self.version(table)
         if version is None:
             raise StorageError(f"{self.path(table)}: written, but no version is found")

@@ -121,7 +121,7 @@ class Lakes:
 @contextmanager
 def copied_at_each_commit(root: Path, folder: Path) -> Iterator[list[tuple[str, Path]]]:
     made: list[tuple[str, Path]] = []
-    moved, add = Tables._moved, deltalake.DeltaTable.create_write_transaction
+    moved, add = Tables.moved, deltalake.DeltaTable.create_write_transaction
 
     def copy(what: str) -> None:
         made.append((what, folder / str(len(made))))
@@ -136,7 +136,7 @@ def copied_at_each_commit(root: Path, folder: Path) -> Iterator[list[tuple[str, 
         add(self, *args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Tables, "_moved", after)
+        patch.setattr(Tables, "moved", after)
         patch.setattr(deltalake.DeltaTable, "create_write_transaction", before)
         yield made
 

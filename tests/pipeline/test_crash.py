@@ -30,7 +30,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("crash shop")
-    generate(folder / "data", customers=400)
+    generate(folder / "data", customers=100)
     return folder
 
 

@@ -1,0 +1,34 @@
+"""Fewer and larger files, and none that nothing needs."""
+
+from __future__ import annotations
+
+from delta.tables import DeltaTable
+
+from profiling_spark.contracts.table import Table
+from profiling_spark.storage.log import not_needed
+from profiling_spark.storage.paths import local_path
+from profiling_spark.storage.tables import Tables
+
+
+def compact(tables: Tables, table: Table, *, file_bytes: int, order_by: str | None) -> None:
+    """Rewrite small files as large ones, in one commit that changes no row; with `order_by`, all files, sorted."""
+    spark = tables.spark
+    spark.conf.set("spark.databricks.delta.optimize.maxFileSize", str(file_bytes))
+    spark.conf.set("spark.databricks.delta.optimize.minFileSize", str(file_bytes))
+    tables.sign()
+    optimize = DeltaTable.forPath(spark, tables.path(table)).optimize()
+    if order_by is None:
+        optimize.executeCompaction()
+    else:
+        optimize.executeZOrderBy(order_by)
+    tables.moved(table)
+
+
+def remove_old_files(tables: Tables, table: Table, *, keep_days: int) -> None:
+    """Delete files that only versions older than `keep_days` need: those versions can no longer be read."""
+    place = local_path(tables.path(table))
+    if place is None:
+        DeltaTable.forPath(tables.spark, tables.path(table)).vacuum(keep_days * 24)
+        return
+    for file in not_needed(place, keep_days=keep_days):
+        file.unlink()
