@@ -289,7 +289,7 @@ class _ToFiles:
 def _in_files(placed: DataFrame, table: Table, tables: Tables, buckets: int, task: _Task) -> Held:
     root = local_path(tables.root)
     assert root is not None  # `hold` asked
-    folder = staging_folder(root, table)
+    folder = staging_folder(root, table.name)
     writer = _ToFiles(task, FileWriter.of(table, folder), FileWriter.of(REJECTED_ROWS, folder))
     done = [json.loads(row[_DONE]) for row in placed.mapInArrow(writer, f"{_DONE} string").collect()]
     files, refused = ([NewFile(**f) for d in done for f in d[kind]] for kind in ("files", "refused"))

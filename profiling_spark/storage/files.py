@@ -136,16 +136,17 @@ def reported(done: pa.Table) -> list[NewFile]:
 @contextmanager
 def staged(root: Path, table: Table) -> Iterator[FileWriter]:
     """A writer of a table's next files; what is still in its folder at the end is removed."""
-    folder = staging_folder(root, table)
+    # not where ingest's rows wait, which may be what is written
+    folder = staging_folder(root, f"{table.name}.write")
     try:
         yield FileWriter.of(table, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def staging_folder(root: Path, table: Table) -> Path:
-    """The folder where a table's next files wait, made empty: what a dead run left there belongs to no table."""
-    folder = root.absolute() / STAGING / table.name
+def staging_folder(root: Path, name: str) -> Path:
+    """A folder where next files wait, made empty: what a dead run left there belongs to no table."""
+    folder = root.absolute() / STAGING / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
