@@ -26,7 +26,7 @@ from profiling_spark.ingest.job import ingest
 from profiling_spark.ingest.recover import WRITTEN, clear_unfinished
 from profiling_spark.maintain.job import check, maintain
 from profiling_spark.runner import Context
-from profiling_spark.storage import Tables, undo
+from profiling_spark.storage import Tables, log, undo
 from profiling_spark.storage.log import files_of
 from profiling_spark.storage.undo import restore, why_not
 
@@ -93,7 +93,8 @@ def content(root: Path, *, without: tuple[str, ...] = ()) -> Rows:
     found: Rows = {}
     for table in WRITTEN:
         place = root / table.name
-        files = files_of(place, deltalake.DeltaTable(place).version()) if place.exists() else []
+        is_table = (place / "_delta_log").exists()  # else files at the most, of a run that died
+        files = files_of(place, deltalake.DeltaTable(place).version()) if is_table else []
         rows = [r for f in files for r in pl.read_parquet(f.path, glob=False, hive_partitioning=False).to_dicts()]
         kept = [{k: v for k, v in row.items() if k not in without and v is not None} for row in rows]
         found[table.name] = sorted(kept, key=lambda row: json.dumps(row, default=str, sort_keys=True))
@@ -122,6 +123,7 @@ class Lakes:
 def copied_at_each_commit(root: Path, folder: Path) -> Iterator[list[tuple[str, Path]]]:
     made: list[tuple[str, Path]] = []
     moved, add = Tables.moved, deltalake.DeltaTable.create_write_transaction
+    make = log.create_table_with_add_actions
 
     def copy(what: str) -> None:
         made.append((what, folder / str(len(made))))
@@ -135,7 +137,12 @@ def copied_at_each_commit(root: Path, folder: Path) -> Iterator[list[tuple[str, 
         copy("before files are added")
         add(self, *args, **kwargs)
 
+    def before_made(*args: Any, **kwargs: Any) -> None:
+        copy("before a table is made of files")
+        make(*args, **kwargs)
+
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(log, "create_table_with_add_actions", before_made)
         patch.setattr(Tables, "moved", after)
         patch.setattr(deltalake.DeltaTable, "create_write_transaction", before)
         yield made
