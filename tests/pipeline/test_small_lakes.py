@@ -46,7 +46,7 @@ FIRST_RUN = {
 NOTHING_NEW = {
     "ingest": Taken(1, 1, 0),
     "build_features": Taken(11, 9, 3),
-    "segment_users": Taken(3, 3, 4),
+    "segment_users": Taken(5, 3, 4),
     "score_users": Taken(2, 1, 0),
     "recommend_items": Taken(25, 17, 2),
     "build_profiles": Taken(6, 3, 2),
