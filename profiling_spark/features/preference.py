@@ -37,8 +37,8 @@ def price_preference(bought: pl.LazyFrame, item_prices: pl.DataFrame) -> pl.Lazy
     steps = (pl.col("price_percentile") * _PERCENTILE_STEPS).round(0, mode="half_to_even").cast(pl.Int64)
     prices = item_prices.lazy().select("item_id", _steps=steps)
     known = bought.select(USER, "item_id").join(prices, on="item_id", how="inner").drop_nulls("_steps")
-    # one division of whole numbers: over a literal Polars sometimes multiplies by its inverse, and a random bucket of one
-    # customer has differed from the whole by the last digit
+    # one division of whole numbers: over a literal Polars sometimes multiplies by its inverse, and a random bucket of
+    # one customer has differed from the whole by the last digit
     mean = pl.col("_steps").sum() / (pl.len().cast(pl.Int64) * _PERCENTILE_STEPS)
     return known.group_by(USER).agg(mean.alias("price_preference"))
 
