@@ -23,7 +23,7 @@ from profiling_spark.contracts.silver import EVENTS
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import ConfigError, StorageError
 from profiling_spark.storage import SliceValue, Tables, local_path
-from profiling_spark.storage.files import WRITTEN, FileWriter, joined, report, reported, staged, written
+from profiling_spark.storage.files import WRITTEN, FileWriter, report, reported, staged, written
 
 Feed = Literal["files", "spark"]
 Kernel = Callable[[pl.DataFrame, Mapping[str, pl.DataFrame]], pl.DataFrame]
@@ -31,6 +31,7 @@ Kernel = Callable[[pl.DataFrame, Mapping[str, pl.DataFrame]], pl.DataFrame]
 
 _SIDE = "_side"
 _SAMPLE = 1000
+_FEW_DATES = 10
 
 
 def bucket_of(user_id: Column | str, buckets: int) -> Column:
@@ -110,8 +111,9 @@ def replace_from_buckets(
         return tables.replace_partitions(table, frame, partitions)
     with staged(root, table) as writer:
         task = _Task(kernel, tuple(columns), before, None, writer)
-        if tables.is_small:
-            files = joined(table, reported(_run_here(tables, task, buckets, sides)))
+        # of many dates a task holds one bucket at a time
+        if tables.is_small and len(partitions) <= _FEW_DATES:
+            files = reported(_run_here(tables, task, buckets, sides))
         else:
             files = written(_run(tables, task, WRITTEN, buckets, sides))
         return tables.replace_files(table, files, partitions)
@@ -126,9 +128,10 @@ def _run(
 ) -> DataFrame:
     check_layout(tables, buckets)
     task.feed = "files" if local_path(tables.root) is not None else "spark"
-    left = _event_rows(tables, task)
     if task.feed == "files":
         left = tables.spark.createDataFrame(_files(tables, task), "user_bucket int, file string")
+    else:
+        left = _event_rows(tables, task)
     right, task.side_schemas = _side_rows(tables, sides or {}, buckets)
     grouped = _by_bucket(left, buckets).cogroup(_by_bucket(right, buckets))
     result: DataFrame = grouped.applyInArrow(lambda events, side: task(events, side), schema)

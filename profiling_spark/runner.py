@@ -26,7 +26,7 @@ from profiling_spark.doctor import examine, require
 from profiling_spark.errors import InputError, ProfilingError
 from profiling_spark.messages import describe, trace
 from profiling_spark.session import build_session, local_jars, plan_for, submitted
-from profiling_spark.storage import SMALL_BYTES, Tables, as_frame, literal, locked
+from profiling_spark.storage import Tables, as_frame, literal, locked
 
 if TYPE_CHECKING:
     from profiling_spark.ingest.identity import Identity
@@ -88,10 +88,10 @@ class Context:
         latest: date = row["latest"]
         return latest + timedelta(days=1)
 
-    def plan_for(self, new_bytes: int = 0) -> None:
+    def plan_for(self, incoming_bytes: int = 0) -> None:
         """Let Spark plan for what is stored, and for so many bytes of new files."""
-        is_small = new_bytes <= SMALL_BYTES and self.tables.is_small
-        plan_for(self.spark, self.settings, is_small=is_small)
+        self.tables.incoming_bytes = incoming_bytes
+        plan_for(self.spark, self.settings, is_small=self.tables.is_small)
 
     def say(self, text: str) -> None:
         """A line of progress on the terminal (stderr); silent with --quiet."""
@@ -220,8 +220,8 @@ class _Book:
     def stage(self, stage: Stage) -> None:
         name, begin = stage.__name__, time.monotonic()
         started = datetime.now(UTC)
-        self.ctx.plan_for()
         try:
+            self.ctx.plan_for()
             outcome = stage(self.ctx)
         except BaseException as err:
             failed = _Entry(name, "failed", _first_line(err), started, datetime.now(UTC), time.monotonic() - begin)

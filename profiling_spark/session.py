@@ -98,7 +98,8 @@ def plan_for(spark: SparkSession, settings: Settings, *, is_small: bool) -> None
     which it runs a job a stage.
     """
     partitions = settings.spark.shuffle_partitions
-    spark.conf.set("spark.sql.adaptive.enabled", str(not is_small).lower())
+    given = spark.sparkContext.getConf().get("spark.sql.adaptive.enabled", "true")  # a user's own choice stands
+    spark.conf.set("spark.sql.adaptive.enabled", "false" if is_small else str(given))
     spark.conf.set("spark.sql.shuffle.partitions", str(min(partitions, _SMALL_PARTITIONS) if is_small else partitions))
 
 

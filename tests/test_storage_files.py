@@ -17,11 +17,13 @@ from deltalake.exceptions import DeltaError
 from pyspark.sql import DataFrame, SparkSession
 
 from profiling_spark.config import Settings
+from profiling_spark.contracts.silver import EVENTS
 from profiling_spark.contracts.table import AMOUNT_SUM, Column, Table
 from profiling_spark.errors import ContractError, StorageError
 from profiling_spark.storage import Tables
 from profiling_spark.storage.files import FileWriter, as_frame, joined
 from profiling_spark.storage.log import File, not_needed
+from profiling_spark.storage.tables import SMALL_BYTES
 from profiling_spark.storage.upkeep import compact, remove_old_files
 
 SCORES = Table(
@@ -212,6 +214,33 @@ def test_a_slice_within_a_partition_goes_alone_also_from_a_file_with_others(tabl
     assert sorted(stored(tables, SHARES)) == [rows[3], new[0]] == sorted(tables.rows(SHARES).rows())
     with pytest.raises(ContractError, match=r"expected rows of task = churn, found \['value'\]"):
         tables.replace_slice(SHARES, as_frame(SHARES, new), as_of=MONDAY, task="churn")
+
+
+@pytest.mark.parametrize("few", [32, 0])
+def test_a_stored_column_that_a_reader_does_not_name_is_read_too(
+    tables: Tables, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    """A feature of one's own stands in user_features; jobs that ask for the built-in ones may be told to use it."""
+    monkeypatch.setattr("profiling_spark.storage.tables._FEW_FILES", few)
+    wider = replace(SCORES, columns=(*SCORES.columns, Column("own", "double", "own", "unknown", personal=True)))
+    tables.replace_slice(SCORES, as_frame(SCORES, OLD[:1]), as_of=SUNDAY)
+    tables.replace_slice(wider, as_frame(wider, [(*OLD[3], 0.75)]), as_of=TUESDAY)
+    found = tables.read(SCORES).orderBy("as_of")
+    assert [(r["user_id"], r["own"]) for r in found.collect()] == [("a", None), ("b", 0.75)]
+    assert tables.read(SCORES, as_of=MONDAY).columns == found.columns
+    later = replace(wider, columns=(*wider.columns, Column("newer", "double", "not stored yet", "unknown")))
+    assert [r["newer"] for r in tables.read(later, as_of=TUESDAY).collect()] == [None]
+
+
+def test_what_is_on_its_way_counts_and_to_look_pins_nothing(tables: Tables) -> None:
+    assert tables.is_small
+    tables.incoming_bytes = SMALL_BYTES + 1
+    assert not tables.is_small
+    tables.incoming_bytes = 0
+    tables.append(EVENTS, as_frame(EVENTS, []))
+    fresh = Tables(tables.spark, tables.root, run_id="fresh")
+    assert fresh.is_small
+    assert fresh.read_versions == {}
 
 
 @pytest.mark.parametrize(

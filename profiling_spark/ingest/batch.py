@@ -32,6 +32,7 @@ from profiling_spark.ingest.versions import STORED, Deliveries
 from profiling_spark.runner import Context
 from profiling_spark.storage import literal
 from profiling_spark.storage.files import NewFile
+from profiling_spark.storage.upkeep import size
 
 # items first: events take category and brand from the catalogue
 TARGETS = (ITEMS, USERS, REVIEWS, EVENTS)
@@ -218,7 +219,7 @@ def _judge_versions(
     new = _with_helpers(ctx, rows, table, None, F.lit(None).cast("date"))
     stored_bytes = 0
     if ctx.tables.exists(table):
-        stored_bytes = ctx.tables.size(table).bytes
+        stored_bytes = size(ctx.tables, table).bytes
         stored = versions(ctx.tables, table).where(f"NOT ({of_files(old, table_column=False)})")
         new = new.unionByName(stored.withColumn("_status", F.lit(STORED)), allowMissingColumns=True)
     texts = {name: F.lit(None).cast("bigint") for name in POSITION if name not in new.columns}

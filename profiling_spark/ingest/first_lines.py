@@ -12,10 +12,9 @@ from profiling_spark.config.sources import Source
 from profiling_spark.contracts.silver import REJECTED_ROWS
 from profiling_spark.ingest.batch import Batch
 from profiling_spark.ingest.files import SourceFile
-from profiling_spark.ingest.hold import read_files
 from profiling_spark.ingest.lines import line_numbers
 from profiling_spark.runner import Context
-from profiling_spark.storage.files import FileWriter, NewFile
+from profiling_spark.storage.files import FileWriter, NewFile, read_files, read_parquet
 
 # more texts than this process should hold at once; where so many are refused, nobody looks them up one by one
 _MOST_ROWS = 500_000
@@ -51,7 +50,7 @@ def fill_first_lines(ctx: Context, batch: Batch, files: Iterable[SourceFile]) ->
         return
     batch.refused_files = [_written(file, found) for file in batch.refused_files]
     paths = [f.path for f in batch.refused_files]
-    batch.refused = read_files(ctx.tables, paths, REJECTED_ROWS.schema)
+    batch.refused = read_files(ctx.spark, paths, REJECTED_ROWS.schema)
 
 
 def _texts(batch: Batch) -> pl.DataFrame:
@@ -60,11 +59,7 @@ def _texts(batch: Batch) -> pl.DataFrame:
         return pl.DataFrame([tuple(r) for r in rows], schema=dict.fromkeys(_TEXT, pl.String), orient="row")
     if not batch.refused_files or sum(f.rows for f in batch.refused_files) > _MOST_ROWS:
         return pl.DataFrame(schema=dict.fromkeys(_TEXT, pl.String))
-    return pl.concat([_read(f.path).select(_TEXT) for f in batch.refused_files])
-
-
-def _read(path: str) -> pl.DataFrame:
-    return pl.read_parquet(path, glob=False, hive_partitioning=False)
+    return pl.concat([read_parquet(f.path).select(_TEXT) for f in batch.refused_files])
 
 
 def _lines(sources: Mapping[str, Source], files: Iterable[SourceFile], rows: pl.DataFrame) -> pl.DataFrame:
@@ -85,5 +80,5 @@ def _lines(sources: Mapping[str, Source], files: Iterable[SourceFile], rows: pl.
 
 def _written(file: NewFile, lines: pl.DataFrame) -> NewFile:
     """The file once more, with the lines."""
-    rows = _read(file.path).drop("first_line").join(lines, on=["source", "file_id", "row_hash"], how="left")
+    rows = read_parquet(file.path).drop("first_line").join(lines, on=["source", "file_id", "row_hash"], how="left")
     return FileWriter.of(REJECTED_ROWS, Path(file.path).parent).write(rows)

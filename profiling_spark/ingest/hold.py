@@ -33,8 +33,8 @@ from profiling_spark.ingest.resolve import HELPERS, Ends, Group, Resolved, from_
 from profiling_spark.ingest.rules import OK
 from profiling_spark.ingest.source_rows import POSITION
 from profiling_spark.ingest.versions import Deliveries, resolve_versions
-from profiling_spark.storage import Tables, as_written, local_path
-from profiling_spark.storage.files import STAGING, FileWriter, NewFile, conformed, staging_folder
+from profiling_spark.storage import Tables, local_path
+from profiling_spark.storage.files import STAGING, FileWriter, NewFile, conformed, read_files, staging_folder
 
 _TASK_BYTES = 128 * 2**20
 _PARTS, _PARTS_PER_CORE, _PART_BYTES = "spark.sql.files.minPartitionNum", 8, 8 * 2**20
@@ -295,22 +295,15 @@ def _in_files(placed: DataFrame, table: Table, tables: Tables, buckets: int, tas
     files, refused = ([NewFile(**f) for d in done for f in d[kind]] for kind in ("files", "refused"))
     groups, ends = _reported(done)
     in_file = T.StructType([f for f in table.schema if f.name not in table.partition_by])
-    accepted = read_files(tables, [f.path for f in files], in_file)
+    accepted = read_files(tables.spark, [f.path for f in files], in_file)
     if table is EVENTS:
         accepted = accepted.withColumn("user_bucket", bucket_of("user_id", buckets))
     return Held(
         accepted.select(*table.names),
-        read_files(tables, [f.path for f in refused], REJECTED_ROWS.schema),
+        read_files(tables.spark, [f.path for f in refused], REJECTED_ROWS.schema),
         groups,
         files,
         refused,
         lambda: shutil.rmtree(folder, ignore_errors=True),
         ends,
     )
-
-
-def read_files(tables: Tables, paths: Sequence[str], schema: T.StructType) -> DataFrame:
-    """The rows of finished files."""
-    if not paths:
-        return tables.spark.createDataFrame([], schema)
-    return tables.spark.read.schema(schema).parquet(*(as_written(f"file://{p}") for p in paths))

@@ -11,11 +11,10 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import reduce
 from itertools import chain
-from operator import or_
 from pathlib import Path
 
 import polars as pl
@@ -93,21 +92,25 @@ class _Wanted:
         join = "" if options is None else options.delimiter
         # a line without quotes is its values and the delimiters between them
         self.by_line = {raw if v is None else join.join(v): raw for raw, v in values.items()}
-        # half of a pair of UTF-16, which JSON can escape, stands in no file
-        self.lines = pl.Series([line for line in self.by_line if not _HALF.search(line)], dtype=pl.String)
         self.quotes = () if options is None or not self.by_values else tuple({options.quote, options.escape} - {""})
+        # half of a pair of UTF-16, which JSON can escape, stands in no file
+        lines = pl.Series([line for line in self.by_line if not _HALF.search(line)], dtype=pl.String)
+        self.bare_lines = self._bare(lines, self.quotes)
+
+    @staticmethod
+    def _bare(lines: pl.Series, quotes: Iterable[str]) -> pl.Series:
+        return reduce(lambda found, quote: found.str.replace_all(quote, "", literal=True), quotes, lines)
 
     def look(self, block: str, number: int) -> int:
         """Look through a block whose first line has this number; returns the number of the line after it."""
         lines = pl.Series([block.removesuffix("\n")]).str.split("\n").explode(empty_as_null=True)
         lines = lines.str.strip_suffix("\r") if "\r" in block else lines
-        may_be = lines.is_in(self.lines.implode())
-        has_quotes = [lines.str.contains(q, literal=True) for q in self.quotes if q in block]
-        for place in reduce(or_, has_quotes, may_be).arg_true():
+        # without its quotes a line is that of its values without theirs; few others are
+        bare = self._bare(lines, [q for q in self.quotes if q in block])
+        for place in bare.is_in(self.bare_lines.implode()).arg_true():
             line = lines[place]
             raw = self.by_line.get(line)
-            if raw is None:
-                assert self.options is not None  # for mypy: it has quotes
+            if raw is None and self.options is not None:
                 raw = self.by_values.get(tuple(_fields(line, self.options)))
             if raw in self.texts:
                 self.found[raw] = number + place

@@ -15,7 +15,7 @@ from profiling_spark.ingest.ledger import DONE, TAKING
 from profiling_spark.ingest.recover import clear_unfinished
 from profiling_spark.runner import Context, Outcome
 from profiling_spark.storage import Tables
-from profiling_spark.storage.upkeep import compact, remove_old_files
+from profiling_spark.storage.upkeep import compact, remove_old_files, size
 
 _MEGABYTE = 2**20
 _EXAMPLES = 3
@@ -34,14 +34,14 @@ def maintain(ctx: Context) -> Outcome:
     for table in all_tables(ctx.settings.windows_days):
         if not ctx.tables.exists(table):
             continue
-        before = ctx.tables.size(table)
+        before = size(ctx.tables, table)
         least = ctx.settings.buckets if table is EVENTS else 1
         file_bytes = settings.file_megabytes * _MEGABYTE
         needed = max(least, ceil(before.bytes / file_bytes))
         if before.files > settings.files_factor * needed:
             # rows of one day together, so that readers of some days open few parts of a file
             compact(ctx.tables, table, file_bytes=file_bytes, order_by="event_date" if table is EVENTS else None)
-        after = ctx.tables.size(table)
+        after = size(ctx.tables, table)
         remove_old_files(ctx.tables, table, keep_days=settings.keep_days)
         files_before, files_after = files_before + before.files, files_after + after.files
         if after.files != before.files:

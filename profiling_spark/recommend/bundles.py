@@ -35,8 +35,12 @@ def bundles(lines: DataFrame, settings: Bundles, *, as_of: date) -> pl.DataFrame
     product(n_i / n), 1 where the items have nothing to do with each other; confidence: of the orders with the others
     the share that has `added_item_id` too, for the item where this is largest (ties by id).
     """
-    few = pl.DataFrame(lines.limit(FEW_LINES + 1).toArrow())
-    found, singles, orders = _of_few(few, settings) if len(few) <= FEW_LINES else _of_many(lines, settings)
+    lines = lines.persist()
+    try:
+        few = pl.DataFrame(lines.limit(FEW_LINES + 1).toArrow())
+        found, singles, orders = _of_few(few, settings) if len(few) <= FEW_LINES else _of_many(lines, settings)
+    finally:
+        lines.unpersist()
     return _measured(found, singles, orders).with_columns(as_of=pl.lit(as_of)).select(*BUNDLES.names)
 
 

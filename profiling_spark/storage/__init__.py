@@ -3,6 +3,6 @@
 from profiling_spark.storage.files import as_frame
 from profiling_spark.storage.lock import locked
 from profiling_spark.storage.paths import SliceValue, as_written, literal, local_path
-from profiling_spark.storage.tables import SMALL_BYTES, Size, Tables
+from profiling_spark.storage.tables import Tables
 
-__all__ = ["SMALL_BYTES", "Size", "SliceValue", "Tables", "as_frame", "as_written", "literal", "local_path", "locked"]
+__all__ = ["SliceValue", "Tables", "as_frame", "as_written", "literal", "local_path", "locked"]

@@ -17,12 +17,13 @@ from uuid import uuid4
 
 import polars as pl
 import pyarrow as pa
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import ContractError
+from profiling_spark.storage.paths import as_written
 
 STAGING = "_staging"
 """Folder under the storage root for the files of a run that is not published yet."""
@@ -197,6 +198,16 @@ def _joined(table: Table, files: list[NewFile]) -> list[NewFile]:
     writer = FileWriter.of(table, Path(files[0].path).parent)
     statistics = file_statistics(rows, [c for c in writer.statistics if c in rows.columns])
     return [writer.written(rows, statistics, files[0].partition)]
+
+
+def read_files(spark: SparkSession, paths: Sequence[str], schema: T.StructType, *, within: str = "") -> DataFrame:
+    """The rows of finished files by Spark; `within`: folder of a table whose partitions are folders."""
+    if not paths:
+        return spark.createDataFrame([], schema)
+    reader = spark.read.schema(schema)
+    reader = reader.option("basePath", f"file://{within}") if within else reader
+    # partitions come last otherwise
+    return reader.parquet(*(as_written(f"file://{p}") for p in paths)).select(*schema.names)
 
 
 def read_parquet(path: str) -> pl.DataFrame:

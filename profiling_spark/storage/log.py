@@ -23,6 +23,7 @@ from deltalake.transaction import (
     RemoveAction,
     create_table_with_add_actions,
 )
+from pyspark.sql import types as T
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from profiling_spark.contracts.table import Table
@@ -96,6 +97,11 @@ def _types(schema: str) -> dict[str, str]:
     return {f["name"]: f["type"] for f in json.loads(schema)["fields"]}
 
 
+def stored_schema(place: Path, version: int) -> T.StructType:
+    """The columns that a version has, whatever its contract says today."""
+    return T.StructType.fromJson(json.loads(deltalake.DeltaTable(place, version=version).schema().to_json()))
+
+
 def files_of(place: Path, version: int) -> list[File]:
     """The files of one version of a table."""
     told = pl.DataFrame(deltalake.DeltaTable(place, version=version).get_add_actions(flatten=True))
@@ -112,14 +118,7 @@ def not_needed(place: Path, *, keep_days: int) -> list[Path]:
     return [file for name in found if (file := place / name).exists()]
 
 
-def commit(
-    place: Path,
-    table: Table,
-    files: Sequence[NewFile],
-    *,
-    run_id: str,
-    gone: Sequence[File] = (),
-) -> None:
+def commit(place: Path, table: Table, files: Sequence[NewFile], *, gone: Sequence[File], run_id: str) -> None:
     """Move files into their table, add them to it and take the others out of it, in one commit."""
     now = time.time_ns() // 1_000_000
     actions: list[AddAction | RemoveAction] = [_moved_into(place, table, file) for file in files]

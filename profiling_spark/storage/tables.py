@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -13,10 +12,10 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
-from profiling_spark.contracts.silver import EVENTS, ITEMS, REVIEWS, USERS
+from profiling_spark.contracts.silver import EVENTS, ITEMS, REJECTED_ROWS, REVIEWS, USERS
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import ContractError, StorageError
-from profiling_spark.storage.files import WRITTEN, FileWriter, NewFile, as_frame, joined, staged, written
+from profiling_spark.storage.files import WRITTEN, FileWriter, NewFile, as_frame, joined, read_files, staged, written
 from profiling_spark.storage.log import (
     File,
     commit,
@@ -26,27 +25,20 @@ from profiling_spark.storage.log import (
     others,
     replace_rows,
     rows_of,
+    stored_schema,
 )
-from profiling_spark.storage.paths import SliceValue, as_written, literal, local_path
+from profiling_spark.storage.paths import SliceValue, literal, local_path
 
 _LOG_FILE = re.compile(r"(\d{20})\.json")
 SMALL_BYTES = 16 * 2**20
 """Up to so many bytes of Parquet (half a million events) this process does itself what tasks do of larger lakes."""
-_GROWING = (EVENTS, USERS, ITEMS, REVIEWS)
+_GROWING = (EVENTS, USERS, ITEMS, REVIEWS, REJECTED_ROWS)
 _DEFAULTS = "spark.databricks.delta.properties.defaults"
 _SIGNATURE = "spark.databricks.delta.commitInfo.userMetadata"
 # that Spark lists without a job of its own
 _FEW_FILES = 32
 _LONG = 20_000  # characters of a predicate
 _PROPERTIES = ("enableDeletionVectors", "checkpointPolicy", "deletedFileRetentionDuration")
-
-
-@dataclass(frozen=True)
-class Size:
-    """How large a table is on its storage."""
-
-    files: int
-    bytes: int
 
 
 class Tables:
@@ -63,6 +55,7 @@ class Tables:
         self.read_versions: dict[str, int] = {}
         self.written_versions: dict[str, int] = {}
         self.known_buckets: int | None = None
+        self.incoming_bytes = 0
         self._bytes: int | None = None
 
     def path(self, table: Table | str) -> str:
@@ -93,41 +86,36 @@ class Tables:
         version = self._pinned(table)
         if version is None:
             return self.spark.createDataFrame([], table.schema)
-        place = local_path(self.path(table))
-        if place is not None:
-            files = [f for f in files_of(place, version) if f.in_slice(where) is not False]
-            if len(files) <= _FEW_FILES:
-                return self._read_files(table, place, files, where)
-        frame = self.spark.read.format("delta").option("versionAsOf", version).load(self.path(table))
+        place, files = local_path(self.path(table)), self.files(table, **where)
+        if place is None or len(files) > _FEW_FILES:
+            frame = self.spark.read.format("delta").option("versionAsOf", version).load(self.path(table))
+        else:
+            # Delta takes half a second of Spark jobs to tell a version's files
+            paths, stored = [f.path for f in files], stored_schema(place, version)
+            frame = read_files(self.spark, paths, stored, within=str(place.absolute()))
         # a table written before a column was added to the contract reads as null there
         absent = [c for c in table.columns if c.name not in frame.columns]
         if absent:
             frame = frame.withColumns({c.name: F.lit(None).cast(c.data_type) for c in absent})
         return frame.where(_predicate(where)) if where else frame
 
-    def _read_files(
-        self, table: Table, place: Path, files: Sequence[File], where: Mapping[str, SliceValue]
-    ) -> DataFrame:
-        """Without Delta, which takes half a second of Spark jobs to tell a version's files."""
-        if not files:
-            return self.spark.createDataFrame([], table.schema)
-        paths = [as_written(f"file://{f.path}") for f in files]
-        frame = self.spark.read.schema(table.schema).option("basePath", f"file://{place.absolute()}").parquet(*paths)
-        return frame.select(*table.names).where(_predicate(where) if where else "true")
-
     @property
     def is_small(self) -> bool:
-        """Whether what the run sees lies on a local disk and is so little that one process is quicker than tasks."""
+        """Whether what is stored, and what is on its way there (`incoming_bytes`), lies on a local disk and is so
+        little that one process is quicker than tasks.
+        """
         if local_path(self.root) is None:
             return False
-        if self._bytes is None:
-            self._bytes = sum(int(f.told["size_bytes"]) for t in _GROWING for f in self.files(t))
-        return self._bytes <= SMALL_BYTES
+        if self._bytes is None:  # of the newest versions: to look pins none
+            self._bytes = sum(int(f.told["size_bytes"]) for t in _GROWING for f in self.newest_files(t))
+        return self._bytes + self.incoming_bytes <= SMALL_BYTES
 
-    def files(self, table: Table) -> list[File]:
-        """The files of the table's pinned version, which lies on a local disk."""
+    def files(self, table: Table, **where: SliceValue) -> list[File]:
+        """The files of the table's pinned version, which lies on a local disk, that may hold rows of `where`."""
         version, place = self._pinned(table), local_path(self.path(table))
-        return [] if version is None or place is None else files_of(place, version)
+        if version is None or place is None:
+            return []
+        return [f for f in files_of(place, version) if f.in_slice(where) is not False]
 
     def rows(self, table: Table, **where: SliceValue) -> pl.DataFrame:
         """What `read` gives, in this process: for tables that do not grow with customers or events."""
@@ -135,9 +123,8 @@ class Tables:
             found = pl.from_arrow(self.read(table, **where).select(*table.names).toArrow())
             assert isinstance(found, pl.DataFrame)  # for mypy
             return found
-        files = [f for f in self.files(table) if f.in_slice(where) is not False]
         is_wanted = pl.all_horizontal(pl.lit(True), *(pl.col(name) == pl.lit(value) for name, value in where.items()))
-        return rows_of(files, table).filter(is_wanted)
+        return rows_of(self.files(table, **where), table).filter(is_wanted)
 
     def replace_slice(self, table: Table, frame: DataFrame | pl.DataFrame, **values: SliceValue) -> int:
         """Replace the rows of one slice in one commit; an empty frame empties it. Returns the rows written."""
@@ -150,7 +137,7 @@ class Tables:
             files = self._staged(table, frame, writer)
             for file in files:
                 file.check_slice(table, values)
-            meets = [(f, f.in_slice(values)) for f in self._newest_files(table)]
+            meets = [(f, f.in_slice(values)) for f in self.newest_files(table)]
             rest = others([f for f, is_in in meets if is_in is None], table, values, writer)
             self._commit_files(table, [*files, *rest], [f for f, is_in in meets if is_in is not False])
             return sum(f.rows for f in files)
@@ -213,12 +200,12 @@ class Tables:
         strange = sorted({str(f.partition) for f in files} - {str(v) for v in values})
         if strange:
             raise ContractError(f"{table.name}: expected files of {column} {list(map(str, values))}, found {strange}")
-        gone = [f for f in self._newest_files(table) if any(f.in_slice({column: v}) for v in values)]
+        gone = [f for f in self.newest_files(table) if any(f.in_slice({column: v}) for v in values)]
         return self._commit_files(table, files, gone)
 
     def replace_all_files(self, table: Table, files: Sequence[NewFile]) -> int:
         """Replace the whole table by finished files (see `add_files`), in one commit."""
-        return self._commit_files(table, joined(table, files), self._newest_files(table))
+        return self._commit_files(table, joined(table, files), self.newest_files(table))
 
     def upsert(
         self, table: Table, frame: DataFrame, *, update_where: str | None = None, gone: DataFrame | None = None
@@ -255,17 +242,6 @@ class Tables:
             self.sign()
             DeltaTable.forPath(self.spark, self.path(table)).delete(predicate)
             self.moved(table)
-
-    def size(self, table: Table) -> Size:
-        """Files and bytes of the table's newest version."""
-        place = local_path(self.path(table))
-        if place is not None and (version := self.version(table)) is not None:
-            sizes = [int(f.told["size_bytes"]) for f in files_of(place, version)]
-            return Size(len(sizes), sum(sizes))
-        row = DeltaTable.forPath(self.spark, self.path(table)).detail().select("numFiles", "sizeInBytes").first()
-        if row is None:
-            raise StorageError(f"{self.path(table)}: has no version")
-        return Size(int(row["numFiles"]), int(row["sizeInBytes"]))
 
     def _pinned(self, table: Table) -> int | None:
         """The version that this run reads; None where the table does not exist."""
@@ -306,7 +282,7 @@ class Tables:
             return writer.write_partitions(rows)
         return joined(table, written(table.conform(frame).mapInArrow(writer, WRITTEN)))
 
-    def _newest_files(self, table: Table) -> list[File]:
+    def newest_files(self, table: Table) -> list[File]:
         """The files of the newest version, on a local disk: what a write changes."""
         version, place = self.version(table), local_path(self.path(table))
         return [] if version is None or place is None else files_of(place, version)

@@ -1,13 +1,34 @@
-"""Fewer and larger files, and none that nothing needs."""
+"""How large tables are; fewer and larger files, and none that nothing needs."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from delta.tables import DeltaTable
 
 from profiling_spark.contracts.table import Table
+from profiling_spark.errors import StorageError
 from profiling_spark.storage.log import not_needed
 from profiling_spark.storage.paths import local_path
 from profiling_spark.storage.tables import Tables
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a table is on its storage."""
+
+    files: int
+    bytes: int
+
+
+def size(tables: Tables, table: Table) -> Size:
+    """Of the table's newest version."""
+    if files := tables.newest_files(table):
+        return Size(len(files), sum(int(f.told["size_bytes"]) for f in files))
+    row = DeltaTable.forPath(tables.spark, tables.path(table)).detail().select("numFiles", "sizeInBytes").first()
+    if row is None:
+        raise StorageError(f"{tables.path(table)}: has no version")
+    return Size(int(row["numFiles"]), int(row["sizeInBytes"]))
 
 
 def compact(tables: Tables, table: Table, *, file_bytes: int, order_by: str | None) -> None:

@@ -11,6 +11,7 @@ from profiling_spark.contracts.silver import EVENTS, INGESTED_FILES
 from profiling_spark.errors import ContractError
 from profiling_spark.maintain.job import check, maintain
 from profiling_spark.storage import Tables
+from profiling_spark.storage.upkeep import size
 
 
 def day_rows(day: int) -> list[dict[str, object]]:
@@ -46,7 +47,7 @@ def test_days_loaded_one_by_one_end_in_the_files_of_one_load_and_promises_are_ch
         context = make_context(storage={"root": lake.root}, buckets=2, tables=lake)
         outcome = maintain(context)
         assert sum("events" in line for line in outcome.lines) == lines
-    assert daily.size(EVENTS).files == once.size(EVENTS).files == 2
+    assert size(daily, EVENTS).files == size(once, EVENTS).files == 2
     fresh = Tables(spark, daily.root, run_id="r")
     assert sorted(r["event_id"] for r in fresh.read(EVENTS).collect()) == before
 

@@ -105,8 +105,7 @@ def test_tasks_give_what_this_process_gives(spark, data, monkeypatch):
     if not (data / "lake").exists():
         run(spark, data, "lake", "first")
     with monkeypatch.context() as patch:
-        for module in ("storage.tables", "runner"):
-            patch.setattr(f"profiling_spark.{module}.SMALL_BYTES", 0)
+        patch.setattr("profiling_spark.storage.tables.SMALL_BYTES", 0)
         taken = run(spark, data, "by_tasks", "first")
     assert taken["build_features"].jobs > FIRST_RUN["build_features"].jobs  # it is the other way
     assert checksums(spark, str(data / "by_tasks")) == checksums(spark, str(data / "lake"))
