@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from profiling_spark.config.sources import CsvOptions, Encoding
+from profiling_spark.config.formats import CsvOptions, Encoding
 from profiling_spark.errors import InputError
 from profiling_spark.ingest.encodings import java_name
 from profiling_spark.ingest.files import SourceFile

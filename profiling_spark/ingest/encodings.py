@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from profiling_spark.config.sources import Encoding, Source
+from profiling_spark.config.formats import Encoding
+from profiling_spark.config.sources import Source
 
 REPLACED = "\ufffd"
 """What decoders put for bytes that are no character: no row with it is taken."""

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import polars as pl
 
-from profiling_spark.config.sources import CsvOptions, Source
+from profiling_spark.config.formats import CsvOptions
+from profiling_spark.config.sources import Source
 from profiling_spark.ingest.encodings import python_name
 from profiling_spark.storage import local_path
 

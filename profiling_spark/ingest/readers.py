@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from profiling_spark.config.sources import Encoding
+from profiling_spark.config.formats import Encoding
 from profiling_spark.ingest.array_lines import json_elements, typed_elements
 from profiling_spark.ingest.csv_reader import read_csv
 from profiling_spark.ingest.encodings import TEXT_FORMATS

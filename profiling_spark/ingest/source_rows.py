@@ -14,7 +14,8 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from profiling_spark.config.sources import Encoding, Source
+from profiling_spark.config.formats import Encoding
+from profiling_spark.config.sources import Source
 from profiling_spark.errors import InputError
 from profiling_spark.expressions import holds
 from profiling_spark.ingest.array_lines import read_again, unknown_fields

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from profiling_spark.config.sources import Encoding, LineOptions, Source
+from profiling_spark.config.formats import Encoding, LineOptions
+from profiling_spark.config.sources import Source
 from profiling_spark.ingest.encodings import REPLACED, java_name
 from profiling_spark.session import session_setting
 
