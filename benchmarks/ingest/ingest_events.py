@@ -125,24 +125,34 @@ _RULES = """
 """
 
 
-def with_duckdb(folder: Path, out: Path) -> tuple[int, int]:
+def _duckdb_readers(folder: Path, kind: str) -> tuple[str, str]:
+    """Clicks and orders as DuckDB reads them: text logs with every column as text, Parquet with the types it has."""
+    if kind == "parquet":
+        return f"read_parquet('{folder}/clicks/*.parquet')", f"read_parquet('{folder}/orders/*.parquet')"
+    text = {c: "VARCHAR" for c in ("id", "at", "user", "kind", "item")}
+    clicks = {**text, "session": "VARCHAR", "device": "VARCHAR"}
+    orders = {**text, "order": "VARCHAR", "quantity": "VARCHAR", "price": "VARCHAR", "discount": "VARCHAR"}
+    return (
+        f"read_json('{folder}/clicks/*.jsonl', columns = {clicks}, format = 'newline_delimited')",
+        f"read_csv('{folder}/orders/*.csv', columns = {orders}, header = true)",
+    )
+
+
+def with_duckdb(folder: Path, out: Path, kind: str = "text") -> tuple[int, int]:
     """(accepted, refused): the rules that can hold here, one row per source, customer and id, Parquet by bucket."""
     import duckdb
 
     con = duckdb.connect(config={"threads": CORES, "memory_limit": "6GB"})
     con.execute(f"SET temp_directory = '{out}.tmp'")
     con.execute("SET preserve_insertion_order = false")
-    text = {c: "VARCHAR" for c in ("id", "at", "user", "kind", "item")}
-    clicks = {**text, "session": "VARCHAR", "device": "VARCHAR"}
-    orders = {**text, "order": "VARCHAR", "quantity": "VARCHAR", "price": "VARCHAR", "discount": "VARCHAR"}
+    clicks, orders = _duckdb_readers(folder, kind)
     con.execute(f"""
         CREATE TEMP TABLE judged AS
         WITH both_logs AS (
-            SELECT 'clicks' AS source, * FROM read_json('{folder}/clicks/*.jsonl', columns = {clicks},
-                format = 'newline_delimited')
+            SELECT 'clicks' AS source, * FROM {clicks}
             UNION ALL BY NAME
             SELECT 'orders' AS source, id, "at", "user", kind, item, "order", quantity, price, discount
-            FROM read_csv('{folder}/orders/*.csv', columns = {orders}, header = true)
+            FROM {orders}
         ), typed AS (
             SELECT *,
                 CASE kind WHEN 'view' THEN 'view' WHEN 'cart' THEN 'cart' WHEN 'search' THEN 'search'
@@ -181,7 +191,7 @@ def with_spark(spark: Any, folder: Path, out: Path) -> tuple[int, int]:
     return spark.read.format("delta").load(str(out)).count(), 0
 
 
-def with_project(spark: Any, folder: Path, out: Path) -> tuple[int, int]:
+def with_project(spark: Any, folder: Path, out: Path, sources: dict[str, dict[str, Any]] = SOURCES) -> tuple[int, int]:
     """The ingest job: (accepted, refused)."""
     from profiling_spark.command import Command
     from profiling_spark.config import Settings
@@ -194,7 +204,7 @@ def with_project(spark: Any, folder: Path, out: Path) -> tuple[int, int]:
             "storage": {"root": str(out)},
             "data_root": str(folder),
             "buckets": 8,
-            "sources": SOURCES,
+            "sources": sources,
             "ingest": {"latest_event_date": "2026-12-31"},
         }
     )
