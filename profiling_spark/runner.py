@@ -29,7 +29,7 @@ from profiling_spark.session import build_session, local_jars, plan_for, submitt
 from profiling_spark.storage import Tables, as_frame, literal, locked
 
 if TYPE_CHECKING:
-    from profiling_spark.ingest.identity import Identity
+    from profiling_spark.ingest.files.identity import Identity
 
 
 @dataclass(frozen=True)

@@ -13,22 +13,22 @@ from profiling_spark.contracts.operations import QUALITY_METRICS
 from profiling_spark.contracts.silver import ATTRIBUTES, ITEMS, REJECTED_ROWS
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import InputError
-from profiling_spark.ingest import ledger
-from profiling_spark.ingest.batch import TARGETS, Batch, judge, publish
-from profiling_spark.ingest.changes import ToTake
-from profiling_spark.ingest.checked_rows import rows_of_files
-from profiling_spark.ingest.files import FileKey, SourceFile, find_files
-from profiling_spark.ingest.first_lines import Places, fill_first_lines
-from profiling_spark.ingest.hold import clear_staging
-from profiling_spark.ingest.identity import check_renamed, identities, sort_out_renamed, to_remember
-from profiling_spark.ingest.ledger import Counts, Taken, of_files
-from profiling_spark.ingest.overlap import counted_twice
-from profiling_spark.ingest.quality import by_source, check_ends, check_limits, metric_rows, refused_reasons
-from profiling_spark.ingest.recover import clear_unfinished, undone_on_failure
-from profiling_spark.ingest.reload import source_of, take_again
-from profiling_spark.ingest.replay import replay
-from profiling_spark.ingest.stale import features_stale_from
-from profiling_spark.ingest.versions import Deliveries
+from profiling_spark.ingest.again.recover import clear_unfinished, undone_on_failure
+from profiling_spark.ingest.again.reload import source_of, take_again
+from profiling_spark.ingest.again.replay import replay
+from profiling_spark.ingest.batch import TARGETS, Batch, publish
+from profiling_spark.ingest.files import ledger
+from profiling_spark.ingest.files.changes import ToTake
+from profiling_spark.ingest.files.identity import check_renamed, identities, sort_out_renamed, to_remember
+from profiling_spark.ingest.files.ledger import Counts, Taken, of_files
+from profiling_spark.ingest.files.source_files import FileKey, SourceFile, find_files
+from profiling_spark.ingest.findings.first_lines import Places, fill_first_lines
+from profiling_spark.ingest.findings.overlap import counted_twice
+from profiling_spark.ingest.findings.quality import by_source, check_ends, check_limits, metric_rows, refused_reasons
+from profiling_spark.ingest.findings.stale import features_stale_from
+from profiling_spark.ingest.new_rows import judge, rows_of_files
+from profiling_spark.ingest.resolving.hold import clear_staging
+from profiling_spark.ingest.resolving.versions import Deliveries
 from profiling_spark.remembered import Remembered, check_zone, remember, remembered
 from profiling_spark.runner import Context, Outcome
 from profiling_spark.storage import literal

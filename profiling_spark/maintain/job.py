@@ -11,8 +11,8 @@ from profiling_spark.contracts.catalogue import all_tables
 from profiling_spark.contracts.silver import ATTRIBUTES, EVENTS, INGESTED_FILES, ITEMS, REJECTED_ROWS, REVIEWS, USERS
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import ContractError
-from profiling_spark.ingest.ledger import DONE, TAKING
-from profiling_spark.ingest.recover import clear_unfinished
+from profiling_spark.ingest.again.recover import clear_unfinished
+from profiling_spark.ingest.files.ledger import DONE, TAKING
 from profiling_spark.runner import Context, Outcome
 from profiling_spark.storage import Tables
 from profiling_spark.storage.upkeep import compact, remove_old_files, size

@@ -14,11 +14,11 @@ from profiling_spark.config import Settings
 from profiling_spark.contracts.features import user_features_table
 from profiling_spark.contracts.silver import EVENTS, INGESTED_FILES, REJECTED_ROWS
 from profiling_spark.errors import InputError, StorageError
-from profiling_spark.ingest import ledger
-from profiling_spark.ingest.changes import sort_out
-from profiling_spark.ingest.files import FileKey, SourceFile
+from profiling_spark.ingest.files import ledger
+from profiling_spark.ingest.files.changes import sort_out
+from profiling_spark.ingest.files.ledger import Counts, Taken
+from profiling_spark.ingest.files.source_files import FileKey, SourceFile
 from profiling_spark.ingest.job import ingest
-from profiling_spark.ingest.ledger import Counts, Taken
 from profiling_spark.storage import Tables
 
 WORDS = {"buy": "purchase", "look": "view", "back": "refund"}

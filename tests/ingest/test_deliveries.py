@@ -19,10 +19,10 @@ from profiling_spark.contracts.gold import USER_RECOMMENDATIONS
 from profiling_spark.contracts.silver import INGESTED_FILES, ITEMS, USERS
 from profiling_spark.errors import QualityError
 from profiling_spark.features.job import build_features
-from profiling_spark.ingest.deliveries import deliveries
-from profiling_spark.ingest.files import SourceFile
+from profiling_spark.ingest.files.deliveries import deliveries
+from profiling_spark.ingest.files.ledger import Counts, FileKey, Taken
+from profiling_spark.ingest.files.source_files import SourceFile
 from profiling_spark.ingest.job import ingest
-from profiling_spark.ingest.ledger import Counts, FileKey, Taken
 from profiling_spark.maintain.job import check
 from profiling_spark.recommend.job import recommend_items
 from profiling_spark.storage import Tables

@@ -16,8 +16,8 @@ from ingest_shop import rows
 from profiling_spark.config import Settings
 from profiling_spark.config.sources import Source
 from profiling_spark.contracts.silver import EVENTS, INGESTED_FILES, REJECTED_ROWS
-from profiling_spark.ingest.encodings import REPLACED, TextCheck, python_name
-from profiling_spark.ingest.files import SourceFile, find_files
+from profiling_spark.ingest.files.encodings import REPLACED, TextCheck, python_name
+from profiling_spark.ingest.files.source_files import SourceFile, find_files
 from profiling_spark.ingest.job import ingest
 
 HEADER = "Kunde;Zeit;Warengruppe;Stadt"

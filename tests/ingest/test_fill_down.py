@@ -19,8 +19,8 @@ from profiling_spark.config import Settings
 from profiling_spark.config.sources import FillDown, Source
 from profiling_spark.contracts.silver import EVENTS, INGESTED_FILES, REJECTED_ROWS
 from profiling_spark.errors import ConfigError
-from profiling_spark.ingest.fill_down import filled_down
 from profiling_spark.ingest.job import ingest
+from profiling_spark.ingest.reading.fill_down import filled_down
 
 ORDERS = """\
 Name,Email,Financial Status,Created at,Lineitem quantity,Lineitem price,Lineitem sku,Notes,Payment Method

@@ -16,8 +16,7 @@ from profiling_spark.config import Settings
 from profiling_spark.contracts.operations import SOURCE_SETTINGS
 from profiling_spark.contracts.silver import EVENTS, INGESTED_FILES
 from profiling_spark.errors import ConfigError
-from profiling_spark.ingest.files import FileKey, SourceFile
-from profiling_spark.ingest.identity import (
+from profiling_spark.ingest.files.identity import (
     LINE,
     ROW_ID,
     Identity,
@@ -27,10 +26,11 @@ from profiling_spark.ingest.identity import (
     to_remember,
     with_row_id,
 )
+from profiling_spark.ingest.files.ledger import Counts, Taken
+from profiling_spark.ingest.files.source_files import FileKey, SourceFile
 from profiling_spark.ingest.job import ingest
-from profiling_spark.ingest.ledger import Counts, Taken
-from profiling_spark.ingest.mapping import map_columns
-from profiling_spark.ingest.source_rows import Reading, parse_values
+from profiling_spark.ingest.judging.mapping import map_columns
+from profiling_spark.ingest.reading.source_rows import Reading, parse_values
 
 MAPPED = {"event_time": "at", "user_id": "who", "event_type": "what", "item_id": "sku", "quantity": "n"}
 WORDS = {"buy": "purchase", "look": "view", "like": "favorite"}

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from profiling_spark.config.sources import Source
-from profiling_spark.ingest.lines import line_numbers
+from profiling_spark.ingest.findings.lines import line_numbers
 
 
 def source(kind: str = "csv", **more: Any) -> Source:
@@ -60,7 +60,7 @@ def test_the_first_of_equal_rows_in_every_kind_of_file(tmp_path: Path) -> None:
 
 
 def test_blocks_without_any_of_the_rows_are_counted_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("profiling_spark.ingest.lines._BLOCK", 64)
+    monkeypatch.setattr("profiling_spark.ingest.findings.lines._BLOCK", 64)
     lines = [f"{n},u{n % 5},{'long ' * (n % 30)}" for n in range(500)]
     (tmp_path / "a.csv").write_text("a,b,c\n" + "\n".join(lines), encoding="utf-8")
     few = {kept(*lines[n].split(",")): n + 2 for n in (17, 255, 499)}

@@ -23,10 +23,10 @@ from profiling_spark.config.sources import Source
 from profiling_spark.contracts.silver import EVENTS, ITEMS, REJECTED_ROWS
 from profiling_spark.errors import InputError
 from profiling_spark.ingest.job import ingest
-from profiling_spark.ingest.mapping import map_columns
-from profiling_spark.ingest.money import Exchange, _every_day, _read_rates
-from profiling_spark.ingest.rules import check_rows
-from profiling_spark.ingest.source_rows import HELPERS
+from profiling_spark.ingest.judging.mapping import map_columns
+from profiling_spark.ingest.judging.money import Exchange, _every_day, _read_rates
+from profiling_spark.ingest.judging.rules import check_rows
+from profiling_spark.ingest.reading.source_rows import HELPERS
 
 PAYMENTS = """id,parent,type,customer,date,sku,qty,total
 1,,sale,c1,2025-06-01 10:00:00,A,1,50.00

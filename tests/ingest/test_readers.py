@@ -14,11 +14,12 @@ from ingest_shop import BAD, GOOD, HEADER, everything, settings
 from pyspark.sql import SparkSession
 
 from profiling_spark.config.sources import Source
-from profiling_spark.ingest import hold, source_rows
-from profiling_spark.ingest.files import SourceFile, find_files
+from profiling_spark.ingest.files.source_files import SourceFile, find_files
 from profiling_spark.ingest.job import ingest
-from profiling_spark.ingest.readers import parse_json, read_source
-from profiling_spark.ingest.source_rows import POSITION, Reading
+from profiling_spark.ingest.reading import source_rows
+from profiling_spark.ingest.reading.readers import parse_json, read_source
+from profiling_spark.ingest.reading.source_rows import POSITION, Reading
+from profiling_spark.ingest.resolving import hold
 from profiling_spark.storage import Tables
 
 CLICKS = Source.model_validate(

@@ -21,9 +21,9 @@ from profiling_spark.command import Command
 from profiling_spark.config import Settings
 from profiling_spark.contracts.silver import EVENTS, REVIEWS
 from profiling_spark.contracts.table import Table
-from profiling_spark.ingest import recover
+from profiling_spark.ingest.again import recover
+from profiling_spark.ingest.again.recover import WRITTEN, clear_unfinished
 from profiling_spark.ingest.job import ingest
-from profiling_spark.ingest.recover import WRITTEN, clear_unfinished
 from profiling_spark.maintain.job import check, maintain
 from profiling_spark.runner import Context
 from profiling_spark.storage import Tables, log, undo

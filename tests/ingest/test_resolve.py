@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from profiling_spark.errors import ContractError
-from profiling_spark.ingest.resolve import HELPERS, Group, from_json, resolve, to_json
+from profiling_spark.ingest.resolving.resolve import HELPERS, Group, from_json, resolve, to_json
 
 SCHEMA = pl.Schema(
     {

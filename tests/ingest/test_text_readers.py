@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from pyspark.sql import SparkSession
 
 from profiling_spark.config.sources import Source
-from profiling_spark.ingest.files import find_files
-from profiling_spark.ingest.readers import read_source
-from profiling_spark.ingest.source_rows import Reading
+from profiling_spark.ingest.files.source_files import find_files
+from profiling_spark.ingest.reading.readers import read_source
+from profiling_spark.ingest.reading.source_rows import Reading
 
 PLACES = {"who": (1, 5), "day": (7, 16), "paid": (18, 24)}
 LOG = r'^(?P<host>\S+) \S+ (?P<user>\S+) \[(?P<at>[^\]]+)\] "(?P<verb>[A-Z]+) (?P<url>\S+)[^"]*" (?P<status>\d{3})'

@@ -24,8 +24,8 @@ from profiling_spark.config.sources import Source
 from profiling_spark.contracts.silver import EVENTS, REJECTED_ROWS, USERS
 from profiling_spark.errors import ConfigError
 from profiling_spark.ingest.job import ingest
-from profiling_spark.ingest.mapping import map_columns
-from profiling_spark.ingest.source_rows import HELPERS
+from profiling_spark.ingest.judging.mapping import map_columns
+from profiling_spark.ingest.reading.source_rows import HELPERS
 
 TILL = """Beleg;Kunde;Datum;Artikel;Menge;Einzelpreis;Rabatt
 B1;K1;01.02.2025 10:15;A1;2,000;1.234,56;0,00

@@ -11,9 +11,10 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from profiling_spark.ingest.resolve import Ends, Resolved
-from profiling_spark.ingest.rules import OK, REJECTED
-from profiling_spark.ingest.versions import STORED, Deliveries, Snapshot, resolve_versions
+from profiling_spark.ingest.files.deliveries import Snapshot
+from profiling_spark.ingest.judging.rules import OK, REJECTED
+from profiling_spark.ingest.resolving.resolve import Ends, Resolved
+from profiling_spark.ingest.resolving.versions import STORED, Deliveries, resolve_versions
 
 START = datetime(2026, 5, 1, tzinfo=UTC)
 TIME = pl.Datetime("us", "UTC")

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from profiling_spark.config.formats import Encoding, LineOptions
 from profiling_spark.config.sources import Source
-from profiling_spark.ingest.encodings import REPLACED, java_name
+from profiling_spark.ingest.files.encodings import REPLACED, java_name
 from profiling_spark.session import session_setting
 
 MISFIT = "_misfit"

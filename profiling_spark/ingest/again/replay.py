@@ -17,18 +17,17 @@ from profiling_spark.command import LAST
 from profiling_spark.config.quality import UNREADABLE
 from profiling_spark.contracts.silver import ATTRIBUTES, ITEMS, REJECTED_ROWS
 from profiling_spark.errors import InputError
-from profiling_spark.ingest import ledger
-from profiling_spark.ingest.batch import TARGETS, Batch, judge, publish
-from profiling_spark.ingest.checked_rows import checked
-from profiling_spark.ingest.csv_reader import header_of, parse_csv
-from profiling_spark.ingest.files import FileKey, find_files
-from profiling_spark.ingest.ledger import Counts
-from profiling_spark.ingest.readers import parse_json
-from profiling_spark.ingest.recover import undone_on_failure
-from profiling_spark.ingest.source_rows import Reading, parse_values
-from profiling_spark.ingest.stale import features_stale_from
-from profiling_spark.ingest.text_readers import parse_lines
-from profiling_spark.ingest.versions import Deliveries
+from profiling_spark.ingest.again.recover import undone_on_failure
+from profiling_spark.ingest.batch import TARGETS, Batch, publish
+from profiling_spark.ingest.files import ledger
+from profiling_spark.ingest.files.ledger import Counts
+from profiling_spark.ingest.files.source_files import FileKey, find_files
+from profiling_spark.ingest.findings.stale import features_stale_from
+from profiling_spark.ingest.new_rows import checked, judge
+from profiling_spark.ingest.reading.readers import header_of, parse_csv, parse_json, parse_values
+from profiling_spark.ingest.reading.source_rows import Reading
+from profiling_spark.ingest.reading.text_readers import parse_lines
+from profiling_spark.ingest.resolving.versions import Deliveries
 from profiling_spark.runner import Context, Outcome
 
 # joins file_id and row_hash in `_file_id`, which every reader hands on

@@ -9,8 +9,8 @@ from profiling_spark.config.quality import BUILT_IN, NEW_COLUMN, NO_USER, UNREAD
 from profiling_spark.config.sources import Source, mappable
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import QualityError
-from profiling_spark.ingest.resolve import EXAMPLES, Ends, Group
-from profiling_spark.ingest.rules import REJECTED
+from profiling_spark.ingest.judging.rules import REJECTED
+from profiling_spark.ingest.resolving.resolve import EXAMPLES, Ends, Group
 
 _LEVELS: tuple[Level, ...] = ("reject", "flag", "warn")
 

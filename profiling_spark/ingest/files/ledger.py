@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 from profiling_spark.contracts.silver import INGESTED_FILES
 from profiling_spark.errors import StorageError
-from profiling_spark.ingest.files import FileKey, SourceFile
+from profiling_spark.ingest.files.source_files import FileKey, SourceFile
 from profiling_spark.storage import Tables, as_frame, literal, local_path
 
 TAKING, DONE, REFUSED = "taking", "done", "refused"

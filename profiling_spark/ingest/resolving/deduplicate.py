@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from profiling_spark.contracts.silver import EVENTS
 from profiling_spark.contracts.table import Table
-from profiling_spark.ingest.resolve import ACCEPTED, DIFFERS, DUPLICATE, SUPERSEDED
+from profiling_spark.ingest.resolving.resolve import ACCEPTED, DIFFERS, DUPLICATE, SUPERSEDED
 
 LOST_SOURCE, LOST_FILE = "_lost_source", "_lost_file"
 _NUMBER, _SHARED_ROWS = "_number", 1_000_000

@@ -5,6 +5,7 @@ A value that is there but does not fit its type leaves null and the reason `bad_
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import reduce
 from operator import or_
 
@@ -13,15 +14,20 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from profiling_spark.config.sources import IGNORED, TARGETS, Source, helping, mappable
+from profiling_spark.config.sources import EQUAL_BEFORE, IGNORED, TARGETS, Source, helping, mappable
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import ConfigError
 from profiling_spark.expressions import condition, holds
-from profiling_spark.ingest.one_row import check_one_row
-from profiling_spark.ingest.source_rows import HELPERS, position_of
-from profiling_spark.ingest.times import check_shift, day, instant, is_possible, shifts_zone
+from profiling_spark.ingest.files.identity import ID_COLUMN, Identity
+from profiling_spark.ingest.judging.one_row import check_one_row
+from profiling_spark.ingest.judging.times import check_shift, day, instant, is_possible, shifts_zone
+from profiling_spark.ingest.reading.source_rows import HELPERS, identity, line_hash, position_of
 from profiling_spark.session import session_setting
 
+ROW_ID, LINE = "_row_id", "_line"
+_SEPARATOR = "\u001f"
+# what an id is made of, so that one kind is never taken for another
+_OF_LINE, _OF_COLUMNS = "\u0001", "\u0002"
 _MALE = ("male", "m", "man", "男", "男性")
 _FEMALE = ("female", "f", "woman", "女", "女性")
 _TRUE = ("true", "t", "yes", "y", "1", "是")
@@ -188,3 +194,39 @@ def _is_bad(column: str, is_time: bool) -> Column:
     if is_time and column != "event_time":
         is_lost = is_lost | ~is_possible(F.col(column))
     return (F.col(f"_v_{column}").isNotNull() & is_lost).alias(f"{BAD}{column}")
+
+
+def with_row_id(frame: DataFrame, source: Source, made: Identity) -> DataFrame:
+    """Adds ROW_ID, and LINE: of sources without an id of their own, a hash of the whole line.
+
+    `frame`: what `map_columns` gives, before anything is derived from it. With the customer, since shops number the
+    events of each customer, and since rows of one id must meet in one bucket whatever the number of buckets.
+    """
+    own = F.col(ID_COLUMN[source.target])
+    with_user = F.concat(F.coalesce("user_id", F.lit("")), F.lit(_SEPARATOR), own)
+    whole = F.concat(F.lit(_OF_LINE), identity(frame, source))
+    told = F.coalesce(with_user, whole if made.columns is None else _of_columns(frame, source, made.columns))
+    row_id = F.md5(F.concat(F.lit(f"{made.namespace}{_SEPARATOR}"), told))
+    # where rows have ids the few without one are not worth a hash of every line, which the compiled code would carry
+    line = F.lit(None).cast("bigint") if source.has_own_id else line_hash(frame)
+    return frame.withColumns({ROW_ID: row_id, LINE: line})
+
+
+def _of_columns(frame: DataFrame, source: Source, columns: Sequence[str]) -> Column:
+    """Names and values of the columns that are not null: one that the files gain later, empty, changes no id.
+
+    Equal elements of one array are several: each is told by how many stand before it.
+    """
+    named = [_named(frame, c) for c in columns]
+    if source.lines.array is not None:
+        named.append(F.concat(F.lit(f"{EQUAL_BEFORE}="), F.col("_values").getItem(EQUAL_BEFORE)))
+    return F.concat(F.lit(_OF_COLUMNS), F.concat_ws(_SEPARATOR, *named))
+
+
+def _named(frame: DataFrame, column: str) -> Column:
+    # two words that mean one event type are two words
+    name = WORD if column == "event_type" else column
+    kind = frame.schema[name].dataType
+    # a time as text would be dear, and would follow the session's zone
+    value = F.unix_micros(name) if isinstance(kind, T.TimestampType) else F.col(name)
+    return F.concat(F.lit(f"{column}="), value.cast("string"))

@@ -13,15 +13,27 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from profiling_spark.config.sources import Source, path_time_pattern
-from profiling_spark.ingest.files import EPOCH, SourceFile
-from profiling_spark.ingest.ledger import Taken
-from profiling_spark.ingest.versions import Snapshot
+from profiling_spark.ingest.files.ledger import Taken
+from profiling_spark.ingest.files.source_files import EPOCH, SourceFile
 
 _TICK = timedelta(microseconds=1)
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """One delivery of a source whose files are the full list of its keys. `file_id`: that of its last file. `is_new`:
+    false of one that an earlier run loaded, which ends what a late delivery brings.
+    """
+
+    source: str
+    file_id: str
+    first: datetime
+    last: datetime
+    is_new: bool = True
+
+
 @dataclass
-class Deliveries:
+class Sorted:
     """`new`: files in the order of their deliveries, each with its time and an id of its own; `known`: were taken."""
 
     new: list[SourceFile] = field(default_factory=list)
@@ -31,11 +43,11 @@ class Deliveries:
 
 def deliveries(
     files: Iterable[SourceFile], ledger: Sequence[Taken], source: Source, *, started: datetime, timezone: str
-) -> Deliveries:
+) -> Sorted:
     """Sort out the files of one source of attributes. `timezone`: of times in paths, where the source has none."""
     files = list(files)
     mine = [t for t in ledger if files and (t.key.source, t.key.target) == (files[0].source, files[0].target)]
-    found, times = Deliveries(), {}
+    found, times = Sorted(), {}
     for file in files:
         if _is_taken(file, mine):
             found.known.append(file)

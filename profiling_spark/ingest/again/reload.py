@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from profiling_spark.config import Settings
 from profiling_spark.config.sources import Source
 from profiling_spark.errors import InputError
-from profiling_spark.ingest.changes import ToTake, as_taken
-from profiling_spark.ingest.deliveries import snapshots
-from profiling_spark.ingest.files import EPOCH, SourceFile
-from profiling_spark.ingest.ledger import Taken
+from profiling_spark.ingest.files.changes import ToTake, as_taken
+from profiling_spark.ingest.files.deliveries import snapshots
+from profiling_spark.ingest.files.ledger import Taken
+from profiling_spark.ingest.files.source_files import EPOCH, SourceFile
 
 _SHOWN = 3
 

@@ -27,12 +27,12 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from profiling_spark.buckets import bucket_of
 from profiling_spark.contracts.silver import ATTRIBUTES, EVENTS, REJECTED_ROWS
 from profiling_spark.contracts.table import Table
-from profiling_spark.ingest.deduplicate import content
-from profiling_spark.ingest.files import SourceFile
-from profiling_spark.ingest.resolve import HELPERS, Ends, Group, Resolved, from_json, resolve, to_json
-from profiling_spark.ingest.rules import OK
-from profiling_spark.ingest.source_rows import POSITION
-from profiling_spark.ingest.versions import Deliveries, resolve_versions
+from profiling_spark.ingest.files.source_files import SourceFile
+from profiling_spark.ingest.judging.rules import OK
+from profiling_spark.ingest.reading.source_rows import POSITION
+from profiling_spark.ingest.resolving.deduplicate import content
+from profiling_spark.ingest.resolving.resolve import HELPERS, Ends, Group, Resolved, from_json, resolve, to_json
+from profiling_spark.ingest.resolving.versions import Deliveries, resolve_versions
 from profiling_spark.storage import Tables, local_path
 from profiling_spark.storage.files import STAGING, FileWriter, NewFile, conformed, read_files, staging_folder
 

@@ -21,7 +21,7 @@ import polars as pl
 
 from profiling_spark.config.formats import CsvOptions
 from profiling_spark.config.sources import Source
-from profiling_spark.ingest.encodings import python_name
+from profiling_spark.ingest.files.encodings import python_name
 from profiling_spark.storage import local_path
 
 _BLOCK = 1 << 23

@@ -18,7 +18,9 @@ from datetime import datetime
 
 import polars as pl
 
-from profiling_spark.ingest.resolve import (
+from profiling_spark.ingest.files.deliveries import Snapshot
+from profiling_spark.ingest.judging.rules import OK, REJECTED
+from profiling_spark.ingest.resolving.resolve import (
     ACCEPTED,
     DUPLICATE,
     SUPERSEDED,
@@ -29,7 +31,6 @@ from profiling_spark.ingest.resolve import (
     grouped_rows,
     refused_rows,
 )
-from profiling_spark.ingest.rules import OK, REJECTED
 
 STORED = "stored"
 """`_status` of rows that the table has, among the new ones."""
@@ -37,19 +38,6 @@ _OPT_OUT = "personalisation_opt_out"
 _TIME = pl.Datetime("us", "UTC")
 # what a row of the history of a key is, in their order at one time
 _VERSION, _CONFIRMED, _NEW, _END = range(4)
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """One delivery of a source whose files are the full list of its keys. `file_id`: that of its last file. `is_new`:
-    false of one that an earlier run loaded, which ends what a late delivery brings.
-    """
-
-    source: str
-    file_id: str
-    first: datetime
-    last: datetime
-    is_new: bool = True
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from pyspark.sql import functions as F
 from profiling_spark.config.quality import NEW_COLUMN, NO_RATE, NO_USER, UNREADABLE, WRONG_ENCODING, Ingest, Rule
 from profiling_spark.config.sources import DISTINCT_BY, IGNORED, Covers, Source
 from profiling_spark.expressions import condition, holds
-from profiling_spark.ingest.mapping import BAD, TOO_FAR, WANTED, WORD
-from profiling_spark.ingest.money import NO_RATE as _NO_RATE
-from profiling_spark.ingest.money import Exchange, in_reporting_currency, with_amounts, with_signs
-from profiling_spark.ingest.one_row import check_one_row
+from profiling_spark.ingest.judging.mapping import BAD, TOO_FAR, WANTED, WORD
+from profiling_spark.ingest.judging.money import NO_RATE as _NO_RATE
+from profiling_spark.ingest.judging.money import Exchange, in_reporting_currency, with_amounts, with_signs
+from profiling_spark.ingest.judging.one_row import check_one_row
 
 OK, REJECTED, IGNORED_ROW = "ok", "rejected", "ignored"
 _BOUGHT = ("purchase", "refund")

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from profiling_spark.config.sources import Source
-from profiling_spark.ingest.deliveries import deliveries, snapshots
-from profiling_spark.ingest.files import FileKey, SourceFile, begins_with, distinct_files
-from profiling_spark.ingest.ledger import Taken
-from profiling_spark.ingest.versions import Snapshot
+from profiling_spark.ingest.files.deliveries import Snapshot, deliveries, snapshots
+from profiling_spark.ingest.files.ledger import Taken
+from profiling_spark.ingest.files.source_files import FileKey, SourceFile, begins_with, distinct_files
 
 
 @dataclass

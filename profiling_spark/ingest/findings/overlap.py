@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from profiling_spark.config import Settings
 from profiling_spark.contracts.silver import EVENTS
 from profiling_spark.ingest.batch import Batch
-from profiling_spark.ingest.ledger import of_files
+from profiling_spark.ingest.files.ledger import of_files
 from profiling_spark.remembered import Remembered, supplier_of
 from profiling_spark.runner import Context
 

@@ -8,7 +8,7 @@ from pyspark.sql import types as T
 
 from profiling_spark.config.sources import FillDown
 from profiling_spark.errors import ConfigError
-from profiling_spark.ingest.source_rows import HELPERS, POSITION
+from profiling_spark.ingest.reading.source_rows import HELPERS, POSITION
 
 _KEY = "_group"
 _BLANKS = " \t\r\n\u00a0\ufeff"

@@ -20,8 +20,8 @@ import polars as pl
 from profiling_spark.contracts.operations import QUALITY_METRICS, SOURCE_SETTINGS
 from profiling_spark.contracts.silver import EVENTS, INGESTED_FILES, ITEMS, REJECTED_ROWS, REVIEWS, USERS
 from profiling_spark.errors import StorageError
-from profiling_spark.ingest.files import FileKey
-from profiling_spark.ingest.ledger import REPLAY, TAKING, of_files, run_start
+from profiling_spark.ingest.files.ledger import REPLAY, TAKING, of_files, run_start
+from profiling_spark.ingest.files.source_files import FileKey
 from profiling_spark.runner import Context
 from profiling_spark.storage import Tables, literal, local_path
 from profiling_spark.storage.undo import Versions, commits_of_rows, restore, why_not

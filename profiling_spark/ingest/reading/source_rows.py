@@ -7,8 +7,6 @@ import re
 import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import reduce
-from operator import or_
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -17,11 +15,9 @@ from pyspark.sql import types as T
 from profiling_spark.config.formats import Encoding
 from profiling_spark.config.sources import Source
 from profiling_spark.errors import InputError
-from profiling_spark.expressions import holds
-from profiling_spark.ingest.array_lines import read_again, unknown_fields
-from profiling_spark.ingest.encodings import REPLACED, head_of, java_name, python_name, resolved
-from profiling_spark.ingest.files import SourceFile
-from profiling_spark.ingest.text_readers import MISFIT, is_misfit
+from profiling_spark.ingest.files.encodings import REPLACED, head_of, java_name, python_name, resolved
+from profiling_spark.ingest.files.source_files import SourceFile
+from profiling_spark.ingest.reading.text_readers import MISFIT
 from profiling_spark.storage import as_written, local_path
 
 HELPERS = ("_file_id", "_raw", "_values", "_unreadable", "_extra", MISFIT)
@@ -164,50 +160,6 @@ def _decoded() -> Column:
 
 def paths_of(files: Sequence[SourceFile]) -> list[str]:
     return [as_written(f.uri) for f in files]
-
-
-def parse_values(rows: DataFrame, columns: Sequence[str], reading: Reading) -> DataFrame:
-    """Rows again from (value: JSON of a row's values, _file_id), as `_raw` keeps those of CSV, Parquet and Delta."""
-    schema = T.StructType([T.StructField(c, T.StringType()) for c in columns])
-    parsed = rows.select("_file_id", F.from_json("value", schema).alias("_row")).select("_file_id", "_row.*")
-    return finished(read_again(parsed, reading.source), columns, reading, F.lit(False))
-
-
-def finished(
-    frame: DataFrame,
-    columns: Sequence[str],
-    reading: Reading,
-    unreadable: Column,
-    raw: Column | None = None,
-    is_clean: bool = False,
-) -> DataFrame:
-    """`is_clean`: no value can hold bytes that are no characters."""
-    source = reading.source
-    names = [F.col(f"`{c}`") for c in columns]
-    lowered = {c.lower() for c in columns}
-    gone = [w for w in source.words if w.lower() not in lowered] if source.missing_columns == "null" else []
-    unknown = [F.col(f"`{c}`").cast("string").alias(c) for c in reading.unknown(columns)]
-    unknown += unknown_fields(frame, source, reading.known)
-    extra = F.lit(None).cast("string")
-    if unknown:
-        extra = F.when(F.coalesce(*unknown).isNotNull(), F.to_json(F.struct(*unknown)))
-    return frame.select(
-        *names,
-        *(F.lit(None).cast("string").alias(w) for w in gone),
-        "_file_id",
-        *position_of(frame),
-        (F.lit(None).cast("string") if raw is None else raw).alias("_raw"),
-        F.struct(*names).alias("_values"),
-        unreadable.alias("_unreadable"),
-        extra.alias("_extra"),
-        (F.lit(False) if is_clean else _has_misfit(frame, columns, raw)).alias(MISFIT),
-    )
-
-
-def _has_misfit(frame: DataFrame, columns: Sequence[str], raw: Column | None) -> Column:
-    types = dict(frame.dtypes)
-    texts = [*(F.col(f"`{c}`") for c in columns if types[c] == "string"), *([] if raw is None else [raw])]
-    return reduce(or_, (holds(is_misfit(text)) for text in texts), F.lit(False))
 
 
 def first_line(spark: SparkSession, file: SourceFile, encoding: Encoding) -> str:

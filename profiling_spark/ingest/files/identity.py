@@ -12,27 +12,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
-from pyspark.sql import types as T
-
 from profiling_spark.config import Settings
-from profiling_spark.config.sources import EQUAL_BEFORE, Source
 from profiling_spark.contracts.operations import ALL_SOURCES
 from profiling_spark.errors import ConfigError
-from profiling_spark.ingest.changes import ToTake, sort_out
-from profiling_spark.ingest.files import FileKey, SourceFile
-from profiling_spark.ingest.ledger import Taken
-from profiling_spark.ingest.mapping import WORD
-from profiling_spark.ingest.source_rows import identity, line_hash
+from profiling_spark.ingest.files.changes import ToTake, sort_out
+from profiling_spark.ingest.files.ledger import Taken
+from profiling_spark.ingest.files.source_files import FileKey, SourceFile
 from profiling_spark.remembered import ZONE, Remembered, supplied_as_text, supplier_of
 
 ID_COLUMN = {"events": "event_id", "reviews": "review_id"}
-ROW_ID, LINE = "_row_id", "_line"
 OWN_ID, ID_COLUMNS, WHOLE_LINE = "own_id", "id_columns", "line"
-_SEPARATOR = "\u001f"
-# what an id is made of, so that one kind is never taken for another
-_OF_LINE, _OF_COLUMNS = "\u0001", "\u0002"
 _RELOAD = "load its files again into a new storage.root"
 
 
@@ -101,42 +90,6 @@ def to_remember(
             columns = WHOLE_LINE if made.columns is None else ",".join(made.columns)
             values[name] |= {OWN_ID: str(made.has_own_id), ID_COLUMNS: columns}
     return values
-
-
-def with_row_id(frame: DataFrame, source: Source, made: Identity) -> DataFrame:
-    """Adds ROW_ID, and LINE: of sources without an id of their own, a hash of the whole line.
-
-    `frame`: what `map_columns` gives, before anything is derived from it. With the customer, since shops number the
-    events of each customer, and since rows of one id must meet in one bucket whatever the number of buckets.
-    """
-    own = F.col(ID_COLUMN[source.target])
-    with_user = F.concat(F.coalesce("user_id", F.lit("")), F.lit(_SEPARATOR), own)
-    whole = F.concat(F.lit(_OF_LINE), identity(frame, source))
-    told = F.coalesce(with_user, whole if made.columns is None else _of_columns(frame, source, made.columns))
-    row_id = F.md5(F.concat(F.lit(f"{made.namespace}{_SEPARATOR}"), told))
-    # where rows have ids the few without one are not worth a hash of every line, which the compiled code would carry
-    line = F.lit(None).cast("bigint") if source.has_own_id else line_hash(frame)
-    return frame.withColumns({ROW_ID: row_id, LINE: line})
-
-
-def _of_columns(frame: DataFrame, source: Source, columns: Sequence[str]) -> Column:
-    """Names and values of the columns that are not null: one that the files gain later, empty, changes no id.
-
-    Equal elements of one array are several: each is told by how many stand before it.
-    """
-    named = [_named(frame, c) for c in columns]
-    if source.lines.array is not None:
-        named.append(F.concat(F.lit(f"{EQUAL_BEFORE}="), F.col("_values").getItem(EQUAL_BEFORE)))
-    return F.concat(F.lit(_OF_COLUMNS), F.concat_ws(_SEPARATOR, *named))
-
-
-def _named(frame: DataFrame, column: str) -> Column:
-    # two words that mean one event type are two words
-    name = WORD if column == "event_type" else column
-    kind = frame.schema[name].dataType
-    # a time as text would be dear, and would follow the session's zone
-    value = F.unix_micros(name) if isinstance(kind, T.TimestampType) else F.col(name)
-    return F.concat(F.lit(f"{column}="), value.cast("string"))
 
 
 def check_renamed(found: Sequence[SourceFile], taken: Sequence[Taken], settings: Settings) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import polars as pl
 
 from profiling_spark.errors import ContractError
-from profiling_spark.ingest.rules import OK, REJECTED
+from profiling_spark.ingest.judging.rules import OK, REJECTED
 
 DUPLICATE, SUPERSEDED, ACCEPTED = "duplicate", "superseded", "accepted"
 HELPERS = ("_status", "_reasons", "_warned", "_raw", "_hash", "_keep", "_new", "_day", "_line")

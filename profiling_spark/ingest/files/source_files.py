@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 
 from profiling_spark.config.sources import Source
 from profiling_spark.errors import InputError
-from profiling_spark.ingest.encodings import TEXT_FORMATS, Fit, TextCheck
+from profiling_spark.ingest.files.encodings import TEXT_FORMATS, Fit, TextCheck
 from profiling_spark.storage import local_path
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -1,0 +1,1 @@
+"""Runs that take rows a second time: replay, reload, and the undoing of a run that died."""

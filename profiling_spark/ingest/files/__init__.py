@@ -1,0 +1,1 @@
+"""Which files there are, which of them are new, and what the ledger knows of those that were taken."""

@@ -1,0 +1,1 @@
+"""Source files to frames of rows, in whatever format and encoding they come."""
