@@ -8,7 +8,8 @@ Two feeds give the same values. `files`: the task opens the bucket's Parquet fil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal
 
@@ -85,6 +86,53 @@ def map_buckets(
         # in one partition: who goes through a customer's rows finds them together
         return tables.spark.createDataFrame(_run_here(tables, task, buckets, sides), schema).coalesce(1)
     return _run(tables, task, schema, buckets, sides)
+
+
+def summed_buckets(
+    tables: Tables,
+    kernel: Kernel,
+    add_up: Callable[[pl.DataFrame], pl.DataFrame],
+    *,
+    schemas: tuple[T.StructType, T.StructType],
+    by: Sequence[str],
+    columns: Sequence[str],
+    buckets: int,
+    before: date,
+) -> pl.DataFrame:
+    """What `add_up` makes of the rows that a kernel makes of the buckets (see `map_buckets`), on the driver.
+
+    `schemas`: of the kernel's rows and of the sums. All rows that are equal in `by` are added up together; a large
+    lake's are spread by them over the tasks, so sums that ask for more than that are to be finished by the caller.
+    """
+    task = _Task(kernel, tuple(columns), before, None, to_arrow_schema(schemas[0], timezone="UTC"))
+    summing = _Summing(add_up, to_arrow_schema(schemas[1], timezone="UTC"))
+    if tables.is_small:
+        return _frame(summing.summed(_run_here(tables, task, buckets, None)))
+    rows = _run(tables, task, schemas[0], buckets, None).repartition(buckets, *by)
+    return _frame(rows.mapInArrow(summing, schemas[1]).toArrow())
+
+
+@dataclass(frozen=True)
+class _Summing:
+    """What a worker runs on its share of the kernels' rows."""
+
+    add_up: Callable[[pl.DataFrame], pl.DataFrame]
+    sums: pa.Schema
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        filled = [b for b in batches if b.num_rows]
+        if filled:
+            yield from self.summed(pa.Table.from_batches(filled)).to_batches()
+
+    def summed(self, rows: pa.Table) -> pa.Table:
+        """Rows of the kernel added up."""
+        return self.add_up(_frame(rows)).to_arrow().select(self.sums.names).cast(self.sums)
+
+
+def _frame(table: pa.Table) -> pl.DataFrame:
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)  # for mypy
+    return frame
 
 
 def replace_from_buckets(

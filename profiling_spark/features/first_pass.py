@@ -11,22 +11,20 @@ from datetime import date
 from decimal import Decimal
 
 import polars as pl
-from pyspark.sql import DataFrame, Window
-from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from profiling_spark.buckets import map_buckets
-from profiling_spark.features import item_parts
+from profiling_spark.buckets import summed_buckets
+from profiling_spark.features import item_parts, sums
 from profiling_spark.features.bots import bots_at, heavy_days
 from profiling_spark.features.item_parts import FIRST, ItemParts
 from profiling_spark.features.left_out import FLAGS
 from profiling_spark.features.left_out import counted as counted_events
 from profiling_spark.features.rfm import MEASURES, MONEY, RFM_EVENT_COLUMNS, SCORES, RfmCuts, rfm_measures
+from profiling_spark.features.sums import Sums
 from profiling_spark.features.windows import FeatureParams
 from profiling_spark.storage import Tables
 
 _COLUMNS = tuple(dict.fromkeys((*item_parts.COLUMNS, *RFM_EVENT_COLUMNS, FLAGS)))
-_RFM = "rfm"
 _SCHEMA = T.StructType(
     [
         *item_parts.SCHEMA,
@@ -40,7 +38,7 @@ _SCHEMA = T.StructType(
 class _FirstPass:
     """Kernel over events: the rows of `ItemParts`, and for each date (FIRST), RFM measure and value its customers.
 
-    The latter are rows with `_part` _RFM and the customers as `_rows`. Bots of the date count in neither.
+    The latter are rows with `_part` sums.RFM and the customers as `_rows`. Bots of the date count in neither.
     """
 
     items: ItemParts
@@ -57,41 +55,44 @@ class _FirstPass:
         measures = sample.join(bots, on="user_id", how="anti")
         values = (measures.select(pl.lit(m).alias("measure"), value=pl.col(m).cast(MONEY)) for m in MEASURES)
         counted = pl.concat(values).group_by("measure", "value").agg(_rows=pl.len().cast(pl.Int64))
-        return counted.with_columns(pl.lit(_RFM).alias("_part"), pl.lit(as_of).alias(FIRST))
+        return counted.with_columns(pl.lit(sums.RFM).alias("_part"), pl.lit(as_of).alias(FIRST))
 
 
-def first_pass(tables: Tables, params: Sequence[FeatureParams], *, buckets: int, priced: pl.DataFrame) -> DataFrame:
-    """What `item_features`, `item_sides` and `rfm_cuts` add up, for the dates of `params`; see `_FirstPass`.
+def first_pass(tables: Tables, params: Sequence[FeatureParams], *, buckets: int, priced: pl.DataFrame) -> pl.DataFrame:
+    """What `item_features`, `item_sides` and `rfm_cuts` take, for the dates of `params`: see `Sums`.
 
     `priced`: see `priced_items`.
     """
-    dates = tuple(p.as_of for p in params)
-    kernel = _FirstPass(ItemParts(dates, params[0].windows, priced), tuple(params))
-    return map_buckets(tables, kernel, schema=_SCHEMA, columns=_COLUMNS, buckets=buckets, before=max(dates))
+    dates, windows = tuple(p.as_of for p in params), tuple(params[0].windows)
+    kernel = _FirstPass(ItemParts(dates, windows, priced), tuple(params))
+    return summed_buckets(
+        tables,
+        kernel,
+        Sums(dates, windows),
+        schemas=(_SCHEMA, sums.SCHEMA),
+        by=("item_id", "measure", "value"),
+        columns=_COLUMNS,
+        buckets=buckets,
+        before=max(dates),
+    )
 
 
-def rfm_cuts(parts: DataFrame, dates: Sequence[date]) -> dict[date, RfmCuts]:
+def rfm_cuts(added: pl.DataFrame, dates: Sequence[date]) -> dict[date, RfmCuts]:
     """For each date, cut points over all customers with a purchase before it: values that occur (nearest rank)."""
-    of_measure = Window.partitionBy(FIRST, "measure")
-    up_to_it = of_measure.orderBy("value").rowsBetween(Window.unboundedPreceding, Window.currentRow)
-    ranked = (
-        parts.where(F.col("_part") == _RFM)
-        .groupBy(FIRST, "measure", "value")
-        .agg(F.sum("_rows").alias("_rows"))
-        .select(
-            *(FIRST, "measure", "value"),
-            (SCORES * F.sum("_rows").over(up_to_it)).alias("_reached"),
-            F.sum("_rows").over(of_measure).alias("customers"),
-        )
+    values = added.filter(pl.col(sums.KIND) == sums.RFM).sort("as_of", "measure", "value")
+    of_measure = ("as_of", "measure")
+    reached = (SCORES * pl.col("_rows").cum_sum()).over(*of_measure)
+    ranked = values.with_columns(_reached=reached, customers=pl.col("_rows").sum().over(*of_measure))
+    found = ranked.group_by(*of_measure).agg(
+        pl.col("customers").first(),
+        *(
+            pl.col("value").filter(pl.col("_reached") >= i * pl.col("customers")).min().alias(str(i))
+            for i in range(1, SCORES)
+        ),
     )
-    cuts = (
-        F.min(F.when(F.col("_reached") >= i * F.col("customers"), F.col("value"))).alias(str(i))
-        for i in range(1, SCORES)
-    )
-    found = ranked.groupBy(F.col(FIRST).alias("as_of"), "measure").agg(F.max("customers").alias("customers"), *cuts)
     rows: dict[date, dict[str, tuple[Decimal, ...]]] = {}
     customers = {}
-    for row in found.collect():
+    for row in found.iter_rows(named=True):
         rows.setdefault(row["as_of"], {})[row["measure"]] = tuple(row[str(i)] for i in range(1, SCORES))
         customers[row["as_of"]] = int(row["customers"])
     return {d: _cuts(rows[d], customers[d]) if d in rows else RfmCuts((), (), (), 0) for d in dates}

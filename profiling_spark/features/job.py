@@ -25,7 +25,7 @@ from profiling_spark.features import (
     many_dates,
 )
 from profiling_spark.features.first_pass import first_pass, rfm_cuts
-from profiling_spark.features.items import ItemSides, catalogue, item_features, item_sides, priced_items
+from profiling_spark.features.items import ItemSides, catalogue, item_features, item_sides, priced_items, ratings
 from profiling_spark.features.rfm import MONEY
 from profiling_spark.features.stale import stale_dates
 from profiling_spark.remembered import supply
@@ -77,20 +77,14 @@ def _of_all_customers(
     """Write item_features and rfm_cuts; what the customers' kernels take of both, by date."""
     tables, settings, dates = ctx.tables, ctx.settings, [p.as_of for p in params]
     zone, supplied, reviews = settings.business_timezone, params[0].supplied, tables.read(REVIEWS)
-    listed = catalogue(versions(tables, ITEMS), dates=dates, timezone=zone, precedence=settings.precedence).persist()
-    held = [listed]
-    try:
-        parts = first_pass(tables, params, buckets=settings.buckets, priced=priced_items(listed, dates)).persist()
-        items = item_features(parts, listed, reviews, dates=dates, supplied=supplied, timezone=zone).persist()
-        held += [parts, items]
-        tables.replace_partitions(ITEM_FEATURES, items, dates)
-        sides = item_sides(items, parts, dates=dates, windows=settings.windows_days)
-        cuts = rfm_cuts(parts, dates)
-        if not params[0].has("amounts"):  # cut points of nothing
-            cuts = {d: replace(c, monetary=()) for d, c in cuts.items()}
-    finally:
-        for frame in held:
-            frame.unpersist()
+    listed = catalogue(versions(tables, ITEMS), dates=dates, timezone=zone, precedence=settings.precedence)
+    added = first_pass(tables, params, buckets=settings.buckets, priced=priced_items(listed, dates))
+    items = item_features(added, listed, ratings(reviews, dates, zone), supplied=supplied)
+    tables.replace_partitions(ITEM_FEATURES, items, dates)
+    sides = item_sides(items, added, dates=dates, windows=settings.windows_days)
+    cuts = rfm_cuts(added, dates)
+    if not params[0].has("amounts"):  # cut points of nothing
+        cuts = {d: replace(c, monetary=()) for d, c in cuts.items()}
     tables.replace_partitions(RFM_CUTS, _cut_rows(cuts), dates)
     return sides, cuts
 

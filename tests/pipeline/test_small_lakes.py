@@ -37,7 +37,7 @@ class Taken(NamedTuple):
 # twice: look at the stage's last change, and at the SQL page of Spark's UI. Less: lower the number.
 FIRST_RUN = {
     "ingest": Taken(11, 5, 9),
-    "build_features": Taken(11, 9, 3),
+    "build_features": Taken(6, 6, 3),
     "segment_users": Taken(23, 11, 5),
     "score_users": Taken(2, 1, 2),
     "recommend_items": Taken(82, 36, 4),
@@ -45,7 +45,7 @@ FIRST_RUN = {
 }
 NOTHING_NEW = {
     "ingest": Taken(1, 1, 0),
-    "build_features": Taken(11, 9, 3),
+    "build_features": Taken(6, 6, 3),
     "segment_users": Taken(5, 3, 4),
     "score_users": Taken(2, 1, 0),
     "recommend_items": Taken(25, 17, 2),
