@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import reduce
 
@@ -10,7 +11,7 @@ from pyspark.sql import DataFrame
 
 from profiling_spark.buckets import check_layout
 from profiling_spark.contracts.operations import QUALITY_METRICS
-from profiling_spark.contracts.silver import ATTRIBUTES, ITEMS, REJECTED_ROWS
+from profiling_spark.contracts.silver import ATTRIBUTES, EVENTS, ITEMS, REJECTED_ROWS
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import InputError
 from profiling_spark.ingest.again.recover import clear_unfinished, undone_on_failure
@@ -32,6 +33,8 @@ from profiling_spark.ingest.resolving.versions import Deliveries
 from profiling_spark.remembered import Remembered, check_zone, remember, remembered
 from profiling_spark.runner import Context, Outcome
 from profiling_spark.storage import literal
+
+_AT_ONCE = 2
 
 
 def ingest(ctx: Context) -> Outcome:
@@ -94,13 +97,17 @@ def _taken_in(
 ) -> tuple[list[Batch], dict[str, int]]:
     """Everything between the claim and the end of the ledger; also the rows that two sources seem to have in common."""
     batches: list[Batch] = []
+
+    def judged(table: Table, items: Batch | None = None) -> Batch:
+        old, new = todo.old(table.name), files[table.name]
+        made = _deliveries(table, taken, todo, ctx.settings.business_timezone)
+        batch = judge(ctx, table, rows[table.name], items=items, old=old, files=new, deliveries=made)
+        batches.append(batch)
+        return batch
+
     try:
-        for table in TARGETS:
-            if table.name in rows:
-                items = next((b for b in batches if b.table is ITEMS), None)
-                old, new = todo.old(table.name), files[table.name]
-                made = _deliveries(table, taken, todo, ctx.settings.business_timezone)
-                batches.append(judge(ctx, table, rows[table.name], items=items, old=old, files=new, deliveries=made))
+        _judge_all(judged, [t for t in TARGETS if t.name in rows], at_once=_AT_ONCE if ctx.tables.is_small else 1)
+        batches.sort(key=lambda b: TARGETS.index(b.table))
         for batch in batches:
             places = Places(ctx.settings.sources, todo.files)
             check_limits(batch.groups, batch.table, ctx.settings.ingest, places)
@@ -114,6 +121,17 @@ def _taken_in(
         for batch in batches:
             batch.release()
     return batches, twice
+
+
+def _judge_all(judged: Callable[..., Batch], tables: Sequence[Table], *, at_once: int) -> None:
+    """Judge the rows of each table, those of events with the items of the run; so many `at_once`."""
+    with ThreadPoolExecutor(at_once) as pool:
+        started = {table: pool.submit(judged, table) for table in tables if table is not EVENTS}
+        items = started[ITEMS].result() if ITEMS in started else None
+        if EVENTS in tables:
+            started[EVENTS] = pool.submit(judged, EVENTS, items)
+        for future in started.values():
+            future.result()
 
 
 def _deliveries(table: Table, taken: Sequence[Taken], todo: ToTake, timezone: str) -> Deliveries | None:

@@ -134,7 +134,7 @@ def test_features_equal_the_reference(shop: Shop, fresh: tuple[Settings, Built],
     assert dict(built_in.select("user_id", "price_preference").iter_rows()) == pytest.approx(preferences, abs=1e-9)
 
 
-@pytest.mark.parametrize("as_of", [DATES[0], DATES[4], AS_OF])
+@pytest.mark.parametrize("as_of", [DATES[0], DATES[2], AS_OF])
 def test_cut_points_over_all_buckets_are_those_of_one_sample(
     shop: Shop, fresh: tuple[Settings, Built], as_of: date
 ) -> None:

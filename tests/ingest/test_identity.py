@@ -17,20 +17,18 @@ from profiling_spark.contracts.operations import SOURCE_SETTINGS
 from profiling_spark.contracts.silver import EVENTS, INGESTED_FILES
 from profiling_spark.errors import ConfigError
 from profiling_spark.ingest.files.identity import (
-    LINE,
-    ROW_ID,
     Identity,
     check_renamed,
     identities,
     sort_out_renamed,
     to_remember,
-    with_row_id,
 )
 from profiling_spark.ingest.files.ledger import Counts, Taken
 from profiling_spark.ingest.files.source_files import FileKey, SourceFile
 from profiling_spark.ingest.job import ingest
-from profiling_spark.ingest.judging.mapping import map_columns
-from profiling_spark.ingest.reading.source_rows import Reading, parse_values
+from profiling_spark.ingest.judging.mapping import LINE, ROW_ID, map_columns, with_row_id
+from profiling_spark.ingest.reading.readers import parse_values
+from profiling_spark.ingest.reading.source_rows import Reading
 
 MAPPED = {"event_time": "at", "user_id": "who", "event_type": "what", "item_id": "sku", "quantity": "n"}
 WORDS = {"buy": "purchase", "look": "view", "like": "favorite"}
