@@ -20,4 +20,5 @@ cd "$PROJECT" # the tools read their settings from pyproject.toml
 "$VENV_PYTHON" -m ruff check
 "$VENV_PYTHON" -m ruff format --check
 "$VENV_PYTHON" -m mypy
-exec "$VENV_PYTHON" -m pytest ${pytest_args[@]+"${pytest_args[@]}"} "$@"
+# a file's tests stay in one worker, in the order in which tests/conftest.py puts the files
+exec "$VENV_PYTHON" -m pytest -n auto --dist loadfile --no-loadscope-reorder ${pytest_args[@]+"${pytest_args[@]}"} "$@"

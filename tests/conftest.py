@@ -22,6 +22,27 @@ from profiling_spark.storage import Tables
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+_WORKER_BYTES = 7 * 2**30  # a Java heap of 4 GB, Spark's Python workers and the test process
+_MOST_WORKERS = 4
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Workers for `-n auto`, each with a Spark session of its own: what cores and memory give, 0 for one process."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = Path("/sys/fs/cgroup/memory.max")  # of a container
+    if limit.is_file() and (text := limit.read_text().strip()).isdigit():
+        memory = min(memory, int(text))
+    workers = min(os.cpu_count() or 1, memory // _WORKER_BYTES, _MOST_WORKERS)
+    return workers if workers > 1 else 0
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first, so that at the end of a run no worker waits for another's."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)  # a stable sort: what stands in one file stays together
+
+
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
     """The session of the test run: two cores, two shuffle partitions, no UI."""

@@ -38,7 +38,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +136,7 @@ def measure(engine: str, memory: str, shop: Shop, warm: Shop, rounds: int, out: 
         for _ in range(rounds):
             _remove(out)
             # the same number of shuffle partitions as in the run
-            alone.submit(work, engine, memory, Shop(warm.folder, shop.events, warm.buckets), out).result()
+            alone.submit(work, engine, memory, replace(warm, events=shop.events, dates=shop.dates), out).result()
         _remove(out)
         root = alone.submit(os.getpid).result()
         # a sample walks all pages of the processes, which takes time from the engine: seldom where there are many
@@ -240,6 +240,7 @@ def main() -> None:
     parser.add_argument(
         "--buckets", type=int, help="of the events table; default: one for 4 million events, at least 4"
     )
+    parser.add_argument("--dates", type=int, default=1, help="to build for, with profiling_spark alone")
     parser.add_argument(
         "--million-event-customer",
         type=int,
@@ -253,6 +254,8 @@ def main() -> None:
     unknown = sorted(set(given.without) - set(MODULES))
     if unknown:
         parser.error(f"--without {','.join(unknown)}: expected some of {', '.join(MODULES)}")
+    if given.dates > 1 and set(MODULES) - set(given.without) != {OURS}:
+        parser.error("--dates: the other engines build one date; leave them out (--without)")
     if given.million_event_customer and min(given.events) < 2 * given.million_event_customer:
         parser.error("--million-event-customer: expected twice as many --events at least")
     given.folder = given.folder.resolve()
@@ -263,7 +266,7 @@ def main() -> None:
     engines = [name for name in MODULES if name not in given.without]
     by_size = {}
     for events in given.events:
-        shop = shop_of(given.folder, events, given.memory, buckets=given.buckets)
+        shop = replace(shop_of(given.folder, events, given.memory, buckets=given.buckets), dates=given.dates)
         by_size[events] = compare(engines, shop, given.runs, given)
         report(events, by_size[events])
     report_growth(by_size, engines)

@@ -39,11 +39,15 @@ Numbers = NDArray[Any]
 
 @dataclass(frozen=True)
 class Shop:
-    """Tables `events`, `users`, `items` and `reviews`, each a folder with Parquet files, Delta's log beside or not."""
+    """Tables `events`, `users`, `items` and `reviews`, each a folder with Parquet files, Delta's log beside or not.
+
+    `dates`: for so many dates, AS_OF the last, the project builds features.
+    """
 
     folder: Path
     events: int
     buckets: int = 1
+    dates: int = 1
 
     def files(self, table: str) -> list[str]:
         """The table's Parquet files; each table was written in one commit, so all of them are in force."""

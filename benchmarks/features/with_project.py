@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ def build(spark: Any, shop: Shop, out: Path) -> None:
     for table in _MADE:
         shutil.rmtree(shop.folder / table, ignore_errors=True)
     tables = Tables(spark, str(shop.folder), run_id="benchmark")
-    command = Command(quiet=True, as_of=AS_OF, since=AS_OF)  # this date alone, not also the one that labels look from
+    # these dates alone, not also the one that labels look from
+    command = Command(quiet=True, as_of=AS_OF, since=AS_OF - timedelta(days=shop.dates - 1))
     build_features(Context(settings(shop), spark, tables, command, datetime.now(UTC)))
     (shop.folder / "user_features").rename(out)
 
