@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# scripts/test.sh [--all] [pytest arguments]: format, lint, types and tests. Without --all the tests marked slow are left out.
+# scripts/test.sh [--all] [pytest arguments]: format, lint, types and tests. Without --all the tests marked slow are left out;
+# with --all --real the real data sets are taken whole, of which a piece serves otherwise.
 set -euo pipefail
 # shellcheck source=scripts/environment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"

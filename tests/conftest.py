@@ -26,6 +26,11 @@ _WORKER_BYTES = 7 * 2**30  # a Java heap of 4 GB, Spark's Python workers and the
 _MOST_WORKERS = 4
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--real`: the real data sets as they are, where a piece of one serves in other runs."""
+    parser.addoption("--real", action="store_true", help="real data sets whole instead of in pieces")
+
+
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Workers for `-n auto`, each with a Spark session of its own: what cores and memory give, 0 for one process."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
