@@ -281,16 +281,12 @@ class _Task:
         return report([]) if isinstance(self.result, FileWriter) else self.result.empty_table()
 
     def _empty(self) -> pl.DataFrame:
-        frame = pl.from_arrow(self.events.empty_table())
-        assert isinstance(frame, pl.DataFrame)
-        return frame
+        return _frame(self.events.empty_table())
 
     def _from_rows(self, table: pa.Table) -> pl.DataFrame:
         if table.num_columns == 0 or table.num_rows == 0:
             return self._empty()
-        frame = pl.from_arrow(table.select(list(self.columns)))
-        assert isinstance(frame, pl.DataFrame)
-        return frame
+        return _frame(table.select(list(self.columns)))
 
     def _from_files(self, table: pa.Table) -> pl.DataFrame:
         files = table.column("file").to_pylist() if table.num_columns else []
@@ -312,8 +308,6 @@ class _Task:
     def _sides(self, table: pa.Table) -> dict[str, pl.DataFrame]:
         frames = {}
         for name, columns in self.side_schemas.items():
-            frame = pl.from_arrow(table)
-            assert isinstance(frame, pl.DataFrame)
-            mine = frame.filter(pl.col(_SIDE) == name)
+            mine = _frame(table).filter(pl.col(_SIDE) == name)
             frames[name] = mine.select(pl.col(f"{name}__{c}").alias(c) for c in columns)
         return frames

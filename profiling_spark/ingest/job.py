@@ -124,14 +124,21 @@ def _taken_in(
 
 
 def _judge_all(judged: Callable[..., Batch], tables: Sequence[Table], *, at_once: int) -> None:
-    """Judge the rows of each table, those of events with the items of the run; so many `at_once`."""
+    """Judge the rows of each table, those of events with the items of the run; so many `at_once`.
+
+    The rows are planned before, one table after another, since a zone is a setting of the session meanwhile.
+    """
     with ThreadPoolExecutor(at_once) as pool:
         started = {table: pool.submit(judged, table) for table in tables if table is not EVENTS}
-        items = started[ITEMS].result() if ITEMS in started else None
-        if EVENTS in tables:
-            started[EVENTS] = pool.submit(judged, EVENTS, items)
-        for future in started.values():
-            future.result()
+        try:
+            items = started[ITEMS].result() if ITEMS in started else None
+            if EVENTS in tables:
+                started[EVENTS] = pool.submit(judged, EVENTS, items)
+            for future in started.values():
+                future.result()
+        finally:
+            for future in started.values():
+                future.cancel()  # where one failed no other begins
 
 
 def _deliveries(table: Table, taken: Sequence[Taken], todo: ToTake, timezone: str) -> Deliveries | None:
