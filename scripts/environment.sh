@@ -144,7 +144,7 @@ make_environment() { # $1: extras wanted. Called alone in $VENV.
     (
         cd "$PROJECT" # in a subshell: paths on the command line belong to the caller's folder
         "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
-            -c constraints.txt -e ".${extras:+[$extras]}" </dev/null >&2
+            -c constraints.txt -e ".[spark${extras:+,$extras}]" </dev/null >&2
     ) || environment_error "pip could not install the packages; the reason stands above." \
         "Without network, set PROFILING_SPARK_VENV to an environment that has them."
     printf '%s %s\n' "$(wanted_packages)" "$extras" >"$STAMP"

@@ -138,7 +138,7 @@ class TestEnvironment:
         return [line for line in lines if line != "pip --version"]
 
     def test_made_once(self, project: Project, python: Path) -> None:
-        made = [f"venv {project.root / '.venv'}", "pip ."]
+        made = [f"venv {project.root / '.venv'}", "pip .[spark]"]
         assert project.submit("hello").code == 0
         assert self.calls(project) == made
         python.unlink()
@@ -151,7 +151,7 @@ class TestEnvironment:
         with (project.root / "constraints.txt").open("a") as file:
             file.write("more==1\n")
         assert project.submit("hello").code == 0
-        assert self.calls(project) == ["pip ."]
+        assert self.calls(project) == ["pip .[spark]"]
 
     def test_cut_short_is_made_again(self, project: Project, python: Path) -> None:
         failed = project.submit("hello", FAKE_PIP_FAILS="1")
@@ -159,18 +159,18 @@ class TestEnvironment:
         (project.root / ".venv" / "rest").write_text("half", encoding="utf-8")
         self.calls(project)
         assert project.submit("hello").code == 0
-        assert self.calls(project) == [f"venv {project.root / '.venv'}", "pip ."]
+        assert self.calls(project) == [f"venv {project.root / '.venv'}", "pip .[spark]"]
         assert not (project.root / ".venv" / "rest").exists()
 
     def test_tests_add_their_packages_and_later_updates_keep_them(self, project: Project, python: Path) -> None:
         project.submit("hello")
         project.submit(name="test.sh")
-        assert "pip .[dev]" in self.calls(project)
+        assert "pip .[spark,dev]" in self.calls(project)
         assert project.submit("hello").code == 0
         assert self.calls(project) == []
         (project.root / "constraints.txt").write_text("", encoding="utf-8")
         project.submit("hello")
-        assert self.calls(project) == ["pip .[dev]"]
+        assert self.calls(project) == ["pip .[spark,dev]"]
 
     @pytest.mark.skipif(not shutil.which("flock"), reason="needs flock")
     def test_two_at_once_make_one(self, project: Project, python: Path) -> None:
@@ -182,7 +182,7 @@ class TestEnvironment:
             for _ in range(2)
         ]
         assert [(p.communicate(timeout=20), p.returncode)[1] for p in both] == [0, 0]
-        assert self.calls(project) == [f"venv {project.root / '.venv'}", "pip ."]
+        assert self.calls(project) == [f"venv {project.root / '.venv'}", "pip .[spark]"]
 
 
 def test_constraints_pin_every_declared_package() -> None:
