@@ -1,7 +1,8 @@
 """Compute user_features and item_features from the events."""
 
-from profiling_spark.features.job import build_features
-from profiling_spark.runner import run
+import sys
+
+from profiling_spark.cli.main import main
 
 if __name__ == "__main__":
-    raise SystemExit(run(build_features))
+    raise SystemExit(main(["build_features", *sys.argv[1:]]))

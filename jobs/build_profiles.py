@@ -1,7 +1,8 @@
 """Put tags, segment, scores and recommendations into one row a customer."""
 
-from profiling_spark.profile.job import build_profiles
-from profiling_spark.runner import run
+import sys
+
+from profiling_spark.cli.main import main
 
 if __name__ == "__main__":
-    raise SystemExit(run(build_profiles))
+    raise SystemExit(main(["build_profiles", *sys.argv[1:]]))

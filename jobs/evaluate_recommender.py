@@ -2,7 +2,7 @@
 
 import sys
 
-from profiling_spark.recommend.evaluate_files import evaluate_recommender
+from profiling_spark.cli.main import main
 
 if __name__ == "__main__":
-    raise SystemExit(evaluate_recommender(sys.argv[1:]))
+    raise SystemExit(main(["evaluate_recommender", *sys.argv[1:]]))

@@ -1,7 +1,8 @@
 """Read new source files into events, users, items and reviews; refused rows keep their reasons."""
 
-from profiling_spark.ingest.job import ingest
-from profiling_spark.runner import run
+import sys
+
+from profiling_spark.cli.main import main
 
 if __name__ == "__main__":
-    raise SystemExit(run(ingest))
+    raise SystemExit(main(["ingest", *sys.argv[1:]]))

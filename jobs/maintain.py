@@ -1,7 +1,8 @@
 """Compact tables of many small files and remove files that no recent version needs; --check verifies promises."""
 
-from profiling_spark.maintain.job import maintain
-from profiling_spark.runner import run
+import sys
+
+from profiling_spark.cli.main import main
 
 if __name__ == "__main__":
-    raise SystemExit(run(maintain))
+    raise SystemExit(main(["maintain", *sys.argv[1:]]))

@@ -1,7 +1,8 @@
 """Recommend items to every customer, with reasons."""
 
-from profiling_spark.recommend.job import recommend_items
-from profiling_spark.runner import run
+import sys
+
+from profiling_spark.cli.main import main
 
 if __name__ == "__main__":
-    raise SystemExit(run(recommend_items))
+    raise SystemExit(main(["recommend_items", *sys.argv[1:]]))

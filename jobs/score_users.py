@@ -1,7 +1,8 @@
 """Score every active customer's risk of churning, with reasons."""
 
-from profiling_spark.runner import run
-from profiling_spark.scores.job import score_users
+import sys
+
+from profiling_spark.cli.main import main
 
 if __name__ == "__main__":
-    raise SystemExit(run(score_users))
+    raise SystemExit(main(["score_users", *sys.argv[1:]]))

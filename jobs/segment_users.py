@@ -1,7 +1,8 @@
 """Group customers into named segments."""
 
-from profiling_spark.runner import run
-from profiling_spark.segments.job import segment_users
+import sys
+
+from profiling_spark.cli.main import main
 
 if __name__ == "__main__":
-    raise SystemExit(run(segment_users))
+    raise SystemExit(main(["segment_users", *sys.argv[1:]]))

@@ -3,6 +3,7 @@
     mllib/        what MLlib saves
     declaration/  JSON: how it was made, preparation, figures, whatever else the task needs to apply it
     seal/         sha256 of all files above, in order of their names; written last: a folder without it is half written
+    withdrawn/    there where a person has taken the model out of use (see `rollback`)
 
 A version's name holds a hash of everything the model is made from (settings, features, training rows), not of a clock:
 the same ingredients give the same name, and a finished folder of that name is used rather than written again. So no
@@ -25,12 +26,14 @@ from pyspark.ml.util import JavaMLWritable
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
+from profiling_spark.context import Context
 from profiling_spark.contracts.operations import EVERYONE, LIVE_MODELS, MODEL_RUNS
-from profiling_spark.errors import ModelError
-from profiling_spark.runner import Context
+from profiling_spark.errors import InputError, ModelError
 from profiling_spark.storage import Tables, as_frame, local_path
 
 _File = tuple[str, str, str | None]  # name inside the folder, sha256, text where it is one
+_WITHDRAWN = "withdrawn"
+_BESIDE = ("seal/", f"{_WITHDRAWN}/")  # not among the files that are sealed
 _REMEDY = "restore it, or run with --refit"
 
 
@@ -116,18 +119,23 @@ def save_mllib(tables: Tables, task: str, version: str, model: JavaMLWritable) -
 
 
 def finish(tables: Tables, task: str, version: str, declaration: Mapping[str, Any]) -> Stored:
-    """Write the declaration, then the seal. From here on the version can be found."""
+    """Write the declaration, then the seal. From here on the version can be found. A version that was withdrawn and is
+    fitted again serves again.
+    """
     path = tables.path(relative_path(task, version))
     _write_text(tables, f"{path}/declaration", canonical(declaration))
-    sha256 = _open(tables, task, version).sha256
+    folder = _open(tables, task, version)
+    if folder.is_withdrawn:
+        _write_text(tables, f"{path}/{_WITHDRAWN}", "")
+    sha256 = folder.sha256
     _write_text(tables, f"{path}/seal", sha256)
     return Stored(task, version, sha256, declaration)
 
 
 def find(tables: Tables, task: str, version: str) -> Stored | None:
-    """The finished version, None where there is none. Raises ModelError where it is damaged."""
+    """The finished version, None where there is none or it was withdrawn. Raises ModelError where it is damaged."""
     folder = _open(tables, task, version)
-    return None if folder.seal is None else _verified(folder, task, version, folder.seal)
+    return None if folder.seal is None or folder.is_withdrawn else _verified(folder, task, version, folder.seal)
 
 
 def live(tables: Tables, task: str) -> Mapping[str, Any] | None:
@@ -147,6 +155,51 @@ def promote(tables: Tables, stored: Stored, *, since: date) -> None:
     tables.replace_slice(LIVE_MODELS, as_frame(LIVE_MODELS, [row]), task=stored.task)
 
 
+def rollback(tables: Tables, task: str, version: str | None = None) -> tuple[str, str]:
+    """Let an earlier model serve again, and withdraw the live one: no later run applies it, also not for a date that it
+    served. `version`: None for the one that served before. Returns the names of the model withdrawn and of the one that
+    serves.
+
+    Raises InputError where there is no such model, ModelError where its files are damaged. Scores, segments and lists
+    stay as they are until their stage runs again.
+    """
+    row = live(tables, task)
+    if row is None:
+        raise InputError(f"task {task}: expected a model that serves, found none")
+    runs = tables.rows(MODEL_RUNS, task=task).filter("promoted", pl.col("model_version").is_not_null())
+    served = runs.group_by("model_version").agg(pl.col("as_of").min()).sort("as_of", "model_version")
+    since = {name: day for name, day in served.rows() if name != row["model_version"] and find(tables, task, name)}
+    earlier = version or next(reversed(since), "")
+    if earlier not in since:
+        known = ", ".join(since) or "none"
+        raise InputError(f"task {task}: expected an earlier model that is stored ({known}), found {version or 'none'}")
+    stored = find(tables, task, earlier)
+    assert stored is not None  # for mypy
+    promote(tables, stored, since=since[earlier])
+    _write_text(tables, f"{tables.path(relative_path(task, row['model_version']))}/{_WITHDRAWN}", "rollback")
+    return row["model_version"], earlier
+
+
+def why_fit(ctx: Context, wanted: Wanted) -> str:
+    """Why a run would fit this model; empty where a stored one serves."""
+    if ctx.refit:
+        return "--refit"
+    row = live(ctx.tables, wanted.task)
+    try:
+        if serving(ctx, wanted) is not None or kept(ctx, wanted) is not None:
+            return ""
+    except ModelError as err:
+        return str(err)
+    if row is None:
+        return "no model is stored"
+    if row["since"] > ctx.as_of:
+        return f"the live model serves from {row['since']} on, later than {ctx.as_of}"
+    age = (ctx.as_of - row["since"]).days
+    if age >= wanted.max_age_days:
+        return f"the live model serves since {age} days, at most {wanted.max_age_days} are allowed"
+    return "the settings that it depends on have changed"
+
+
 def serving(ctx: Context, wanted: Wanted) -> Stored | None:
     """The stored model that this run is to apply; None means fit one.
 
@@ -154,7 +207,7 @@ def serving(ctx: Context, wanted: Wanted) -> Stored | None:
     the future and is younger than `max_age_days`. Either only if it was fitted with the settings now in force, and
     neither on --refit. A backfill of an as_of before the live model's `since` therefore fits its own.
     """
-    if ctx.command.refit:
+    if ctx.refit:
         return None
     row = live(ctx.tables, wanted.task)
     served = _served(ctx, wanted)
@@ -175,7 +228,7 @@ def kept(ctx: Context, wanted: Wanted) -> Stored | None:
     `max_age_days` ago and is itself no older. Without this every run would fit and compare the same again. None on
     --refit, and where it is damaged.
     """
-    row = None if ctx.command.refit else live(ctx.tables, wanted.task)
+    row = None if ctx.refit else live(ctx.tables, wanted.task)
     if row is None or not 0 <= (ctx.as_of - row["since"]).days < wanted.max_age_days:
         return None
     begin = ctx.as_of - timedelta(days=wanted.max_age_days)
@@ -234,6 +287,7 @@ class _Folder:
     sha256: str
     declaration: str | None
     seal: str | None
+    is_withdrawn: bool
 
 
 def _open(tables: Tables, task: str, version: str) -> _Folder:
@@ -243,10 +297,10 @@ def _open(tables: Tables, task: str, version: str) -> _Folder:
         files = _files_by_spark(tables.spark, path) if disk is None else _files_on_disk(disk)
     except PySparkException as err:
         raise ModelError(f"model {path}: expected readable files, found damaged ones; {_REMEDY}") from err
-    sums = "".join(f"{name} {digest}\n" for name, digest, _ in sorted(files) if not name.startswith("seal/"))
+    sums = "".join(f"{name} {digest}\n" for name, digest, _ in sorted(files) if not name.startswith(_BESIDE))
     texts = {name.partition("/")[0]: text.rstrip("\n") for name, _, text in sorted(files) if text}
     sha256 = hashlib.sha256(sums.encode()).hexdigest() if sums else ""
-    return _Folder(path, sha256, texts.get("declaration"), texts.get("seal"))
+    return _Folder(path, sha256, texts.get("declaration"), texts.get("seal"), bool(texts.get(_WITHDRAWN)))
 
 
 def _verified(folder: _Folder, task: str, version: str, expected: str) -> Stored:
@@ -275,7 +329,7 @@ def _files_by_spark(spark: SparkSession, folder: str) -> list[_File]:
     """The same on any storage."""
     files = spark.read.format("binaryFile").option("recursiveFileLookup", "true")
     # the name inside the folder, so that a lake that is moved keeps its sums
-    name = F.regexp_extract("path", r"/((?:mllib|declaration|seal)/(?:[^/]+/)?[^/]+)$", 1)
+    name = F.regexp_extract("path", r"/((?:mllib|declaration|seal|withdrawn)/(?:[^/]+/)?[^/]+)$", 1)
     text = F.when(~name.startswith("mllib/"), F.col("content").cast("string"))
     try:
         rows = files.load(folder).select(name.alias("name"), F.sha2("content", 256).alias("sum"), text.alias("text"))

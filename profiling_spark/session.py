@@ -1,4 +1,4 @@
-"""The only place that builds a SparkSession: UTC, Delta, Arrow, sizes."""
+"""The only place that makes a SparkSession ready (UTC, Delta, Arrow, sizes): our own or one that the user brings."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 
 from profiling_spark.config import Settings
+from profiling_spark.errors import EnvironmentProblem
 
 _DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -24,6 +25,8 @@ _DELTA = {
     "spark.databricks.delta.properties.defaults.checkpointPolicy": "classic",
     "spark.databricks.delta.snapshotPartitions": "2",
 }
+# what a running session can no longer be given
+_STATIC = ("spark.sql.extensions", "spark.sql.catalog.spark_catalog")
 _BEHAVIOUR = {
     "spark.sql.session.timeZone": "UTC",
     # INT96 is Spark's default; other readers would not see UTC microseconds
@@ -67,12 +70,8 @@ def build_session(settings: Settings, *, name: str, verbose: bool = False) -> Sp
     Spark's own log, stack traces of failed tasks above all, is shown with `verbose` only.
     """
     builder = SparkSession.builder.appName(f"profiling_spark {name}")
-    for key, value in {**_DELTA, **_BEHAVIOUR}.items():
+    for key, value in {**_DELTA, **_BEHAVIOUR, **_of_settings(settings)}.items():
         builder = builder.config(key, value)
-    # a version that is kept for time travel needs its removed files known for as long
-    kept = "spark.databricks.delta.properties.defaults.deletedFileRetentionDuration"
-    builder = builder.config(kept, f"interval {settings.maintain.keep_days} days")
-    builder = builder.config("spark.sql.shuffle.partitions", str(settings.spark.shuffle_partitions))
     # without this the workers take the system's interpreter, which lacks the packages
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     # a task is one core: Polars must not start a thread per core in every task
@@ -84,13 +83,41 @@ def build_session(settings: Settings, *, name: str, verbose: bool = False) -> Sp
         builder = builder.config("spark.jars", jars) if jars else builder
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("WARN" if verbose else "OFF")
-    # Delta prints what VACUUM did; stdout is for the results of a job
-    system = spark.sparkContext._jvm.java.lang.System  # type: ignore[union-attr]
-    system.setOut(system.err)
-    # PySpark prints a Java stack trace for every AnalysisException, also for those that are caught and told
+    _quiet_logger(verbose)
+    return spark
+
+
+def adopted(spark: SparkSession, settings: Settings) -> SparkSession:
+    """A session of our own beside one that the user brings, on the same cluster: theirs keeps its settings.
+
+    Raises EnvironmentProblem where the user's lacks what cannot be set in a running session.
+    """
+    own = spark.newSession()
+    absent = [f"{key}={_DELTA[key]}" for key in _STATIC if _DELTA[key] not in str(own.conf.get(key, ""))]
+    if absent:
+        options = " ".join(f"--conf {setting}" for setting in absent)
+        raise EnvironmentProblem(f"the Spark session: Delta is not set up in it; start it with {options}")
+    for key, value in {**_DELTA, **_BEHAVIOUR, **_of_settings(settings)}.items():
+        if key not in _STATIC and own.conf.isModifiable(key):
+            own.conf.set(key, value)
+    _quiet_logger(verbose=False)
+    return own
+
+
+def _of_settings(settings: Settings) -> dict[str, str]:
+    # a version that is kept for time travel needs its removed files known for as long
+    return {
+        "spark.databricks.delta.properties.defaults.deletedFileRetentionDuration": (
+            f"interval {settings.maintain.keep_days} days"
+        ),
+        "spark.sql.shuffle.partitions": str(settings.spark.shuffle_partitions),
+    }
+
+
+def _quiet_logger(verbose: bool) -> None:
+    # PySpark prints a Java stack trace for every AnalysisException, also for those that are caught
     for logger in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
         PySparkLogger.getLogger(logger).setLevel(logging.ERROR if verbose else logging.CRITICAL)
-    return spark
 
 
 def plan_for(spark: SparkSession, settings: Settings, *, is_small: bool) -> None:

@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from profiling_spark.command import Command
 from profiling_spark.config import Settings
+from profiling_spark.context import Context
 from profiling_spark.contracts.silver import EVENTS
 from profiling_spark.contracts.table import Table
-from profiling_spark.runner import Context
 from profiling_spark.session import build_session, local_jars
 from profiling_spark.storage import Tables
 
@@ -83,16 +82,12 @@ def make_context(spark: SparkSession, tables: Tables) -> MakeContext:
         as_of: date | None = None,
         run_id: str = "test-run",
         refit: bool = False,
-        replay: str | None = None,
-        reload: str | None = None,
-        stale: bool = False,
         tables: Tables = tables,
         **changes: Any,
     ) -> Context:
         base = settings or Settings.model_validate({"storage": {"root": tables.root}, **changes})
         own = Tables(spark, tables.root, run_id=run_id)
-        command = Command(as_of=as_of, quiet=True, refit=refit, replay=replay, reload=reload, stale=stale)
-        return Context(base, spark, own, command, datetime(2026, 7, 1, tzinfo=UTC))
+        return Context(base, spark, own, datetime(2026, 7, 1, tzinfo=UTC), as_of, refit)
 
     return make
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from profiling_spark import models
+from profiling_spark.context import Context
 from profiling_spark.contracts.operations import LIVE_MODELS
 from profiling_spark.errors import ModelError
 from profiling_spark.models import Stored, Wanted, _files_by_spark, _files_on_disk
-from profiling_spark.runner import Context
 from profiling_spark.storage import Tables
 
 AS_OF = date(2026, 7, 1)

@@ -14,17 +14,16 @@ _MADE = ("item_features", "rfm_cuts", "user_features")
 
 def build(spark: Any, shop: Shop, out: Path) -> None:
     """item_features, rfm_cuts and user_features beside the shop's tables; user_features is then moved to `out`."""
-    from profiling_spark.command import Command
+    from profiling_spark.context import Context
     from profiling_spark.features.job import build_features
-    from profiling_spark.runner import Context
     from profiling_spark.storage import Tables
 
     for table in _MADE:
         shutil.rmtree(shop.folder / table, ignore_errors=True)
     tables = Tables(spark, str(shop.folder), run_id="benchmark")
     # these dates alone, not also the one that labels look from
-    command = Command(quiet=True, as_of=AS_OF, since=AS_OF - timedelta(days=shop.dates - 1))
-    build_features(Context(settings(shop), spark, tables, command, datetime.now(UTC)))
+    first = AS_OF - timedelta(days=shop.dates - 1)
+    build_features(Context(settings(shop), spark, tables, datetime.now(UTC), AS_OF), since=first)
     (shop.folder / "user_features").rename(out)
 
 

@@ -193,10 +193,9 @@ def with_spark(spark: Any, folder: Path, out: Path) -> tuple[int, int]:
 
 def with_project(spark: Any, folder: Path, out: Path, sources: dict[str, dict[str, Any]] = SOURCES) -> tuple[int, int]:
     """The ingest job: (accepted, refused)."""
-    from profiling_spark.command import Command
     from profiling_spark.config import Settings
+    from profiling_spark.context import Context
     from profiling_spark.ingest.job import ingest
-    from profiling_spark.runner import Context
     from profiling_spark.storage import Tables
 
     settings = Settings.model_validate(
@@ -209,7 +208,7 @@ def with_project(spark: Any, folder: Path, out: Path, sources: dict[str, dict[st
         }
     )
     tables = Tables(spark, str(out), run_id=f"{datetime.now(UTC):%Y%m%dT%H%M%S}-bench")
-    outcome = ingest(Context(settings, spark, tables, Command(quiet=True), datetime.now(UTC)))
+    outcome = ingest(Context(settings, spark, tables, datetime.now(UTC)))
     return outcome.rows_out or 0, outcome.rows_rejected or 0
 
 

@@ -30,17 +30,18 @@ def taken(spark: Any, lake: Path) -> tuple[int, int, int]:
 
 def run(spark: Any, settings: Any, name: str) -> None:
     """One run of all stages, from the opening of job_runs to the summary."""
-    from profiling_spark.command import Command
+    from profiling_spark.context import Context, Step
+    from profiling_spark.job_runs import Book
     from profiling_spark.pipeline import STAGES
     from profiling_spark.report.summary import summary
-    from profiling_spark.runner import Context, _Book
     from profiling_spark.storage import Tables
 
     lake, rows = Path(settings.storage.root), []
     tables = Tables(spark, str(lake), run_id=f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-bench")
-    context = Context(settings, spark, tables, Command(quiet=True), datetime.now(UTC))
-    book = _Book(context, "run_pipeline", STAGES)
-    steps = [("open", book.open), *((s.__name__, lambda s=s: book.stage(s)) for s in STAGES)]
+    context = Context(settings, spark, tables, datetime.now(UTC))
+    planned = [Step(s.__name__, s) for s in STAGES]
+    book = Book(context, "run_pipeline", planned)
+    steps = [("open", book.open), *((s.name, lambda s=s: book.stage(s)) for s in planned)]
     for step, action in [*steps, ("close", lambda: book.close(None)), ("summary", lambda: summary(context))]:
         begin, before = time.perf_counter(), taken(spark, lake)
         action()

@@ -14,6 +14,7 @@ from profiling_spark.attributes import backfilled, versions
 from profiling_spark.buckets import replace_from_buckets
 from profiling_spark.config import Settings
 from profiling_spark.config.supply import Supply
+from profiling_spark.context import Context, Outcome
 from profiling_spark.contracts.features import ITEM_FEATURES, RFM_CUTS, user_features_table
 from profiling_spark.contracts.silver import ITEMS, REVIEWS, USERS
 from profiling_spark.features import (
@@ -29,16 +30,27 @@ from profiling_spark.features.items import ItemSides, catalogue, item_features, 
 from profiling_spark.features.rfm import MONEY
 from profiling_spark.features.stale import stale_dates
 from profiling_spark.remembered import supply
-from profiling_spark.runner import Context, Outcome
 from profiling_spark.scores.wanted import looks_back, training_date
 from profiling_spark.storage import Tables
 
 
-def build_features(ctx: Context) -> Outcome:
-    """Compute user_features and item_features as of the run's date; also as of the earlier one where a fit is due."""
-    dates = stale_dates(ctx) if ctx.command.stale else feature_dates(ctx)
+def build_features(ctx: Context, *, since: date | None = None) -> Outcome:
+    """Compute user_features and item_features as of the run's date; also as of the earlier one where a fit is due.
+
+    `since`: every date from that one to the run's, both included.
+    """
+    return _built(ctx, feature_dates(ctx) if since is None else days_between(since, ctx.as_of))
+
+
+def build_stale_features(ctx: Context) -> Outcome:
+    """Compute again the dates that rows which came later would change."""
+    dates = stale_dates(ctx)
     if not dates:
         return Outcome(skipped="no date that was built would have other features with the rows that came since")
+    return _built(ctx, dates)
+
+
+def _built(ctx: Context, dates: Sequence[date]) -> Outcome:
     rows = build_dates(ctx, dates)
     table = user_features_table(ctx.settings.windows_days, ctx.settings.custom_features)
     zone = ctx.settings.business_timezone
@@ -90,14 +102,16 @@ def _of_all_customers(
 
 
 def feature_dates(ctx: Context) -> list[date]:
-    """Every date of --from to --to where given; else the run's, and the training date where score_users looks there.
+    """The run's date, and the training date where score_users looks there.
 
     On most nights a stored model serves, and one date takes about half the time of two.
     """
-    if ctx.command.since is not None:
-        days = (ctx.as_of - ctx.command.since).days
-        return [ctx.as_of - timedelta(days=n) for n in range(days + 1)]
     return [ctx.as_of, training_date(ctx)] if looks_back(ctx) else [ctx.as_of]
+
+
+def days_between(first: date, last: date) -> list[date]:
+    """The last one first, both included."""
+    return [last - timedelta(days=n) for n in range((last - first).days + 1)]
 
 
 def _listed(dates: Sequence[date]) -> str:

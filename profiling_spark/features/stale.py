@@ -13,10 +13,10 @@ import polars as pl
 from pyspark.sql import Row
 from pyspark.sql import functions as F
 
+from profiling_spark.context import Context
 from profiling_spark.contracts.features import user_features_table
 from profiling_spark.contracts.operations import JOB_RUNS
 from profiling_spark.contracts.silver import EVENTS
-from profiling_spark.runner import Context
 
 
 def stale_dates(ctx: Context) -> list[date]:

@@ -10,6 +10,7 @@ from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from profiling_spark.context import Context
 from profiling_spark.contracts.silver import ATTRIBUTES, EVENTS, ITEMS, REVIEWS, USERS
 from profiling_spark.contracts.table import Table
 from profiling_spark.ingest.files.ledger import Counts, of_files
@@ -19,7 +20,6 @@ from profiling_spark.ingest.resolving.deduplicate import (
     LOST_SOURCE,
 )
 from profiling_spark.ingest.resolving.resolve import ACCEPTED, DIFFERS, Ends, Group
-from profiling_spark.runner import Context
 from profiling_spark.storage import literal
 from profiling_spark.storage.files import NewFile
 

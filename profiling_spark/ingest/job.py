@@ -10,13 +10,14 @@ from functools import reduce
 from pyspark.sql import DataFrame
 
 from profiling_spark.buckets import check_layout
+from profiling_spark.context import Context, Outcome
 from profiling_spark.contracts.operations import QUALITY_METRICS
 from profiling_spark.contracts.silver import ATTRIBUTES, EVENTS, ITEMS, REJECTED_ROWS
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import InputError
 from profiling_spark.ingest.again.recover import clear_unfinished, undone_on_failure
 from profiling_spark.ingest.again.reload import source_of, take_again
-from profiling_spark.ingest.again.replay import replay
+from profiling_spark.ingest.again.replay import LAST, judge_again
 from profiling_spark.ingest.batch import TARGETS, Batch, publish
 from profiling_spark.ingest.files import ledger
 from profiling_spark.ingest.files.changes import ToTake
@@ -31,7 +32,6 @@ from profiling_spark.ingest.new_rows import judge, rows_of_files
 from profiling_spark.ingest.resolving.hold import clear_staging
 from profiling_spark.ingest.resolving.versions import Deliveries
 from profiling_spark.remembered import Remembered, check_zone, remember, remembered
-from profiling_spark.runner import Context, Outcome
 from profiling_spark.storage import literal
 
 _AT_ONCE = 2
@@ -39,25 +39,45 @@ _AT_ONCE = 2
 
 def ingest(ctx: Context) -> Outcome:
     """Read new source files into events, users, items and reviews; refused rows go to rejected_rows with reasons."""
+    return _load(ctx)
+
+
+def replay(ctx: Context, run_id: str = LAST) -> Outcome:
+    """Judge the rows that a run refused again, with the settings of today; `last`: of the newest run that has any."""
+    taken, known = _cleared(ctx)
+    ctx.identities = identities(ctx.settings, taken, known)
+    return judge_again(ctx, run_id)
+
+
+def reload(ctx: Context, source: str) -> Outcome:
+    """Take all files of a source again, as it is mapped today; their rows replace those that they gave before."""
+    return _load(ctx, source)
+
+
+def _cleared(ctx: Context) -> tuple[list[Taken], Remembered]:
+    """The ledger and what the storage remembers, after a run that died is undone."""
     if not ctx.settings.sources:
         raise InputError("sources: expected at least one source in the settings, found none (see --config)")
     check_layout(ctx.tables, ctx.settings.buckets)
     clear_staging(ctx.tables)
     cleared = clear_unfinished(ctx.tables, started=ctx.started, claim_hours=ctx.settings.ingest.claim_hours)
     if cleared.runs:
-        ctx.say(f"    {cleared.text}")
+        ctx.note(cleared.text)
     taken, known = ledger.taken(ctx.tables), remembered(ctx.tables)
     if taken:
         check_zone(known, ctx.settings, root=ctx.tables.root)
-    if ctx.command.replay is not None:
-        ctx.identities = identities(ctx.settings, taken, known)
-        return replay(ctx, ctx.command.replay)
-    wanted = ctx.settings.sources if ctx.command.reload is None else source_of(ctx.settings, ctx.command.reload)
+    return taken, known
+
+
+def _load(ctx: Context, again: str | None = None) -> Outcome:
+    """`again`: the source whose files are taken again, and no other's."""
+    taken, known = _cleared(ctx)
+    wanted = ctx.settings.sources if again is None else source_of(ctx.settings, again)
     found = [f for name, s in wanted.items() for f in find_files(ctx.spark, name, s, ctx.settings.data_root)]
     check_renamed(found, taken, ctx.settings)
     todo = sort_out_renamed(found, taken, ctx.settings, started=ctx.started)
-    if ctx.command.reload is not None:
-        take_again(todo, found, taken, ctx.settings.sources, ctx.command.reload)
+    if again is not None:
+        take_again(todo, found, taken, ctx.settings.sources, again)
     ctx.identities = identities(ctx.settings, taken, known, todo.again | todo.gone)
     # of a lake that remembers nothing today's settings are what it rests on
     unknown = {t.key.source for t in taken} & ctx.settings.sources.keys() - known.keys()
@@ -73,7 +93,7 @@ def ingest(ctx: Context) -> Outcome:
     ctx.plan_for(sum(f.bytes for f in todo.files))
     for file in todo.files:
         if file.hint:
-            ctx.say(f"    {file.path}: {file.hint}")
+            ctx.note(f"{file.path}: {file.hint}")
     files = {t.name: mine for t in TARGETS if (mine := [f for f in todo.files if f.target == t.name])}
     rows = {table.name: rows_of_files(ctx, table, files[table.name]) for table in TARGETS if table.name in files}
     with undone_on_failure(ctx) as versions:
@@ -196,12 +216,9 @@ def _outcome(
     equal = {name: rows for b in batches for name, rows in b.equal_elsewhere().items()}
     lines += [_equal_line(name, rows) for name, rows in equal.items()]
     lines += [_twice_line(names, rows) for names, rows in twice.items()]
-    if total.rejected:
-        command = ctx.command.line("ingest", "--replay", ctx.run_id)
-        lines.append(f"after mending rules or mappings, judge the refused rows again: {command}")
     stale = features_stale_from(ctx, batches)
     if stale is not None:
-        lines.append(f"features of {stale} and later dates were built without these rows: build_features --stale")
+        lines.append(f"features of {stale} and later dates were built without these rows")
     lines += [*todo.notes, *(f"{f.path}: {f.hint}" for f in todo.files if f.hint)]
     lines += [*(f"{f.path}: refused, {f.problem}" for f in todo.refused)]
     problem = "; ".join(f"{f.path}: {f.problem}" for f in todo.refused)

@@ -18,6 +18,7 @@ from pyspark.sql import functions as F
 
 from profiling_spark.attributes import believed, versions
 from profiling_spark.config.sources import Source, mappable
+from profiling_spark.context import Context
 from profiling_spark.contracts.silver import EVENTS, ITEMS, REVIEWS
 from profiling_spark.contracts.table import Table
 from profiling_spark.expressions import expression
@@ -40,7 +41,6 @@ from profiling_spark.ingest.resolving.deduplicate import (
 from profiling_spark.ingest.resolving.hold import Held, hold, tasks_per_bucket
 from profiling_spark.ingest.resolving.resolve import ACCEPTED
 from profiling_spark.ingest.resolving.versions import STORED, Deliveries
-from profiling_spark.runner import Context
 from profiling_spark.storage.upkeep import size
 
 

@@ -7,13 +7,13 @@ from math import ceil
 from pyspark.sql import functions as F
 
 from profiling_spark.attributes import versions
+from profiling_spark.context import Context, Outcome
 from profiling_spark.contracts.catalogue import all_tables
 from profiling_spark.contracts.silver import ATTRIBUTES, EVENTS, INGESTED_FILES, ITEMS, REJECTED_ROWS, REVIEWS, USERS
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import ContractError
 from profiling_spark.ingest.again.recover import clear_unfinished
 from profiling_spark.ingest.files.ledger import DONE, TAKING
-from profiling_spark.runner import Context, Outcome
 from profiling_spark.storage import Tables
 from profiling_spark.storage.upkeep import compact, remove_old_files, size
 
@@ -22,13 +22,11 @@ _EXAMPLES = 3
 
 
 def maintain(ctx: Context) -> Outcome:
-    """Compact tables of many small files and remove files that no version of the last days needs; --check verifies."""
-    if ctx.command.check:
-        return check(ctx)
+    """Compact tables of many small files and remove files that no version of the last days needs."""
     # before old files go: the versions that an unfinished run is undone to need theirs
     cleared = clear_unfinished(ctx.tables, started=ctx.started, claim_hours=ctx.settings.ingest.claim_hours)
     if cleared.runs:
-        ctx.say(f"    {cleared.text}")
+        ctx.note(cleared.text)
     settings = ctx.settings.maintain
     lines, files_before, files_after = [], 0, 0
     for table in all_tables(ctx.settings.windows_days):

@@ -7,6 +7,7 @@ from functools import reduce
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from profiling_spark.context import Context, Outcome
 from profiling_spark.contracts.features import custom_columns, user_features_table
 from profiling_spark.contracts.gold import (
     TOP_RECOMMENDATIONS,
@@ -18,7 +19,6 @@ from profiling_spark.contracts.gold import (
     user_profile_table,
 )
 from profiling_spark.profile.tags import tag_names, tag_rows
-from profiling_spark.runner import Context, Outcome
 
 
 def build_profiles(ctx: Context) -> Outcome:

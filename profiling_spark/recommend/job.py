@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from profiling_spark import models
+from profiling_spark.context import Context, Outcome
 from profiling_spark.contracts.features import user_features_table
 from profiling_spark.contracts.gold import BUNDLES, ITEM_AUDIENCE, ITEM_NEIGHBOURS, USER_RECOMMENDATIONS
 from profiling_spark.contracts.silver import EVENTS
@@ -36,7 +37,6 @@ from profiling_spark.recommend.serve import Goods, Offer, Serve
 from profiling_spark.recommend.split import time_cutoff
 from profiling_spark.recommend.stored import StoredSide
 from profiling_spark.remembered import check_zone, remembered
-from profiling_spark.runner import Context, Outcome
 from profiling_spark.storage import as_frame
 
 _LIST = T.StructType([f for f in USER_RECOMMENDATIONS.schema if f.name != "as_of"])

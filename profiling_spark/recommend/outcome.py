@@ -9,6 +9,7 @@ from typing import Any
 from pyspark.sql import functions as F
 
 from profiling_spark.config.settings import Recommend
+from profiling_spark.context import Outcome
 from profiling_spark.recommend.bots import Bots
 from profiling_spark.recommend.choose import LIVE, Comparison
 from profiling_spark.recommend.figures import figure_facts, figure_line
@@ -18,7 +19,6 @@ from profiling_spark.recommend.model import Model
 from profiling_spark.recommend.policy import RULES
 from profiling_spark.recommend.popular import POPULAR, POPULAR_IN_CATEGORY
 from profiling_spark.recommend.sessions import LAST_SESSION
-from profiling_spark.runner import Outcome
 
 _STEPS = (*ENGINES, LAST_SESSION, POPULAR_IN_CATEGORY, *GROUP_STEPS.values(), POPULAR)
 

@@ -9,11 +9,11 @@ from pyspark.sql import Row
 from pyspark.sql import functions as F
 
 from profiling_spark.attributes import believed, versions
+from profiling_spark.context import Context
 from profiling_spark.contracts.gold import SEGMENTS, TOP_RECOMMENDATIONS, USER_PROFILE
 from profiling_spark.contracts.operations import EVERYONE, MODEL_RUNS
 from profiling_spark.contracts.silver import ITEMS
 from profiling_spark.features.flagged import FLAGGED, NOTABLE, note
-from profiling_spark.runner import Context
 
 _EXAMPLES = 3
 _FIGURES = (

@@ -12,6 +12,7 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from profiling_spark import models
+from profiling_spark.context import Context
 from profiling_spark.contracts.features import user_features_table
 from profiling_spark.contracts.silver import EVENTS
 from profiling_spark.errors import ModelError
@@ -22,7 +23,6 @@ from profiling_spark.prepare import Preparation, Sample, collect_sample, quoted
 from profiling_spark.prepare.fit import fit_preparation
 from profiling_spark.prepare.inputs import Inputs, inputs_to_fit
 from profiling_spark.prepare.selection import Ranking, rank_features, select
-from profiling_spark.runner import Context
 from profiling_spark.scores.calibrate import fit_calibration
 from profiling_spark.scores.evaluate import Floats, best_threshold, figures
 from profiling_spark.scores.forest import Forest
@@ -136,7 +136,7 @@ def _finished(ctx: Context, version: str) -> Stored | None:
     try:
         return models.find(ctx.tables, TASK, version)
     except ModelError:
-        if ctx.command.refit:
+        if ctx.refit:
             return None
         raise
 

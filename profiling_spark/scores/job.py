@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from profiling_spark import models
+from profiling_spark.context import Context, Outcome
 from profiling_spark.contracts.features import user_features_table
 from profiling_spark.contracts.gold import USER_SCORES
 from profiling_spark.contracts.operations import FEATURE_RANKINGS
@@ -17,7 +18,6 @@ from profiling_spark.features.job import build_dates
 from profiling_spark.models import Stored
 from profiling_spark.prepare import Preparation
 from profiling_spark.prepare.inputs import inputs_of
-from profiling_spark.runner import Context, Outcome
 from profiling_spark.scores.calibration import STEPS, Calibration
 from profiling_spark.scores.fit import MODEL, TASK, ThinData, candidate_features, figures_of, fit_churn
 from profiling_spark.scores.labels import population

@@ -7,9 +7,9 @@ from typing import Any
 
 from profiling_spark import models
 from profiling_spark.config import Settings
+from profiling_spark.context import Context
 from profiling_spark.errors import ModelError
 from profiling_spark.models import Wanted
-from profiling_spark.runner import Context
 from profiling_spark.scores.fit import TASK, candidate_features
 
 JOB = "score_users"

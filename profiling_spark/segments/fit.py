@@ -11,6 +11,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from profiling_spark import models
+from profiling_spark.config import Settings
+from profiling_spark.context import Context
 from profiling_spark.contracts.features import user_features_table
 from profiling_spark.errors import ModelError
 from profiling_spark.models import Stored, Wanted
@@ -18,7 +20,6 @@ from profiling_spark.prepare import Preparation, collect_sample, fit_reduction, 
 from profiling_spark.prepare.fit import fit_preparation
 from profiling_spark.prepare.impute import never_happened
 from profiling_spark.prepare.inputs import Inputs, inputs_to_fit
-from profiling_spark.runner import Context
 from profiling_spark.segments.assign import Centres, Moments, moments
 from profiling_spark.segments.choose import Candidate, largest_supported, scan
 from profiling_spark.segments.clusters import centres_of, fit_kmeans, segment_ids
@@ -49,11 +50,15 @@ class ThinData(Exception):
     """Too little to segment; the message is the reason of the skip."""
 
 
-def wanted_features(ctx: Context, features: DataFrame) -> list[str]:
-    """The configured features, else the default ones. Raises ConfigError for one that is no numeric column."""
-    longest = max(ctx.settings.windows_days)
-    chosen = ctx.settings.segments.features or tuple(f.format(w=longest) for f in DEFAULT_FEATURES)
-    return numeric_features(features, chosen, setting="segments.features")
+def chosen_features(settings: Settings) -> tuple[str, ...]:
+    """The configured features, else the default ones in the longest window."""
+    longest = max(settings.windows_days)
+    return settings.segments.features or tuple(f.format(w=longest) for f in DEFAULT_FEATURES)
+
+
+def checked_features(settings: Settings, features: DataFrame) -> list[str]:
+    """The chosen ones. Raises ConfigError for one that is no numeric column."""
+    return numeric_features(features, chosen_features(settings), setting="segments.features")
 
 
 def fit_segments(ctx: Context, features: DataFrame, names: list[str], wanted: Wanted) -> Stored:
@@ -87,7 +92,7 @@ def _finished(ctx: Context, version: str) -> Stored | None:
     try:
         return models.find(ctx.tables, TASK, version)
     except ModelError:
-        if ctx.command.refit:
+        if ctx.refit:
             return None
         raise
 
@@ -178,7 +183,7 @@ def _previous(ctx: Context, preparation: Preparation) -> tuple[Floats | None, li
     try:
         declaration = models.load_live(ctx.tables, row).declaration
     except ModelError:
-        if ctx.command.refit:
+        if ctx.refit:
             return None, []
         raise
     try:

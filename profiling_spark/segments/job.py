@@ -14,6 +14,8 @@ from pyspark.sql import functions as F
 from sklearn.metrics import silhouette_samples
 
 from profiling_spark import models
+from profiling_spark.config import Settings
+from profiling_spark.context import Context, Outcome
 from profiling_spark.contracts.features import user_features_table
 from profiling_spark.contracts.gold import SEGMENT_FEATURES, SEGMENTS, USER_SEGMENTS
 from profiling_spark.errors import ModelError
@@ -22,10 +24,17 @@ from profiling_spark.models import Figure, Stored, Wanted
 from profiling_spark.prepare import Preparation, Reduction, Sample, collect_sample
 from profiling_spark.prepare.inputs import inputs_of
 from profiling_spark.prepare.wording import Language
-from profiling_spark.runner import Context, Outcome
 from profiling_spark.segments.assign import AMOUNTS, Centres, Moments, assigned, moments
 from profiling_spark.segments.choose import silhouette
-from profiling_spark.segments.fit import NOBODY, TASK, ThinData, fit_segments, raw_rows, wanted_features
+from profiling_spark.segments.fit import (
+    NOBODY,
+    TASK,
+    ThinData,
+    checked_features,
+    chosen_features,
+    fit_segments,
+    raw_rows,
+)
 from profiling_spark.segments.naming import describe
 from profiling_spark.storage import as_frame
 
@@ -43,8 +52,8 @@ def segment_users(ctx: Context) -> Outcome:
     """
     features = ctx.tables.read(user_features_table(ctx.settings.windows_days), as_of=ctx.as_of)
     active = features.where(F.col("days_since_last_event").isNotNull() & ~F.coalesce("is_bot", F.lit(False)))
-    names = wanted_features(ctx, active)
-    wanted = Wanted(JOB, TASK, _params(ctx, names), ctx.settings.segments.max_age_days)
+    wanted = wanted_segments(ctx.settings)
+    names = checked_features(ctx.settings, active)
     stored = models.serving(ctx, wanted)
     fitted = stored is None
     try:
@@ -56,11 +65,12 @@ def segment_users(ctx: Context) -> Outcome:
         return _skipped(ctx, str(reason))
 
 
-def _params(ctx: Context, names: list[str]) -> dict[str, Any]:
-    settings = ctx.settings
+def wanted_segments(settings: Settings) -> Wanted:
+    """The model of the settings in force; its params are what the fit depends on."""
     chosen = settings.segments.model_dump(mode="json", exclude={"features", "max_age_days"})
     fixed = {"seed": settings.seed, "partitions": settings.spark.fit_partitions}
-    return {**chosen, **fixed, "features": names, "prepare": settings.prepare.model_dump(mode="json")}
+    learned = {"features": list(chosen_features(settings)), "prepare": settings.prepare.model_dump(mode="json")}
+    return Wanted(JOB, TASK, {**chosen, **fixed, **learned}, settings.segments.max_age_days)
 
 
 def _skipped(ctx: Context, reason: str) -> Outcome:

@@ -48,8 +48,8 @@ class Tables:
     made, so a run sees its own results and nothing that another run commits meanwhile.
     """
 
-    def __init__(self, spark: SparkSession, root: str, *, run_id: str) -> None:
-        self.spark = spark
+    def __init__(self, spark: SparkSession | None, root: str, *, run_id: str) -> None:
+        self.session = spark
         self.root = root.rstrip("/")
         self.run_id = run_id
         self.read_versions: dict[str, int] = {}
@@ -57,6 +57,13 @@ class Tables:
         self.known_buckets: int | None = None
         self.incoming_bytes = 0
         self._bytes: int | None = None
+
+    @property
+    def spark(self) -> SparkSession:
+        """The run's session. Who only looks at small tables on a local disk needs none: raises StorageError then."""
+        if self.session is None:
+            raise StorageError(f"storage {self.root}: cannot be looked at without Spark")
+        return self.session
 
     def path(self, table: Table | str) -> str:
         """Where a table lies."""
@@ -281,6 +288,18 @@ class Tables:
             assert isinstance(rows, pl.DataFrame)  # for mypy
             return writer.write_partitions(rows)
         return joined(table, written(table.conform(frame).mapInArrow(writer, WRITTEN)))
+
+    def greatest(self, table: Table, column: str) -> object:
+        """The greatest value of a column that has statistics, at the pinned version; None where there is no row.
+
+        Without Spark on a local disk: the log has it by file.
+        """
+        files = [f for f in self.files(table) if f.told["num_records"]]
+        found = [f.told.get(f"max.{column}") for f in files]
+        if found and None not in found:
+            return max(found)  # type: ignore[type-var]
+        row = self.read(table).agg(F.max(column).alias("greatest")).first()
+        return None if row is None else row["greatest"]
 
     def newest_files(self, table: Table) -> list[File]:
         """The files of the newest version, on a local disk: what a write changes."""

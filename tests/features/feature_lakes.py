@@ -25,12 +25,11 @@ from histories import (
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
-from profiling_spark.command import Command
 from profiling_spark.config import Settings
+from profiling_spark.context import Context
 from profiling_spark.contracts.features import ITEM_FEATURES, RFM_CUTS, user_features_table
 from profiling_spark.contracts.silver import ATTRIBUTES, EVENTS, ITEMS, REVIEWS, USERS
 from profiling_spark.features.job import build_features
-from profiling_spark.runner import Context
 from profiling_spark.storage import Tables
 
 Built = dict[str, pl.DataFrame]  # by name of the table, in the order of its key
@@ -156,7 +155,7 @@ def remove(spark: SparkSession, settings: Settings, predicate: str) -> None:
 def build(spark: SparkSession, settings: Settings, first: date, last: date) -> Built:
     """What the job `build_features --from first --to last` wrote."""
     tables = Tables(spark, settings.storage.root, run_id="test")
-    build_features(Context(settings, spark, tables, Command(quiet=True, as_of=last, since=first), datetime.now(UTC)))
+    build_features(Context(settings, spark, tables, datetime.now(UTC), last), since=first)
     return stored(settings, first, last)
 
 

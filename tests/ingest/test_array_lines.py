@@ -16,7 +16,7 @@ from profiling_spark.config import Settings
 from profiling_spark.config.sources import Source
 from profiling_spark.contracts.silver import EVENTS, INGESTED_FILES, REJECTED_ROWS
 from profiling_spark.errors import ConfigError
-from profiling_spark.ingest.job import ingest
+from profiling_spark.ingest.job import ingest, replay
 
 START = 1751320500000000
 
@@ -194,7 +194,7 @@ def test_lines_of_orders_and_the_replay_of_those_that_were_refused(tables, make_
     )
 
     mended = shop(tables.root, tmp_path, {k: documents(k, NUMBER, unused=["by2"]) for k in kinds})
-    outcome = ingest(make_context(mended, run_id="second", replay="first"))
+    outcome = replay(make_context(mended, run_id="second"), "first")
     assert (outcome.rows_out, outcome.rows_rejected) == (6, 1)
     for kind in kinds:
         mine = [r for r in rows(tables, EVENTS) if r["source"] == kind and r["run_id"] == "second"]

@@ -18,7 +18,7 @@ from profiling_spark.ingest.files import ledger
 from profiling_spark.ingest.files.changes import sort_out
 from profiling_spark.ingest.files.ledger import Counts, Taken
 from profiling_spark.ingest.files.source_files import FileKey, SourceFile
-from profiling_spark.ingest.job import ingest
+from profiling_spark.ingest.job import ingest, replay
 from profiling_spark.storage import Tables
 
 WORDS = {"buy": "purchase", "look": "view", "back": "refund"}
@@ -76,13 +76,13 @@ def test_a_grown_file_is_refused_or_taken_again_and_refused_rows_are_replayed(ta
     assert taken_in(tables) == as_taken_at_once(tables, make_context, tmp_path / "grown", again)
 
     mended = with_source(again, event_types={**WORDS, "BUY": "purchase"})
-    outcome = ingest(make_context(mended, run_id="fourth", replay="last"))
+    outcome = replay(make_context(mended, run_id="fourth"), "last")
     assert outcome.lines[0].startswith("of 4 rows that third refused: ")
     assert (outcome.rows_in, outcome.rows_out, outcome.rows_rejected) == (4, 1, 2)
     assert (outcome.facts["duplicate"], outcome.features_stale_from) == (1, date(2026, 5, 4))
     assert taken_in(tables) == as_taken_at_once(tables, make_context, tmp_path / "mended", mended)
     with pytest.raises(InputError, match=r"--replay nobody: expected refused rows of that run, found none.*third"):
-        ingest(make_context(mended, run_id="fifth", replay="nobody"))
+        replay(make_context(mended, run_id="fifth"), "nobody")
 
 
 @pytest.mark.slow
@@ -100,9 +100,9 @@ def test_a_replay_that_dies_is_undone_and_can_be_run_again(tables, make_context,
     with monkeypatch.context() as patch:
         patch.setattr(ledger, "finish", die)  # rows and rejected_rows are written, the ledger is not
         with pytest.raises(KeyboardInterrupt):
-            ingest(make_context(mended, run_id="dies", replay="first"))
+            replay(make_context(mended, run_id="dies"), "first")
     assert everything(tables) == before  # at once, since the process lives
-    outcome = ingest(make_context(mended, run_id="again", replay="first"))
+    outcome = replay(make_context(mended, run_id="again"), "first")
     assert (outcome.rows_in, outcome.rows_out) == (1, 1)
     assert taken_in(tables) == as_taken_at_once(tables, make_context, tmp_path, mended)
 

@@ -18,11 +18,11 @@ from ingest_shop import rows
 from pyspark.sql import SparkSession
 
 from profiling_spark.config import Settings
+from profiling_spark.context import Outcome
 from profiling_spark.contracts.operations import QUALITY_METRICS
 from profiling_spark.contracts.silver import EVENTS, INGESTED_FILES, REJECTED_ROWS, USERS
 from profiling_spark.errors import ConfigError, QualityError
 from profiling_spark.ingest.job import ingest
-from profiling_spark.runner import Outcome
 from profiling_spark.storage import Tables
 
 COLUMNS = {"event_id": "id", "event_time": "at", "user_id": "who", "event_type": "what", "unit_price": "price"}
@@ -175,8 +175,7 @@ def lake(spark: SparkSession, folder: Path) -> Lake:
     """All the faults, ingested once."""
     from datetime import UTC
 
-    from profiling_spark.command import Command
-    from profiling_spark.runner import Context
+    from profiling_spark.context import Context
 
     expected: dict[str, Expected] = {}
     for name in ("csv", "json", "parquet", "gbk", "fixed", "people"):
@@ -217,7 +216,7 @@ def lake(spark: SparkSession, folder: Path) -> Lake:
         }
     )
     tables = Tables(spark, root, run_id="20260701T000000-faults")
-    context = Context(settings, spark, tables, Command(quiet=True), datetime(2026, 7, 1, tzinfo=UTC))
+    context = Context(settings, spark, tables, datetime(2026, 7, 1, tzinfo=UTC))
     return Lake(tables, ingest(context), expected, settings)
 
 

@@ -19,7 +19,7 @@ from profiling_spark.config import Settings
 from profiling_spark.config.sources import FillDown, Source
 from profiling_spark.contracts.silver import EVENTS, INGESTED_FILES, REJECTED_ROWS
 from profiling_spark.errors import ConfigError
-from profiling_spark.ingest.job import ingest
+from profiling_spark.ingest.job import ingest, replay
 from profiling_spark.ingest.reading.fill_down import filled_down
 
 ORDERS = """\
@@ -139,7 +139,7 @@ def test_a_refused_row_is_replayed_as_it_was_filled_and_delivered_again_it_is_a_
         }  # fmt: skip
 
     mended = shop(tables.root, tmp_path, sheets("coalesce(nullif(trim(who), ''), 'guest')"))
-    outcome = ingest(make_context(mended, run_id="second", replay="first"))
+    outcome = replay(make_context(mended, run_id="second"), "first")
     assert (outcome.rows_out, outcome.rows_rejected) == (8, 0)
     found = {(r["source"], r["item_id"]): (r["user_id"], r["event_time"].day) for r in rows(tables, EVENTS)}
     assert found == {

@@ -14,14 +14,16 @@ import pytest
 from conftest import frame_of
 from ingest_shop import GOOD, HEADER, settings
 
-from profiling_spark.command import Command
+from profiling_spark.cli.execute import failure
+from profiling_spark.cli.options import Given
 from profiling_spark.config import Settings
+from profiling_spark.context import Context, Step
 from profiling_spark.contracts.silver import USERS
 from profiling_spark.errors import ContractError, QualityError
 from profiling_spark.ingest.job import ingest
+from profiling_spark.job_runs import Book
 from profiling_spark.maintain.job import check
 from profiling_spark.messages import describe, trace
-from profiling_spark.runner import Context, _Book, failure
 from profiling_spark.storage import Tables
 
 CANARY = "Wei Zhang 13812345678"
@@ -35,15 +37,16 @@ def log_settings(tables: Tables, data: Path, columns: dict[str, str], **ingest_s
 
 def all_that_is_told(context: Context, capsys: pytest.CaptureFixture[str]) -> str:
     """Everything that a failing ingest says anywhere."""
-    book = _Book(context, "ingest", [ingest])
+    step = Step("ingest", ingest)
+    book = Book(context, "ingest", [step])
     with pytest.raises(Exception) as raised:  # noqa: PT011 - of several kinds
-        book.stage(ingest)
-    for command in (Command(json=True), Command(verbose=True), None):
+        book.stage(step)
+    for command in (Given(as_json=True), Given(verbose=True), Given()):
         assert failure(raised.value, command) > 0
     told = capsys.readouterr()
     assert json.loads(told.out)["error"]
     own = str(raised.value) if isinstance(raised.value, (QualityError, ContractError)) else ""
-    return "\n".join((told.out, told.err, book.entries["ingest"].error or "", own))
+    return "\n".join((told.out, told.err, book.stages["ingest"].error or "", own))
 
 
 @pytest.mark.parametrize(

@@ -17,15 +17,14 @@ import pytest
 from ingest_shop import settings
 from pyspark.sql import SparkSession
 
-from profiling_spark.command import Command
 from profiling_spark.config import Settings
+from profiling_spark.context import Context
 from profiling_spark.contracts.silver import EVENTS, REVIEWS
 from profiling_spark.contracts.table import Table
 from profiling_spark.ingest.again import recover
 from profiling_spark.ingest.again.recover import WRITTEN, clear_unfinished
-from profiling_spark.ingest.job import ingest
+from profiling_spark.ingest.job import ingest, replay
 from profiling_spark.maintain.job import check, maintain
-from profiling_spark.runner import Context
 from profiling_spark.storage import Tables, log, undo
 from profiling_spark.storage.log import files_of
 from profiling_spark.storage.undo import restore, why_not
@@ -155,10 +154,10 @@ class Shop:
         self.spark, self.folder, self.data = spark, folder, folder / "raw"
         self.data.mkdir()
 
-    def context(self, root: Path, run_id: str, *, replay: str | None = None, **words: str) -> Context:
+    def context(self, root: Path, run_id: str, **words: str) -> Context:
         tables = Tables(self.spark, str(root), run_id=run_id)
         made = with_words(shop(root, self.data), **words)
-        return Context(made, self.spark, tables, Command(quiet=True, replay=replay), STARTED)
+        return Context(made, self.spark, tables, STARTED)
 
     def struck(self, name: str, run: Callable[[Path], object], root: Path) -> Lakes:
         before, folder = self.folder / f"{name} before", self.folder / name
@@ -190,7 +189,7 @@ def replayed(first: tuple[Shop, Lakes], second: Lakes) -> Lakes:
     made, _ = first
 
     def run(root: Path) -> None:
-        ingest(made.context(root, "20260603T000000-third", replay="20260602T000000-second", BUY="purchase"))
+        replay(made.context(root, "20260603T000000-third", BUY="purchase"), "20260602T000000-second")
 
     return made.struck("replay", run, second.after)
 

@@ -13,9 +13,9 @@ from profiling_spark.contracts.features import user_features_table
 from profiling_spark.contracts.operations import JOB_RUNS
 from profiling_spark.contracts.silver import EVENTS, INGESTED_FILES, REJECTED_ROWS, USERS
 from profiling_spark.errors import InputError
-from profiling_spark.features.job import build_features
+from profiling_spark.features.job import build_stale_features
 from profiling_spark.features.stale import stale_dates
-from profiling_spark.ingest.job import ingest
+from profiling_spark.ingest.job import ingest, reload
 from profiling_spark.maintain.job import check
 from profiling_spark.storage import Tables
 
@@ -58,8 +58,8 @@ def test_a_reloaded_source_has_the_rows_of_its_mended_mapping_and_gone_files_kee
 
     mended = shop(tables.root, tmp_path, is_mended=True)
     with pytest.raises(InputError, match="--reload logg: expected a source of the settings: log, people"):
-        ingest(make_context(mended, reload="logg"))
-    outcome = ingest(make_context(mended, run_id="second", reload="log"))
+        reload(make_context(mended), "logg")
+    outcome = reload(make_context(mended, run_id="second"), "log")
     # the third is an older version of what the file that is gone gave
     assert (outcome.rows_in, outcome.rows_out) == (3, 2)
     assert any("log_b.csv: no longer there as it was taken, its 1 rows stay" in line for line in outcome.lines)
@@ -75,7 +75,7 @@ def test_a_reloaded_source_has_the_rows_of_its_mended_mapping_and_gone_files_kee
     assert [(r["user_id"], r["run_id"]) for r in rows(tables, USERS)] == [("Ulm", "first")]  # of another source
     assert check(make_context(mended)).lines
 
-    outcome = ingest(make_context(mended, run_id="third", reload="people"))
+    outcome = reload(make_context(mended, run_id="third"), "people")
     assert [(r["user_id"], r["run_id"]) for r in rows(tables, USERS)] == [("u1", "third")]
     assert check(make_context(mended)).lines
     fresh = Tables(tables.spark, tables.root, run_id="x")
@@ -111,7 +111,7 @@ def test_stale_dates_are_those_built_before_rows_came_that_change_them(spark, ta
     # the 15th was built by a release that noted nothing
     assert stale_dates(make_context(run_id="now")) == [date(2026, 5, 15), date(2026, 5, 8)]
     tables.append(JOB_RUNS, frame_of(spark, JOB_RUNS, [run("c", "build_features", 4, built="2026-05-15,2026-05-08")]))
-    outcome = build_features(make_context(run_id="now", stale=True))
+    outcome = build_stale_features(make_context(run_id="now"))
     assert outcome.skipped.startswith("no date that was built")
     # killed after its rows came, before it could note what they change
     event = {"event_id": "1", "user_bucket": 0, "user_id": "u1", "event_date": date(2026, 5, 14), "run_id": "d"}

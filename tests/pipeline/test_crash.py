@@ -14,13 +14,12 @@ from pathlib import Path
 import pytest
 from checksums import checksums
 
-from profiling_spark.command import Command
 from profiling_spark.config import load_settings
+from profiling_spark.context import Context
 from profiling_spark.contracts.operations import JOB_RUNS
 from profiling_spark.contracts.silver import INGESTED_FILES
 from profiling_spark.demo.generate import generate
 from profiling_spark.pipeline import STAGES
-from profiling_spark.runner import Context
 from profiling_spark.storage import Tables
 
 pytestmark = pytest.mark.slow
@@ -67,7 +66,7 @@ def test_killed_in_ingest_and_in_segments_the_next_run_completes_to_the_same_val
     pairs = [f"data_root={data / 'data'}", f"storage.root={data / 'calm'}"]
     settings = load_settings([PROJECT / "conf" / "demo.yaml"], pairs)
     calm = Tables(spark, settings.storage.root, run_id="calm")
-    context = Context(settings, spark, calm, Command(quiet=True), datetime(2026, 7, 1, tzinfo=UTC))
+    context = Context(settings, spark, calm, datetime(2026, 7, 1, tzinfo=UTC))
     for stage in STAGES:
         stage(context)
 

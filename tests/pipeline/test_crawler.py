@@ -7,15 +7,14 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from profiling_spark.command import Command
 from profiling_spark.config import Settings
+from profiling_spark.context import Context
 from profiling_spark.contracts.features import ITEM_FEATURES, RFM_CUTS, user_features_table
 from profiling_spark.contracts.gold import SEGMENTS, USER_RECOMMENDATIONS, USER_SEGMENTS
 from profiling_spark.contracts.silver import EVENTS
 from profiling_spark.features.job import build_features
 from profiling_spark.ingest.job import ingest
 from profiling_spark.recommend.job import recommend_items
-from profiling_spark.runner import Context
 from profiling_spark.segments.job import segment_users
 from profiling_spark.storage import Tables
 
@@ -88,7 +87,7 @@ def ran(spark, tmp_path_factory) -> Context:
     (folder / "events.jsonl").write_text("\n".join(lines()), encoding="utf-8")
     root = str(folder / "lake")
     settings = Settings.model_validate(SETTINGS | {"storage": {"root": root}, "data_root": str(folder)})
-    context = Context(settings, spark, Tables(spark, root, run_id="run"), Command(quiet=True), datetime.now(UTC))
+    context = Context(settings, spark, Tables(spark, root, run_id="run"), datetime.now(UTC))
     for stage in (ingest, build_features, segment_users, recommend_items):
         stage(context)
     return context

@@ -16,8 +16,8 @@ from duckdb_raw import load_demo
 from pyspark.sql import functions as F
 from sklearn.metrics import adjusted_rand_score
 
-from profiling_spark.command import Command
 from profiling_spark.config import load_settings
+from profiling_spark.context import Context
 from profiling_spark.contracts.catalogue import all_tables
 from profiling_spark.contracts.features import user_features_table
 from profiling_spark.contracts.gold import USER_PROFILE, USER_RECOMMENDATIONS, USER_SEGMENTS, USER_TAGS
@@ -25,7 +25,6 @@ from profiling_spark.contracts.operations import MODEL_RUNS
 from profiling_spark.contracts.silver import EVENTS
 from profiling_spark.demo.generate import generate
 from profiling_spark.pipeline import STAGES
-from profiling_spark.runner import Context
 from profiling_spark.storage import Tables
 
 pytestmark = pytest.mark.slow
@@ -48,7 +47,7 @@ def shop(spark, tmp_path_factory):
 
 def run_all(spark, settings, run_id):
     tables = Tables(spark, settings.storage.root, run_id=run_id)
-    context = Context(settings, spark, tables, Command(quiet=True), datetime(2026, 7, 1, tzinfo=UTC))
+    context = Context(settings, spark, tables, datetime(2026, 7, 1, tzinfo=UTC))
     context.outcomes = {}
     for stage in STAGES:
         context.outcomes[stage.__name__] = stage(context)

@@ -11,14 +11,13 @@ from compare_features import assert_features_equal_the_reference
 from duckdb_raw import load_complete_journey, load_online_retail, load_rees46
 from pyspark.sql import functions as F
 
-from profiling_spark.command import Command
 from profiling_spark.config import load_settings
+from profiling_spark.context import Context
 from profiling_spark.contracts.features import user_features_table
 from profiling_spark.contracts.gold import USER_PROFILE
 from profiling_spark.contracts.silver import EVENTS, INGESTED_FILES, REJECTED_ROWS, USERS
 from profiling_spark.ingest.job import ingest
 from profiling_spark.pipeline import STAGES
-from profiling_spark.runner import Context
 from profiling_spark.storage import Tables
 
 pytestmark = pytest.mark.slow
@@ -41,7 +40,7 @@ def pipeline_on(spark, name, data, folder, stages=STAGES):
     config = CONF / f"{name}.yaml"
     settings = load_settings([config], [f"data_root={data}", f"storage.root={folder / 'lake'}"])
     tables = Tables(spark, settings.storage.root, run_id=name)
-    context = Context(settings, spark, tables, Command(quiet=True), datetime(2026, 7, 1, tzinfo=UTC))
+    context = Context(settings, spark, tables, datetime(2026, 7, 1, tzinfo=UTC))
     for stage in stages:
         context.outcomes[stage.__name__] = stage(context)
     return Run(context, folder)
@@ -153,6 +152,6 @@ def test_complete_journey_counts_discounts(complete_journey, shared_data):
 def test_other_formats_load_by_settings_alone(spark, shared_data, tmp_path, name, source, counts):
     settings = load_settings([CONF / f"{name}.yaml"], [f"data_root={shared_data}", f"storage.root={tmp_path / 'lake'}"])
     tables = Tables(spark, settings.storage.root, run_id=name)
-    context = Context(settings, spark, tables, Command(quiet=True), datetime(2026, 7, 1, tzinfo=UTC))
+    context = Context(settings, spark, tables, datetime(2026, 7, 1, tzinfo=UTC))
     found = ingest(context).facts["sources"][source]
     assert {k: found[k] for k in counts} == counts

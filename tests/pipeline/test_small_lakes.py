@@ -10,11 +10,10 @@ from typing import NamedTuple
 import pytest
 from checksums import checksums
 
-from profiling_spark.command import Command
 from profiling_spark.config import load_settings
+from profiling_spark.context import Context
 from profiling_spark.demo.generate import generate
 from profiling_spark.pipeline import STAGES
-from profiling_spark.runner import Context
 from profiling_spark.session import plan_for
 from profiling_spark.storage import Tables
 
@@ -70,7 +69,7 @@ def run(spark, data, name, run_id):
     """The whole pipeline into the lake `name`; what each stage took."""
     settings = load_settings([CONF], [f"data_root={data / 'data'}", f"storage.root={data / name}"])
     tables = Tables(spark, settings.storage.root, run_id=run_id)
-    context = Context(settings, spark, tables, Command(quiet=True), datetime(2026, 7, 1, tzinfo=UTC))
+    context = Context(settings, spark, tables, datetime(2026, 7, 1, tzinfo=UTC))
     taken = {}
     for stage in STAGES:
         context.plan_for()

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import yaml
 
+from profiling_spark import runner
+from profiling_spark.cli import execute
+from profiling_spark.cli.main import main
 from profiling_spark.errors import InputError
-from profiling_spark.recommend import evaluate_files
 from profiling_spark.recommend.evaluate import ALL_ITEMS
-from profiling_spark.recommend.evaluate_files import evaluate_recommender
 from profiling_spark.recommend.given_split import held_out, read_interactions, split_pairs, units_where
 from profiling_spark.recommend.interactions import UNITS
 
@@ -38,12 +40,8 @@ def write(path, text):
 def session(spark, monkeypatch):
     """The tool in the session of the tests, which it must not stop."""
 
-    class Kept:
-        def __getattr__(self, name):
-            return (lambda: None) if name == "stop" else getattr(spark, name)
-
-    monkeypatch.setattr(evaluate_files, "build_session", lambda *_, **__: Kept())
-    monkeypatch.setattr(evaluate_files, "require", lambda _: None)
+    monkeypatch.setattr(execute, "start", lambda _: None)
+    monkeypatch.setattr(runner, "session_for", lambda *_, **__: nullcontext(spark))
 
 
 @pytest.fixture
@@ -60,7 +58,9 @@ def shop(tmp_path):
 
 
 def run(capsys, *arguments):
-    code = evaluate_recommender([*arguments, "--set", "spark.shuffle_partitions=2", "--set", "recommend.rank=6"])
+    code = main(
+        ["evaluate_recommender", *arguments, "--set", "spark.shuffle_partitions=2", "--set", "recommend.rank=6"]
+    )
     return code, capsys.readouterr()
 
 

@@ -11,8 +11,8 @@ import polars as pl
 from duckdb_raw import Loaded
 from duckdb_reference import feature_names, reference_features
 
+from profiling_spark.context import Context
 from profiling_spark.contracts.features import user_features_table
-from profiling_spark.runner import Context
 
 WINDOWS = (7, 30, 90)
 Loader = Callable[[Path, duckdb.DuckDBPyConnection], Loaded]

@@ -14,8 +14,8 @@ from pyspark.sql import functions as F
 from sklearn.metrics import roc_auc_score
 
 from profiling_spark import models
-from profiling_spark.command import Command
 from profiling_spark.config import Settings
+from profiling_spark.context import Context, Outcome
 from profiling_spark.contracts.features import user_features_table
 from profiling_spark.contracts.gold import USER_SCORES
 from profiling_spark.contracts.operations import LIVE_MODELS, MODEL_RUNS
@@ -24,7 +24,6 @@ from profiling_spark.contracts.table import cast_to
 from profiling_spark.errors import ModelError
 from profiling_spark.prepare import Preparation
 from profiling_spark.prepare.inputs import inputs_of
-from profiling_spark.runner import Context, Outcome
 from profiling_spark.scores.job import score_users
 from profiling_spark.storage import Tables
 
@@ -90,7 +89,7 @@ def fitted_lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -
     root = tmp_path_factory.mktemp("scores") / "lake"
     tables = Tables(spark, str(root), run_id="first")
     labels = plant(tables)
-    ctx = Context(settings(), spark, tables, Command(as_of=AS_OF, quiet=True), datetime(2026, 7, 1, tzinfo=UTC))
+    ctx = Context(settings(), spark, tables, datetime(2026, 7, 1, tzinfo=UTC), AS_OF)
     return root, labels, score_users(ctx)
 
 

@@ -13,11 +13,10 @@ import pytest
 from polars.testing import assert_frame_equal
 from pyspark.sql import SparkSession
 
-from profiling_spark.command import Command
 from profiling_spark.config import Settings, load_settings
+from profiling_spark.context import Context
 from profiling_spark.contracts.features import user_features_table
 from profiling_spark.features.job import build_features, feature_dates
-from profiling_spark.runner import Context
 from profiling_spark.scores.job import score_users
 from profiling_spark.storage import Tables
 
@@ -39,7 +38,7 @@ def night(spark: SparkSession, tmp_path: Path) -> Night:
     def run(as_of: date, *stages: Any, refit: bool = False, settings: Settings | None = None) -> Context:
         used = settings or settings_at(tmp_path)
         tables = Tables(spark, str(tmp_path), run_id="night")
-        context = Context(used, spark, tables, Command(as_of=as_of, refit=refit, quiet=True), datetime.now(UTC))
+        context = Context(used, spark, tables, datetime.now(UTC), as_of, refit)
         for stage in stages:
             context.outcomes[stage.__name__] = stage(context)
         return context

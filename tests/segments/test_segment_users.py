@@ -13,15 +13,14 @@ from pyspark.sql import functions as F
 from sklearn.metrics import adjusted_rand_score
 
 from profiling_spark import models
-from profiling_spark.command import Command
 from profiling_spark.config import Settings
+from profiling_spark.context import Context, Outcome
 from profiling_spark.contracts.features import user_features_table
 from profiling_spark.contracts.gold import SEGMENT_FEATURES, SEGMENTS, USER_SEGMENTS
 from profiling_spark.contracts.operations import LIVE_MODELS, MODEL_RUNS
 from profiling_spark.contracts.table import cast_to
 from profiling_spark.errors import ConfigError, ModelError
 from profiling_spark.prepare import Preparation, Reduction
-from profiling_spark.runner import Context, Outcome
 from profiling_spark.segments.job import segment_users
 from profiling_spark.storage import Tables
 
@@ -68,7 +67,7 @@ def fitted_lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -
     root = tmp_path_factory.mktemp("segments") / "lake"
     tables = Tables(spark, str(root), run_id="first")
     kinds = plant(tables)
-    ctx = Context(settings(), spark, tables, Command(as_of=AS_OF, quiet=True), datetime(2026, 7, 1, tzinfo=UTC))
+    ctx = Context(settings(), spark, tables, datetime(2026, 7, 1, tzinfo=UTC), AS_OF)
     return root, kinds, segment_users(ctx)
 
 

@@ -27,11 +27,11 @@ from typing import Any
 import polars as pl
 import yaml
 
+from profiling_spark.config import load_settings
 from profiling_spark.demo.generate import generate
 from profiling_spark.features.job import build_features
 from profiling_spark.ingest.job import ingest
-from profiling_spark.pipeline import STAGES
-from profiling_spark.runner import Stage, run
+from profiling_spark.pipeline import STAGES, Pipeline, Stage
 
 HERE = Path(__file__).resolve().parent
 CONF = HERE.parents[1] / "conf"
@@ -129,8 +129,8 @@ def load(folder: Path, *stages: Stage) -> None:
     os.chdir(folder)
     # the JVM of the first shop stays in its own folder
     root = f"storage.root={folder / 'lake'}"
-    if code := run(*stages, job="run_pipeline", arguments=["--config", "settings.yaml", "--set", root]):
-        sys.exit(code)
+    with Pipeline(load_settings([Path("settings.yaml")], [root])) as pipeline:
+        pipeline.run(*(s.__name__ for s in stages), job="run_pipeline")
 
 
 def keep(folder: Path, target: Path) -> None:

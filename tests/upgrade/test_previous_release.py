@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -13,15 +14,14 @@ from polars.testing import assert_frame_equal
 from pyspark.sql import SparkSession
 
 from profiling_spark.attributes import versions
-from profiling_spark.command import Command
 from profiling_spark.config import Settings, load_settings
+from profiling_spark.context import Context
 from profiling_spark.contracts.catalogue import all_tables
 from profiling_spark.contracts.silver import ATTRIBUTES
 from profiling_spark.features.job import build_features
-from profiling_spark.ingest.job import ingest
+from profiling_spark.ingest.job import ingest, replay
 from profiling_spark.maintain.job import check
 from profiling_spark.pipeline import STAGES
-from profiling_spark.runner import Context
 from profiling_spark.storage import Tables
 
 pytestmark = pytest.mark.slow
@@ -52,15 +52,15 @@ class Shop:
         places = [f"data_root={self.folder / 'data'}", f"storage.root={self.folder / 'lake'}"]
         return load_settings([self.kept / "settings.yaml"], [*places, *changes])
 
-    def run(self, *stages: Callable, as_of: date | None = None, replay: str | None = None, changes=()) -> Context:
+    def run(self, *stages: Callable, as_of: date | None = None, changes=()) -> Context:
         """A run of today's code, later than the release's."""
         self.runs += 1
         started = DELIVERED + timedelta(days=self.runs)
         settings = self.settings(*changes)
         tables = Tables(self.spark, settings.storage.root, run_id=f"{started:%Y%m%dT%H%M%S}-{self.runs:06x}")
-        context = Context(settings, self.spark, tables, Command(as_of=as_of, quiet=True, replay=replay), started)
+        context = Context(settings, self.spark, tables, started, as_of)
         for stage in stages:
-            context.outcomes[stage.__name__] = stage(context)
+            context.outcomes[getattr(stage, "__name__", "replay")] = stage(context)
         return context
 
     def redeliver(self, source: str, file: str, one_more: str) -> dict[str, int]:
@@ -131,7 +131,7 @@ def test_a_shop_with_models_goes_on(spark, kept, tmp_path):
     mended = refused.filter(pl.col("raw").str.json_path_match("$.action").is_in(words))["occurrences"].sum()
     assert mended > 0
     changes = [f"sources.behaviour.event_types={{{', '.join(f'{w!r}: view' for w in sorted(words))}}}"]
-    replayed = shop.run(ingest, replay=refused["run_id"][0], changes=changes).outcomes["ingest"]
+    replayed = shop.run(partial(replay, run_id=refused["run_id"][0]), changes=changes).outcomes["replay"]
     assert replayed.facts["accepted"] + replayed.facts["duplicate"] == mended
     assert replayed.rows_in == refused["occurrences"].sum()
 

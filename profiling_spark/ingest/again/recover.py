@@ -17,12 +17,12 @@ from typing import Any
 
 import polars as pl
 
+from profiling_spark.context import Context
 from profiling_spark.contracts.operations import QUALITY_METRICS, SOURCE_SETTINGS
 from profiling_spark.contracts.silver import EVENTS, INGESTED_FILES, ITEMS, REJECTED_ROWS, REVIEWS, USERS
 from profiling_spark.errors import StorageError
 from profiling_spark.ingest.files.ledger import REPLAY, TAKING, of_files, run_start
 from profiling_spark.ingest.files.source_files import FileKey
-from profiling_spark.runner import Context
 from profiling_spark.storage import Tables, literal, local_path
 from profiling_spark.storage.undo import Versions, commits_of_rows, restore, why_not
 
@@ -84,7 +84,7 @@ def _undo_own(ctx: Context, before: dict[str, int | None], *, interrupted: bool)
     except Exception as err:  # what failed the run may fail this too; the error of the run is the one to report
         problem = type(err).__name__
     if problem:
-        ctx.say(f"    what this run had written stays until the next ingest clears it ({problem})")
+        ctx.note(f"what this run had written stays until the next ingest clears it ({problem})")
 
 
 def clear_unfinished(tables: Tables, *, started: datetime, claim_hours: int) -> Cleared:

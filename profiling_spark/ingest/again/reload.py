@@ -1,4 +1,4 @@
-"""`ingest --reload SOURCE`: all files of a source that are there are read again, after its mapping was mended.
+"""Reload: all files of a source that are there are read again, after its mapping was mended.
 
 Their rows replace those that the same files gave before. Rows of files that are no longer there stay as they are.
 """
@@ -21,7 +21,7 @@ _SHOWN = 3
 def source_of(settings: Settings, name: str) -> dict[str, Source]:
     """The one source that is reloaded. Raises InputError where the settings have none of that name."""
     if name not in settings.sources:
-        raise InputError(f"--reload {name}: expected a source of the settings: {', '.join(settings.sources)}")
+        raise InputError(f"reload of {name}: expected a source of the settings: {', '.join(settings.sources)}")
     return {name: settings.sources[name]}
 
 

@@ -1,4 +1,4 @@
-"""`ingest --replay RUN_ID` (or `last`): refused rows of an earlier run once more, after rules or mappings were mended.
+"""Replay: refused rows of an earlier run once more, after rules or mappings were mended.
 
 They are read from `rejected_rows`, so the source files need not be there. One that is taken in now keeps its row
 there, with `replayed_by`; one that is refused again gets its new reasons.
@@ -13,8 +13,8 @@ from functools import reduce
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from profiling_spark.command import LAST
 from profiling_spark.config.quality import UNREADABLE
+from profiling_spark.context import Context, Outcome
 from profiling_spark.contracts.silver import ATTRIBUTES, ITEMS, REJECTED_ROWS
 from profiling_spark.errors import InputError
 from profiling_spark.ingest.again.recover import undone_on_failure
@@ -28,13 +28,14 @@ from profiling_spark.ingest.reading.readers import header_of, parse_csv, parse_j
 from profiling_spark.ingest.reading.source_rows import Reading
 from profiling_spark.ingest.reading.text_readers import parse_lines
 from profiling_spark.ingest.resolving.versions import Deliveries
-from profiling_spark.runner import Context, Outcome
 
+LAST = "last"
+"""Of all runs the newest that has refused rows."""
 # joins file_id and row_hash in `_file_id`, which every reader hands on
 _MARK = "|"
 
 
-def replay(ctx: Context, run_id: str) -> Outcome:
+def judge_again(ctx: Context, run_id: str) -> Outcome:
     """Judge the refused rows of a run anew with today's settings; LAST: of the newest run that has any.
 
     Raises InputError where a run that is named has none.
@@ -46,7 +47,7 @@ def replay(ctx: Context, run_id: str) -> Outcome:
     refused = ctx.tables.read(REJECTED_ROWS).where((F.col("run_id") == run_id) & F.col("replayed_by").isNull())
     found = refused.groupBy("source", "target_table").agg(F.sum("occurrences").alias("rows")).collect()
     if not found:
-        raise InputError(f"--replay {run_id}: expected refused rows of that run, found none. {_listed(_runs(ctx))}")
+        raise InputError(f"replay of {run_id}: expected refused rows of that run, found none. {_listed(_runs(ctx))}")
     wanted = {(name, s.target) for name, s in ctx.settings.sources.items()}
     feeds = [(r["source"], r["target_table"]) for r in found if (r["source"], r["target_table"]) in wanted]
     rows: dict[str, DataFrame] = {}

@@ -9,11 +9,11 @@ from pathlib import Path
 import polars as pl
 
 from profiling_spark.config.sources import Source
+from profiling_spark.context import Context
 from profiling_spark.contracts.silver import REJECTED_ROWS
 from profiling_spark.ingest.batch import Batch
 from profiling_spark.ingest.files.source_files import SourceFile
 from profiling_spark.ingest.findings.lines import line_numbers
-from profiling_spark.runner import Context
 from profiling_spark.storage.files import FileWriter, NewFile, read_files, read_parquet
 
 # more texts than this process should hold at once; where so many are refused, nobody looks them up one by one

@@ -8,11 +8,11 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from profiling_spark.config import Settings
+from profiling_spark.context import Context
 from profiling_spark.contracts.silver import EVENTS
 from profiling_spark.ingest.batch import Batch
 from profiling_spark.ingest.files.ledger import of_files
 from profiling_spark.remembered import Remembered, supplier_of
-from profiling_spark.runner import Context
 
 # what two sources would say alike of one event; a source's own id says nothing to another source
 _ALIKE = ("user_id", "event_type", "event_time", "item_id", "order_id")

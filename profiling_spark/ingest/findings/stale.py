@@ -7,9 +7,9 @@ from datetime import date
 
 from pyspark.sql import functions as F
 
+from profiling_spark.context import Context
 from profiling_spark.contracts.features import user_features_table
 from profiling_spark.ingest.batch import Batch
-from profiling_spark.runner import Context
 
 EPOCH_DAY = date(1970, 1, 1)
 

@@ -1,0 +1,211 @@
+"""The first rows of each source through the mapping and the rules of ingest; nothing is stored.
+
+The rows are cut from the files into a folder of their own, which is read, mapped and judged by the code of `ingest`.
+Duplicates are not looked for: those lie anywhere in the files.
+"""
+
+from __future__ import annotations
+
+import glob
+import gzip
+import re
+import tempfile
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame, SparkSession
+
+from profiling_spark.config import Settings
+from profiling_spark.config.sources import TARGETS, Source
+from profiling_spark.context import Context
+from profiling_spark.contracts.table import Table
+from profiling_spark.errors import InputError
+from profiling_spark.ingest.files.identity import identities
+from profiling_spark.ingest.files.source_files import find_files
+from profiling_spark.ingest.judging.rules import REJECTED
+from profiling_spark.ingest.new_rows import rows_of_files
+from profiling_spark.storage import Tables, local_path
+
+_EXAMPLES = 3
+# who somebody is, or wrote: of these only the shape is shown
+_SHAPE_ONLY = {"event_id", "review_id", "user_id", "session_id", "order_id", "search_text", "text", "birth_date"}
+_TEXT = ("csv", "json", "fixed", "pattern")
+_CHUNK = 1 << 20
+_MOST_BYTES = 64 << 20  # of a file that cannot be cut: one JSON document
+
+
+@dataclass(frozen=True)
+class ColumnSample:
+    """What a canonical column became. `examples`: frequent values; of ids and texts their shape, as in A9999 for
+    U0017. `filled`: share of the rows that have a value.
+    """
+
+    name: str
+    made_of: str
+    filled: float
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SourceSample:
+    """The first rows of a source. `refused`: rows by rule, `flags`: rows that would be marked; `problem`: why nothing
+    could be read.
+    """
+
+    name: str
+    target: str
+    path: str = ""
+    rows: int = 0
+    accepted: int = 0
+    ignored: int = 0
+    refused: dict[str, int] | None = None
+    flags: dict[str, int] | None = None
+    columns: tuple[ColumnSample, ...] = ()
+    unmapped: tuple[str, ...] = ()
+    problem: str = ""
+
+
+def samples(
+    spark: SparkSession, settings: Settings, *, rows: int, only: Collection[str] = ()
+) -> Iterator[SourceSample]:
+    """One source after another, so that the first is shown at once; only those named where some are.
+
+    Raises ConfigError for a mapping that is no SQL.
+    """
+    with tempfile.TemporaryDirectory(prefix="profiling_spark-") as folder:
+        for name, source in settings.sources.items():
+            if only and name not in only:
+                continue
+            try:
+                yield _sample(spark, settings, name, source, rows, Path(folder) / name)
+            except InputError as err:
+                yield SourceSample(name, source.target, problem=str(err))
+
+
+def _sample(
+    spark: SparkSession, settings: Settings, name: str, source: Source, rows: int, folder: Path
+) -> SourceSample:
+    folder.mkdir()
+    path, piece, form = _piece(spark, settings, source, rows, folder, name)
+    cut = source.model_copy(update={"path": str(piece), "format": form})
+    small = settings.model_copy(update={"sources": {**settings.sources, name: cut}})
+    table = next(t for t in TARGETS.values() if t.name == source.target)
+    ctx = Context(small, spark, Tables(spark, str(folder / "lake"), run_id="sample"), datetime.now(UTC))
+    ctx.identities = identities(small, [], {})
+    files = find_files(spark, name, cut, "")
+    if files[0].problem:
+        return SourceSample(name, source.target, path, problem=f"{path}: {files[0].problem}")
+    judged = _local(rows_of_files(ctx, table, files).limit(rows))
+    refused = judged.filter(pl.col("_status") == REJECTED)
+    extra = judged["rescued"].drop_nulls().str.extract_all(r'"([^"]+)":').explode().str.strip_chars('":')
+    return SourceSample(
+        name,
+        source.target,
+        path,
+        judged.height,
+        judged.filter(pl.col("_status") == "ok").height,
+        judged.filter(pl.col("_status") == "ignored").height,
+        _names(refused["_reasons"]),
+        _names(judged["flags"]) if "flags" in judged.columns else {},
+        tuple(_column(judged, source, column) for column in _shown(judged, table, source)),
+        tuple(sorted(set(extra.drop_nulls().to_list()))),
+    )
+
+
+def _piece(
+    spark: SparkSession, settings: Settings, source: Source, rows: int, folder: Path, name: str
+) -> tuple[str, Path, str]:
+    """(where the rows come from, a local file with the first of them, its format)."""
+    root = settings.data_root.rstrip("/")
+    pattern = source.path if "://" in source.path or source.path.startswith("/") else f"{root}/{source.path}"
+    place = local_path(pattern)
+    if source.format == "delta" or place is None:
+        piece = folder / "piece.parquet"
+        pq.write_table(_head(spark, source, pattern, rows).toArrow(), piece)
+        return pattern, piece, "parquet"
+    found = sorted(p for p in glob.glob(str(place), recursive=True) if not Path(p).is_dir())
+    if not found:
+        raise InputError(f"source {name}: expected files at {pattern}, found none")
+    first = Path(found[0])
+    piece = folder / first.name.removesuffix(".gz")
+    if source.format == "parquet":
+        pq.write_table(_parquet_head(first, rows), piece)
+    else:
+        piece.write_bytes(_text_head(first, source, rows))
+    return str(first), piece, source.format
+
+
+def _head(spark: SparkSession, source: Source, pattern: str, rows: int) -> DataFrame:
+    reader = spark.read.format("delta" if source.format == "delta" else source.format)
+    if source.format in _TEXT:
+        raise InputError(f"{pattern}: only local text files can be tried; ingest reads them anywhere")
+    return reader.load(pattern).limit(rows)
+
+
+def _parquet_head(file: Path, rows: int) -> pa.Table:
+    try:
+        opened = pq.ParquetFile(file)
+        batches = list(islice(opened.iter_batches(batch_size=rows), 1))
+    except (OSError, pa.ArrowInvalid) as err:
+        raise InputError(f"{file}: is not parquet: {str(err).splitlines()[0]}") from err
+    return pa.Table.from_batches(batches, opened.schema_arrow)
+
+
+def _text_head(file: Path, source: Source, rows: int) -> bytes:
+    """The first lines as bytes: how they are to be decoded is the mapping's to say."""
+    encoding = source.csv.encoding if source.format == "csv" else source.lines.encoding
+    wide = 2 if encoding.startswith("UTF-16") else 1
+    with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as handle:
+        start = handle.read(_CHUNK)
+        is_document = source.format == "json" and start.lstrip()[:1] == b"["
+        text = start
+        while chunk := handle.read(_CHUNK):
+            if not is_document and text.count(b"\n") > rows + 1:
+                break
+            text += chunk
+            if len(text) > _MOST_BYTES:
+                break
+    if is_document:
+        return text
+    ends = [m.end() for m in islice(re.finditer(b"\n", text), rows + 1)]
+    if len(ends) <= rows:
+        return text
+    # a wide character's second byte may follow its line feed
+    return text[: ends[-1] + (ends[-1] % wide)]
+
+
+def _local(frame: DataFrame) -> pl.DataFrame:
+    found = pl.from_arrow(frame.toArrow())
+    assert isinstance(found, pl.DataFrame)  # for mypy
+    return found
+
+
+def _names(column: pl.Series) -> dict[str, int]:
+    """Rows by rule, the most frequent first; a row may break several."""
+    split = column.drop_nulls().str.split(",").explode().drop_nulls()
+    counts = split.value_counts(sort=True).rows()
+    return {str(name): int(n) for name, n in sorted(counts, key=lambda r: (-r[1], r[0]))}
+
+
+def _shown(judged: pl.DataFrame, table: Table, source: Source) -> list[str]:
+    """The mapped columns and those that follow from them, in the table's order."""
+    made = {"amount", "event_date"} & set(judged.columns)
+    return [c for c in table.names if c in source.columns or c in made]
+
+
+def _column(judged: pl.DataFrame, source: Source, name: str) -> ColumnSample:
+    values = judged[name]
+    texts = values.drop_nulls().cast(pl.String)
+    if name in _SHAPE_ONLY:
+        texts = texts.str.replace_all(r"\p{Lu}", "A").str.replace_all(r"\p{Ll}", "a").str.replace_all(r"\p{N}", "9")
+        texts = texts.str.replace_all(r"\p{Lo}", "文")
+    common = texts.value_counts(sort=True).rows()
+    ordered = sorted(common, key=lambda r: (-r[1], r[0]))[:_EXAMPLES]
+    filled = 1 - values.null_count() / max(len(values), 1)
+    return ColumnSample(name, source.columns.get(name, "computed"), filled, tuple(str(v) for v, _ in ordered))
