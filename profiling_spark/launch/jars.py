@@ -76,7 +76,7 @@ def ensure_jars(environ: Mapping[str, str], *, java: Java, say: Say) -> Path:
             f"{' and '.join(jar_names())} are needed in {folder}, and at least one is not there. Place them there by "
             "hand, or unset PROFILING_SPARK_JARS and PROFILING_SPARK_NO_INSTALL to have them fetched."
         )
-    with _alone_in(folder):
+    with alone_in(folder):
         if not have_jars(folder):
             say(f"Fetching the Delta {delta_version()} jars (once; 10 MB) to {folder} ...")
             _fetch(folder, java, environ)
@@ -84,7 +84,7 @@ def ensure_jars(environ: Mapping[str, str], *, java: Java, say: Say) -> Path:
 
 
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
+def alone_in(folder: Path) -> Iterator[None]:
     """A second process waits here, then finds the work done."""
     import fcntl  # absent on Windows, where a user still may ask what is missing
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,9 +26,15 @@ def installed_version(package: str) -> str | None:
         return None
 
 
-def install_command(extra: str = "spark") -> str:
-    """What to type so that all packages are there: in a clone, or where the package was installed."""
-    return "scripts/setup.sh" if project_folder() else f"pip install 'profiling-spark[{extra}]'"
+def install_command() -> str:
+    """What to type so that all packages are there: for a clone's own environment, for another one, without a clone."""
+    project = project_folder()
+    if project is None:
+        return f"{shlex.quote(sys.executable)} -m pip install 'profiling-spark[spark]'"
+    if Path(sys.prefix) == project / ".venv" or Path(sys.prefix, ".profiling_spark").exists():
+        return shlex.quote(str(project / "scripts" / "setup.sh"))
+    declared = f"-c {shlex.quote(str(project / 'constraints.txt'))} -e {shlex.quote(f'{project}[spark]')}"
+    return f"{shlex.quote(sys.executable)} -m pip install {declared}"
 
 
 def spark_home(environ: Mapping[str, str]) -> Path:
