@@ -14,6 +14,7 @@ from pyspark.sql import SparkSession
 
 from profiling_spark.config import Settings
 from profiling_spark.errors import EnvironmentProblem
+from profiling_spark.launch.stderr import quiet_jvm
 
 _DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -81,7 +82,8 @@ def build_session(settings: Settings, *, name: str, verbose: bool = False) -> Sp
         builder = builder.master(os.environ.get("PROFILING_SPARK_MASTER", "local[*]"))
         builder = builder.config("spark.ui.enabled", "false")
         builder = builder.config("spark.jars", jars) if jars else builder
-    spark = builder.getOrCreate()
+    with quiet_jvm():
+        spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("WARN" if verbose else "OFF")
     _quiet_logger(verbose)
     return spark

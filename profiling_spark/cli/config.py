@@ -25,14 +25,14 @@ def show(given: Given, key: str | None, only_given: bool) -> int:
     """
     from profiling_spark.cli.execute import reported, write
     from profiling_spark.config import read_settings
-    from profiling_spark.config.explain import DEFAULT, explained
+    from profiling_spark.config.show import explained
 
     with reported(given):
         found = explained(read_settings(given.config, given.overrides))
         lines = [
             (path, value, origin)
             for path, value, origin in found
-            if (key is None or path == key or path.startswith(f"{key}.")) and not (only_given and origin == DEFAULT)
+            if (key is None or path == key or path.startswith(f"{key}.")) and not (only_given and origin == "default")
         ]
         if given.as_json:
             write(json.dumps([dict(zip(("key", "value", "origin"), line, strict=True)) for line in lines]))
@@ -49,7 +49,7 @@ def schema() -> int:
     `# yaml-language-server: $schema=profiling_spark.schema.json`.
     """
     from profiling_spark.cli.execute import write
-    from profiling_spark.config.explain import schema as made
+    from profiling_spark.config.show import schema as made
 
     write(json.dumps(made(), indent=2, ensure_ascii=False))
     return 0

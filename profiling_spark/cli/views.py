@@ -12,6 +12,7 @@ from rich.text import Text
 from profiling_spark.cli.show import cell, rows
 
 if TYPE_CHECKING:
+    from profiling_spark.doctor import Check
     from profiling_spark.overview.models import ModelLine
     from profiling_spark.overview.plan import Plan, SourcePlan
     from profiling_spark.overview.sample import SourceSample
@@ -102,3 +103,12 @@ def sample_lines(out: Console, sample: SourceSample) -> None:
     if sample.unmapped:
         out.print(Text(f"  not mapped, kept in rescued: {', '.join(sample.unmapped)}", style="yellow"))
     out.print()
+
+
+def doctor_lines(out: Console, checks: Sequence[Check]) -> None:
+    """A line for each check; below it what to type where something is not as it should be."""
+    for check in checks:
+        word, style = ("ok", "green") if check.ok else ("FAIL", "bold red") if check.fatal else ("warn", "yellow")
+        out.print(Text.assemble((f"{word:<5}", style), f"{check.name:<11} ", check.found))
+        if check.remedy:
+            out.print(Text.assemble(" " * 5, ("type ", "dim"), check.remedy), soft_wrap=True)

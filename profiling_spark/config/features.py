@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from math import isfinite
 from typing import Any, Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import GetJsonSchemaHandler, field_validator, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
-from profiling_spark.config.base import Model, Name
+from profiling_spark.config.base import Fault, Keys, Model, Name, nearest
 from profiling_spark.contracts.gold import USER_PROFILE
 from profiling_spark.contracts.silver import EVENT_TYPES
 from profiling_spark.features.catalogue_entries import ENTRIES
@@ -19,7 +21,6 @@ WHOLE_HISTORY = "all"
 Scalar = bool | int | float | str
 
 _LARGEST = 10**14  # an amount has 14 digits before the point
-_NUMERIC = ("bigint", "int", "double", "decimal")
 # keys that a measure needs, and those that it may have besides; name, measure, unit and description always stand
 _KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "count": (("event_types",), ("where", "windows_days")),
@@ -59,6 +60,15 @@ class Condition(Model):
                 " (a text that YAML takes for something else needs quotes)"
             )
         return long
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        reference = handler(core_schema)
+        made = handler.resolve_ref_schema(reference)
+        value = {"type": ["boolean", "number", "string"]}
+        long = {k: made.pop(k) for k in [*made] if k not in ("title", "description")}
+        made["anyOf"] = [value, {"type": "array", "items": value}, long]
+        return reference
 
     @model_validator(mode="after")
     def _values_or_range(self) -> Condition:
@@ -108,16 +118,15 @@ class CustomFeature(Model):
             return value
         raise ValueError(f"allowed: {WHOLE_HISTORY}, or some of the settings' windows_days in rising order")
 
-    @model_validator(mode="after")
-    def _says_what_its_measure_needs(self) -> CustomFeature:
+    def faults(self) -> Iterable[Fault]:
+        """What its measure lacks or does not take, and what it cannot read."""
         needed, optional = _KEYS[self.measure]
         given = [key for key in _ALL_KEYS if getattr(self, key)]
-        faults = [f"a {self.measure} needs {key}" for key in needed if key not in given]
-        faults += [f"a {self.measure} takes no {key}" for key in given if key not in (*needed, *optional)]
-        faults += self._faults_of_what_it_reads()
-        if faults:
-            raise ValueError(f"custom feature {self.name}: {'; '.join(faults)}")
-        return self
+        faults = [((key,), f"a {self.measure} needs {key}") for key in needed if key not in given]
+        others = [key for key in given if key not in (*needed, *optional)]
+        faults += [((key,), f"a {self.measure} takes no {key}") for key in others]
+        for keys, message in (*faults, *self._faults_of_what_it_reads()):
+            yield Fault(keys, f"custom feature {self.name}: {message}", also=(("measure",),))
 
     @property
     def windowed(self) -> bool:
@@ -135,77 +144,85 @@ class CustomFeature(Model):
             return (None,)
         return self.windows_days if isinstance(self.windows_days, tuple) else windows
 
-    def _faults_of_what_it_reads(self) -> Iterator[str]:
-        wrong = [t for t in self.event_types if t not in EVENT_TYPES]
-        if wrong:
-            yield f"event_types: {', '.join(wrong)} unknown; allowed: {', '.join(EVENT_TYPES)}"
+    def _faults_of_what_it_reads(self) -> Iterator[tuple[Keys, str]]:
+        for place, word in enumerate(self.event_types):
+            if word not in EVENT_TYPES:
+                message = f"event_types: {word} unknown; allowed: {', '.join(EVENT_TYPES)}{nearest(word, EVENT_TYPES)}"
+                yield ("event_types", str(place)), message
         if len(set(self.event_types)) < len(self.event_types):
-            yield "event_types: each once"
+            yield ("event_types",), "event_types: each once"
         for column, condition in self.where.items():
+            keys = ("where", column)
             if column not in FILTERS:
-                yield f"where.{column}: no column to filter by; allowed: {', '.join(FILTERS)}"
+                allowed = f"{', '.join(FILTERS)}{nearest(column, FILTERS)}"
+                yield keys, f"where.{column}: no column to filter by; allowed: {allowed}"
             elif fault := condition.fault(column):
-                yield fault
-        allowed = _COLUMNS.get(self.measure)
-        if allowed and self.column is not None and self.column not in allowed:
-            yield f"column {self.column}: no column for a {self.measure}; allowed: {', '.join(allowed)}"
+                yield keys, fault
+        columns = _COLUMNS.get(self.measure)
+        if columns and self.column is not None and self.column not in columns:
+            allowed = f"{', '.join(columns)}{nearest(self.column, columns)}"
+            yield ("column",), f"column {self.column}: no column for a {self.measure}; allowed: {allowed}"
 
 
 # user_profile sits beside user_features where tags look, so a name may not mean two things
 RESERVED = frozenset({*(entry.name for entry in ENTRIES), *USER_PROFILE.names})
 
 
-def check_together(features: Sequence[CustomFeature], windows: tuple[int, ...]) -> None:
-    """Raises ValueError that lists what does not fit the other features or the settings' windows."""
-    faults = [*_faults_of_names(features)]
-    for feature in features:
-        faults += _faults_of_windows(feature, windows)
-        if feature.measure == "ratio":
-            faults += _faults_of_operands(feature, features, windows)
-    if faults:
-        raise ValueError("custom_features: " + "; ".join(faults))
-
-
-def _faults_of_names(features: Sequence[CustomFeature]) -> Iterator[str]:
+def custom_faults(features: Sequence[CustomFeature], windows: tuple[int, ...]) -> Iterator[Fault]:
+    """What does not fit the other features or the settings' windows."""
     names = [f.name for f in features]
-    for name in dict.fromkeys(names):
-        if name in RESERVED:
-            yield f"{name} is the name of a built-in column"
-        if names.count(name) > 1:
-            yield f"{name} stands twice"
-        stem, _, last = name.rpartition("_")
-        if stem and last.endswith("d") and last[:-1].isdigit():
-            yield f"{name} ends like a window; the windows' endings are added to the name, so call it {stem}"
+    for place, feature in enumerate(features):
+        here = ("custom_features", str(place))
+        for message in _faults_of_name(feature.name, names, place):
+            yield Fault((*here, "name"), message)
+        also = (("windows_days",), (*here, "windows_days"))
+        foreign = [w for w in feature.spans(windows) if w is not None and w not in windows]
+        if foreign:
+            message = f"windows_days {foreign} are not among the settings' windows_days {list(windows)}"
+            yield Fault((*here, "windows_days"), f"{feature.name}: {message}", also=also)
+        if feature.measure == "ratio":
+            for key, message in _faults_of_operands(feature, features, windows):
+                yield Fault((*here, key), f"{feature.name}: {message}", also=(*also, ("custom_features",)))
 
 
-def _faults_of_windows(feature: CustomFeature, windows: tuple[int, ...]) -> Iterator[str]:
-    foreign = [w for w in feature.spans(windows) if w is not None and w not in windows]
-    if foreign:
-        yield f"{feature.name}: windows_days {foreign} are not among the settings' windows_days {list(windows)}"
+def _faults_of_name(name: str, names: Sequence[str], place: int) -> Iterator[str]:
+    if name in RESERVED:
+        yield f"{name} is the name of a built-in column"
+    if name in names[:place]:
+        yield f"{name} stands twice"
+    stem, _, last = name.rpartition("_")
+    if stem and last.endswith("d") and last[:-1].isdigit():
+        yield f"{name} ends like a window; the windows' endings are added to the name, so call it {stem}"
 
 
 def _faults_of_operands(
     ratio: CustomFeature, features: Sequence[CustomFeature], windows: tuple[int, ...]
-) -> Iterator[str]:
+) -> Iterator[tuple[str, str]]:
     """Operands are finished columns: numbers, known, of the same window, and no ratio that is itself configured."""
-    built_in = {e.name: windows if e.windowed else (None,) for e in ENTRIES if e.type.startswith(_NUMERIC)}
+    built_in = {e.name: windows if e.windowed else (None,) for e in ENTRIES if is_numeric(e.type)}
     configured = {f.name: f.spans(windows) for f in features if f.measure != "ratio"}
     known = {**configured, **built_in}
     windowed_operand = False
-    for operand in (ratio.numerator, ratio.denominator):
+    for key, operand in (("numerator", ratio.numerator), ("denominator", ratio.denominator)):
         if operand not in known:
             names = f"{', '.join(configured) or 'none configured'}; built in: {', '.join(built_in)}"
-            yield f"{ratio.name}: {operand} is no feature that a ratio can take; allowed: {names}"
+            near = nearest(str(operand), known)
+            yield key, f"{operand} is no feature that a ratio can take; allowed: {names}{near}"
             return
         has = known[operand]
         windowed_operand |= has != (None,)
         lacks = [w for w in ratio.spans(windows) if w is not None and w not in has] if has != (None,) else []
         if lacks:
-            yield f"{ratio.name}: {operand} has no window of {lacks} days; give windows_days that both operands have"
+            yield key, f"{operand} has no window of {lacks} days; give windows_days that both operands have"
         if not ratio.windowed and has != (None,):
-            yield f"{ratio.name}: {operand} has windows, so windows_days: {WHOLE_HISTORY} does not fit"
+            yield key, f"{operand} has windows, so windows_days: {WHOLE_HISTORY} does not fit"
     if ratio.windowed and not windowed_operand:
-        yield f"{ratio.name}: neither operand has windows; write windows_days: {WHOLE_HISTORY}"
+        yield "windows_days", f"neither operand has windows; write windows_days: {WHOLE_HISTORY}"
+
+
+def is_numeric(data_type: str) -> bool:
+    """Whether Spark's simple name of a type is that of a number."""
+    return data_type.startswith(("bigint", "int", "double", "decimal"))
 
 
 def _expected(column: str) -> str:

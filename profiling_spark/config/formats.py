@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Literal, get_args
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator
 
-from profiling_spark.config.base import Model
+from profiling_spark.config.base import Fault, Model
 
 Encoding = Literal[
     "UTF-8", "UTF-16", "UTF-16LE", "UTF-16BE", "ISO-8859-1", "windows-1252", "GBK", "GB18030", "Big5", "Shift-JIS"
@@ -33,6 +34,11 @@ class CsvOptions(Model):
     escape: Annotated[str, Field(min_length=1, max_length=1)] = '"'
     multiline: bool = False
     encoding: AnyEncoding = "UTF-8"
+
+    def faults(self) -> Iterable[Fault]:
+        """A line that cannot be cut."""
+        if self.delimiter in (self.quote, self.escape):
+            yield Fault(("delimiter",), "is the quote or the escape too", also=(("quote",), ("escape",)))
 
 
 Place = Annotated[int, Field(ge=1)]
@@ -62,16 +68,20 @@ class LineOptions(Model):
         """The columns of lines of text, in order."""
         return (*self.places, *(re.compile(self.pattern).groupindex if self.pattern else ()))
 
-    @model_validator(mode="after")
-    def _readable(self) -> LineOptions:
-        backwards = [name for name, (first, last) in self.places.items() if last < first]
-        if backwards:
-            raise ValueError(f"places {backwards}: the last character lies before the first")
-        if self.pattern is not None:
+    @field_validator("pattern")
+    @classmethod
+    def _names_columns(cls, value: str | None) -> str | None:
+        if value is not None:
             try:
-                groups = re.compile(self.pattern).groupindex
+                groups = re.compile(value).groupindex
             except re.error as err:
                 raise ValueError(f"pattern is no regular expression: {err}") from err
             if not groups:
                 raise ValueError("pattern has no named group, such as (?P<user>[0-9]+)")
-        return self
+        return value
+
+    def faults(self) -> Iterable[Fault]:
+        """Columns that end before they begin."""
+        for name, (first, last) in self.places.items():
+            if last < first:
+                yield Fault(("places", name), f"places {name}: the last character lies before the first")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from profiling_spark.config.base import Model, Positive, Share
+from profiling_spark.config.base import Fault, Model, Positive, Share
 
 
 class PriceSteering(Model):
@@ -14,11 +15,10 @@ class PriceSteering(Model):
     low: Share = 0.35
     high: Share = 0.65
 
-    @model_validator(mode="after")
-    def _ordered(self) -> PriceSteering:
+    def faults(self) -> Iterable[Fault]:
+        """Customers who would prefer both ends."""
         if self.low >= self.high:
-            raise ValueError(f"low {self.low} must be below high {self.high}")
-        return self
+            yield Fault(("low",), f"low {self.low} must be below high {self.high}", also=(("high",),))
 
 
 class RecommendPolicy(Model):
@@ -38,8 +38,15 @@ class RecommendPolicy(Model):
         """Whether the rules may leave a customer only few items of the catalogue."""
         return bool(self.allow_categories or self.allow_brands or self.price_range)
 
-    @model_validator(mode="after")
-    def _ordered(self) -> RecommendPolicy:
+    def faults(self) -> Iterable[Fault]:
+        """An empty range, and what is both allowed and barred."""
         if self.price_range is not None and self.price_range[0] > self.price_range[1]:
-            raise ValueError(f"price_range {list(self.price_range)}: the least share comes first")
-        return self
+            yield Fault(("price_range",), f"price_range {list(self.price_range)}: the least share comes first")
+        for what, barred, wanted in (
+            ("allow_categories", "bar_categories", self.allow_categories),
+            ("repeat_categories", "bar_categories", self.repeat_categories),
+            ("allow_brands", "bar_brands", self.allow_brands),
+        ):
+            both = sorted({*wanted} & {*getattr(self, barred)})
+            if both:
+                yield Fault((what,), f"{', '.join(both)}: barred by {barred}", also=((barred,),))

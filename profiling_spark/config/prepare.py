@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from profiling_spark.config.base import Days, Model
-from profiling_spark.config.features import CustomFeature
-from profiling_spark.features.catalogue import user_feature_list
+from profiling_spark.config.base import Days, Fault, Model, nearest
+from profiling_spark.config.features import is_numeric
 
 Simple = Literal["auto", "mean", "median", "mode", "constant"]
 Strategy = Literal["auto", "mean", "median", "mode", "constant", "forward_fill", "model", "drop_row"]
@@ -17,7 +16,6 @@ Scaling = Literal["auto", "standard", "min_max", "robust", "none"]
 
 # these fill without looking at anything but the column
 _SIMPLE: tuple[Simple, ...] = ("auto", "mean", "median", "mode", "constant")
-_NUMERIC = ("bigint", "int", "double", "decimal")
 _CATEGORIES = ("string", "boolean")
 _CODES = ("gender_code", "favorite_hour")  # numbers that are names
 _REACH = {"auto": 5.0, "none": 0.0, "iqr": 1.5, "z_score": 3.0}  # Tukey 1977; three standard deviations
@@ -36,13 +34,14 @@ class Missing(Model):
     value: float | None = None
     flag: bool = False
 
-    @model_validator(mode="after")
-    def _together(self) -> Missing:
+    def faults(self) -> Iterable[Fault]:
+        """A value without its strategy, and what would never be used."""
         if ("constant" in (self.strategy, self.otherwise)) != (self.value is not None):
-            raise ValueError("allowed: a value with the strategy constant, and with no other")
+            message = "allowed: a value with the strategy constant, and with no other"
+            yield Fault(("value",), message, also=(("strategy",), ("otherwise",)))
         if self.strategy in _SIMPLE and self.otherwise != "auto":
-            raise ValueError(f"otherwise {self.otherwise}: the strategy {self.strategy} always finds a value")
-        return self
+            message = f"otherwise {self.otherwise}: the strategy {self.strategy} always finds a value"
+            yield Fault(("otherwise",), message, also=(("strategy",),))
 
     @property
     def simple(self) -> Simple:
@@ -89,15 +88,15 @@ class Encode(Model):
     categories: tuple[str, ...] = ()
     max_categories: Annotated[int, Field(ge=1, le=100)] = 20
 
-    @model_validator(mode="after")
-    def _categories_fit(self) -> Encode:
+    def faults(self) -> Iterable[Fault]:
+        """Categories that do not fit the method."""
+        method = (("method",),)
         if len(set(self.categories)) < len(self.categories):
-            raise ValueError("categories: each once")
+            yield Fault(("categories",), "categories: each once")
         if self.method == "binary" and len(self.categories) != 2:
-            raise ValueError("categories: binary needs two, the one for 0 and the one for 1")
+            yield Fault(("categories",), "categories: binary needs two, the one for 0 and the one for 1", method)
         if self.method == "ordinal" and not self.categories:
-            raise ValueError("categories: ordinal needs them, from the lowest to the highest")
-        return self
+            yield Fault(("categories",), "categories: ordinal needs them, from the lowest to the highest", method)
 
 
 class Prepare(Model):
@@ -111,14 +110,14 @@ class Prepare(Model):
     forward_fill_days: Days = 365
     components: Literal[0, 5, 10] = 0
 
-    @model_validator(mode="after")
-    def _costly_by_column(self) -> Prepare:
+    def faults(self) -> Iterable[Fault]:
+        """Strategies that are too dear for all columns."""
         if self.missing.strategy not in _SIMPLE:
-            raise ValueError(
+            message = (
                 f"missing.strategy {self.missing.strategy}: for all columns allowed: {', '.join(_SIMPLE)}; "
                 "forward_fill, model and drop_row are chosen under columns, one by one"
             )
-        return self
+            yield Fault(("missing", "strategy"), message)
 
     def missing_of(self, column: str) -> Missing:
         """The column's rule for missing values."""
@@ -147,19 +146,21 @@ class Prepare(Model):
         return self.columns.get(column, ColumnRule())
 
 
-def check_prepare(prepare: Prepare, windows: tuple[int, ...], custom: Sequence[CustomFeature]) -> None:
-    """Raises ValueError that lists the columns that user_features will not have, or not of the type needed."""
-    types = {f.name: f.type for f in user_feature_list(windows, custom)}
-    numeric = {n for n, t in types.items() if t.startswith(_NUMERIC)}
+def prepare_faults(prepare: Prepare, types: Mapping[str, str]) -> Iterator[Fault]:
+    """Columns that user_features will not have, or not of the type needed. `types`: those it will have."""
+    numeric = {n for n, t in types.items() if is_numeric(t)}
     named = {n for n, t in types.items() if t in _CATEGORIES or n in _CODES}
-    faults = [
-        f"{part}.{name}: expected {kind} column of user_features, found {types.get(name, 'no such column')}"
-        for part, names, kind, allowed in (
-            ("columns", prepare.columns, "a numeric", numeric),
-            ("encode", prepare.encode, f"a text or boolean (or {' or '.join(_CODES)})", named),
-        )
-        for name in names
-        if name not in allowed
-    ]
-    if faults:
-        raise ValueError("prepare: " + "; ".join(faults))
+    also = (("windows_days",), ("custom_features",))
+    for part, names, kind, allowed in (
+        ("columns", prepare.columns, "a numeric", numeric),
+        ("encode", prepare.encode, f"a text or boolean (or {' or '.join(_CODES)})", named),
+    ):
+        for name in names:
+            if name not in allowed:
+                near = "" if name in types else nearest(name, allowed)
+                found = types.get(name, "no such column")
+                message = f"{part}.{name}: expected {kind} column of user_features, found {found}{near}"
+                yield Fault(("prepare", part, name), message, also)
+    for name in prepare.columns.keys() & prepare.encode.keys():
+        message = f"is prepared as a number by columns.{name}, and encoded as a name here: one of the two"
+        yield Fault(("prepare", "encode", name), message, also=(("prepare", "columns", name),))

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from profiling_spark.config.base import Days, Model, Name, Share
+from profiling_spark.config.base import Days, Fault, Model, Name, Share, nearest
+from profiling_spark.config.targets import TARGETS, helping, mappable
 
 Target = Literal["events", "users", "items", "reviews"]
 Level = Literal["reject", "flag", "warn"]
 
 UNREADABLE, NO_USER, NEW_COLUMN = "unreadable", "no_user", "new_column"
 NO_RATE, WRONG_ENCODING = "no_rate", "wrong_encoding"
+# begins the name of the rule that each mapped column of a type has
+BAD = "bad_"
 _NO_RATE = "exchange_rates has no rate of the currency on that day, or the currency is not given"
 
 # message of each rule that is always there, by target; every bad_COLUMN comes on top of these
@@ -50,11 +54,10 @@ class Limit(Model):
     max_share: Share | None = None
     max_rows: Annotated[int, Field(ge=0)] | None = None
 
-    @model_validator(mode="after")
-    def _says_something(self) -> Limit:
+    def faults(self) -> Iterable[Fault]:
+        """No limit at all."""
         if self.max_share is None and self.max_rows is None:
-            raise ValueError("expected max_share, max_rows or both")
-        return self
+            yield Fault((), "expected max_share, max_rows or both")
 
     def is_passed(self, rows: int, read: int) -> bool:
         """Whether so many rows of so many are too many."""
@@ -81,18 +84,17 @@ class Rule(Model):
     when: Annotated[str, Field(min_length=1)]
     message: str = ""
 
-    @model_validator(mode="after")
-    def _can_be_flagged(self) -> Rule:
+    def faults(self) -> Iterable[Fault]:
+        """What rows of the target or of the level cannot carry, and a name that is taken."""
         if self.level == "flag" and self.target != "events":
-            raise ValueError(
-                f"level flag is for events, which have the column flags; for {self.target}: reject or warn"
-            )
+            message = f"level flag is for events, which have the column flags; for {self.target}: reject or warn"
+            yield Fault(("level",), message, also=(("target",),))
         if self.features == "leave_out" and self.level != "flag":
-            raise ValueError("features: leave_out is for rules of level flag, whose rows carry the rule's name")
+            message = "features: leave_out is for rules of level flag, whose rows carry the rule's name"
+            yield Fault(("features",), message, also=(("level",),))
         always = (*BUILT_IN[self.target], UNREADABLE, WRONG_ENCODING, NEW_COLUMN)
-        if self.name in always or self.name.startswith("bad_"):
-            raise ValueError("this name belongs to a rule that is always there")
-        return self
+        if self.name in always or self.name.startswith(BAD):
+            yield Fault(("name",), "this name belongs to a rule that is always there", also=(("target",),))
 
 
 class Ingest(Model):
@@ -108,24 +110,24 @@ class Ingest(Model):
     precedence: tuple[Name, ...] = ()
     claim_hours: Annotated[int, Field(ge=0, le=720)] = 12
 
-    @model_validator(mode="after")
-    def _rules_are_distinct(self) -> Ingest:
+    def faults(self) -> Iterable[Fault]:
+        """No day at all, rules of one name, limits of rules that there are not."""
+        latest = self.latest_event_date
+        if latest is not None and self.earliest_event_date > latest:
+            message = f"latest_event_date {latest} lies before earliest_event_date {self.earliest_event_date}"
+            yield Fault(("latest_event_date",), message, also=(("earliest_event_date",),))
         named = [(r.target, r.name) for r in self.rules]
-        twice = sorted({f"{t}.{n}" for t, n in named if named.count((t, n)) > 1})
+        for place, (target, name) in enumerate(named):
+            if (target, name) in named[:place]:
+                yield Fault(("rules", str(place), "name"), f"rules {target}.{name}: each name once per target")
+        known = {UNREADABLE, WRONG_ENCODING, NEW_COLUMN, *(r.name for r in self.rules)}
+        known |= {name for rules in BUILT_IN.values() for name in rules}
+        columns = {f"{BAD}{c}" for t in TARGETS for c in (*mappable(t), *helping(t))}
+        for name in self.limits:
+            if name not in known | columns:
+                near = nearest(name, known | columns)
+                message = f"limits {name}: no such rule; there are {', '.join(sorted(known))} and {BAD}COLUMN{near}"
+                yield Fault(("limits", name), message, also=(("rules",),))
+        twice = sorted({n for n in self.precedence if self.precedence.count(n) > 1})
         if twice:
-            raise ValueError(f"rules {twice}: each name once per target")
-        return self
-
-    @model_validator(mode="after")
-    def _limits_name_rules(self) -> Ingest:
-        known = {
-            UNREADABLE,
-            WRONG_ENCODING,
-            NEW_COLUMN,
-            *(n for rules in BUILT_IN.values() for n in rules),
-            *(r.name for r in self.rules),
-        }
-        unknown = [n for n in self.limits if n not in known and not n.startswith("bad_")]
-        if unknown:
-            raise ValueError(f"limits {unknown}: no such rule; there are {', '.join(sorted(known))} and bad_COLUMN")
-        return self
+            yield Fault(("precedence",), f"{', '.join(twice)}: each source once")

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from collections.abc import Iterable
+from math import isfinite
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
-from profiling_spark.config.base import Days, Model, Name, Positive, Share
-from profiling_spark.config.features import CustomFeature, check_together
+from profiling_spark.config.base import Days, Fault, Model, Name, Positive, Share, nearest
+from profiling_spark.config.features import CustomFeature
 from profiling_spark.config.policy import RecommendPolicy
-from profiling_spark.config.prepare import Prepare, check_prepare
+from profiling_spark.config.prepare import Prepare
 from profiling_spark.config.quality import Ingest
 from profiling_spark.config.rates import Currency, DayRates, Rate
-from profiling_spark.config.sources import IGNORED, Source, check_timezone
+from profiling_spark.config.settings_faults import settings_faults
+from profiling_spark.config.sources import Source, check_timezone
 from profiling_spark.config.supply import Supplier, Supply
+from profiling_spark.contracts.silver import EVENT_TYPES
 
 
 class Storage(Model):
@@ -37,6 +40,14 @@ class Segments(Model):
     max_iterations: Positive = 50
     max_age_days: Days = 90
 
+    def faults(self) -> Iterable[Fault]:
+        """No number of segments at all, and a feature that would weigh double."""
+        if self.k_min > self.k_max:
+            yield Fault(("k_min",), f"k_min {self.k_min} is above k_max {self.k_max}", also=(("k_max",),))
+        for place, name in enumerate(self.features):
+            if name in self.features[:place]:
+                yield Fault(("features", str(place)), f"{name} stands twice")
+
 
 class Churn(Model):
     horizon_days: Days = 30
@@ -54,11 +65,11 @@ class Churn(Model):
     high_from: Share = 0.6
     medium_from: Share = 0.3
 
-    @model_validator(mode="after")
-    def _ordered(self) -> Churn:
+    def faults(self) -> Iterable[Fault]:
+        """Levels without room."""
         if self.medium_from >= self.high_from:
-            raise ValueError(f"medium_from {self.medium_from} must be below high_from {self.high_from}")
-        return self
+            message = f"medium_from {self.medium_from} must be below high_from {self.high_from}"
+            yield Fault(("medium_from",), message, also=(("high_from",),))
 
 
 class Scores(Model):
@@ -130,6 +141,27 @@ class Recommend(Model):
     evaluation_users: Positive = 5000
     min_pairs: Positive = 100
     max_age_days: Days = 7
+
+    def faults(self) -> Iterable[Fault]:
+        """Words that are no event types, and histories in which nothing can stand."""
+        for word, weight in self.weights.items():
+            keys = ("weights", word)
+            if word not in EVENT_TYPES:
+                message = f"no event type; allowed: {', '.join(EVENT_TYPES)}{nearest(word, EVENT_TYPES)}"
+                yield Fault(keys, message)
+            elif not isfinite(weight):
+                yield Fault(keys, "expected a finite number")
+            elif word == "refund" and weight > 0:
+                yield Fault(keys, "a refund takes a purchase back: expected a weight of 0 or below")
+        if not any(weight > 0 for weight in self.weights.values()):
+            yield Fault(("weights",), "no event has a weight above 0, so that no history has anything in it")
+        if self.min_items > self.history_items:
+            message = f"min_items {self.min_items} is above history_items {self.history_items}: nobody has so many"
+            yield Fault(("min_items",), message, also=(("history_items",),))
+        candidates = self.graph_filter.candidates
+        if 0 < candidates < self.top_n:
+            message = f"graph_filter.candidates {candidates} are fewer than the top_n {self.top_n} items of a list"
+            yield Fault(("graph_filter", "candidates"), message, also=(("top_n",),))
 
 
 class Tag(Model):
@@ -226,12 +258,6 @@ class Settings(Model):
     def _known_timezone(cls, value: str) -> str:
         return check_timezone(value)
 
-    @model_validator(mode="after")
-    def _rates_are_of_other_currencies(self) -> Settings:
-        if self.currency in self.exchange_rates:
-            raise ValueError(f"exchange_rates {self.currency}: expected other currencies than the reporting one")
-        return self
-
     @field_validator("windows_days")
     @classmethod
     def _distinct_windows(cls, value: tuple[int, ...]) -> tuple[int, ...]:
@@ -239,42 +265,9 @@ class Settings(Model):
             raise ValueError("allowed: at least one window, each once, in rising order")
         return value
 
-    @model_validator(mode="after")
-    def _custom_features_fit(self) -> Settings:
-        check_together(self.custom_features, self.windows_days)
-        return self
-
-    @model_validator(mode="after")
-    def _prepared_columns_exist(self) -> Settings:
-        check_prepare(self.prepare, self.windows_days, self.custom_features)
-        return self
-
-    @model_validator(mode="after")
-    def _one_authority_per_event_type(self) -> Settings:
-        for (first, one), (second, other) in combinations(self.sources.items(), 2):
-            shared = sorted(one.supplied & other.supplied)
-            if not shared:
-                continue
-            if one.covers is None or other.covers is None:
-                raise ValueError(
-                    f"event type {shared[0]} comes from two sources, {first} and {second}: declare it {IGNORED} in one "
-                    "of them, or customers are counted twice; or say which part comes from each by channel, as in "
-                    f"sources.{first}.covers: {{channel: web}}, or by days, as in {{last_date: 2025-06-30}} and "
-                    "{first_date: 2025-07-01}"
-                )
-            if one.covers.overlaps(other.covers):
-                raise ValueError(
-                    f"event type {shared[0]} comes from two sources, {first} and {second}, and what they cover "
-                    "overlaps: expected different channels, or days that do not overlap"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _precedence_names_sources(self) -> Settings:
-        unknown = [name for name in self.ingest.precedence if name not in self.sources]
-        if unknown:
-            raise ValueError(f"ingest.precedence {unknown}: no such source; there are {', '.join(self.sources)}")
-        return self
+    def faults(self) -> Iterable[Fault]:
+        """What settings of several parts cannot mean together."""
+        return settings_faults(self)
 
     @property
     def precedence(self) -> tuple[str, ...]:

@@ -3,47 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import date
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
-from pyspark.sql.types import TimestampType
+from pydantic import BeforeValidator, Field, field_validator
 
-from profiling_spark.config.base import Model, Name, Share
+from profiling_spark.config.base import Fault, Model, Name, Share
 from profiling_spark.config.formats import CsvOptions, Encoding, LineOptions
-from profiling_spark.contracts.silver import ATTRIBUTES, EVENT_TYPES, EVENTS, ITEMS, REVIEWS, USERS
-
-TARGETS = {table.name: table for table in (EVENTS, USERS, ITEMS, REVIEWS)}
-IGNORED = "ignored"
-
-# columns that ingest fills itself; all others of a target can be mapped
-_DERIVED = {
-    *("user_bucket", "event_date", "flags", "rescued", "source", "file_id", "run_id"),
-    *("version_time", "delivered_at", "confirmed_at", "ended"),
-}
-DISTINCT_BY = "distinct_by"
-_ROW_ID = {"events": "event_id", "reviews": "review_id"}
-_REQUIRED = {
-    "events": ("event_time", "user_id", "event_type"),
-    "users": ("user_id",),
-    "items": ("item_id",),
-    "reviews": ("text",),
-}
-
-
-def mappable(target: str) -> tuple[str, ...]:
-    """Columns of a target table that a source may map."""
-    return tuple(c for c in TARGETS[target].names if c not in _DERIVED)
-
-
-def helping(target: str) -> tuple[str, ...]:
-    """Columns that a source may map beside those of the table: they change others and are not stored.
-
-    `currency`: code of the currency of the row's figures, such as USD. `distinct_by`: what else tells rows apart that
-    are equal in all mapped columns; part of the ids of rows without one of their own.
-    """
-    return (*(("currency",) if target != "reviews" else ()), *((DISTINCT_BY,) if target in _ROW_ID else ()))
+from profiling_spark.config.source_faults import source_faults
+from profiling_spark.config.targets import IGNORED, ROW_ID, TARGETS
+from profiling_spark.contracts.silver import ATTRIBUTES
 
 
 def check_timezone(value: str) -> str:
@@ -90,13 +61,13 @@ class Covers(Model):
     first_date: date | None = None
     last_date: date | None = None
 
-    @model_validator(mode="after")
-    def _covers_something(self) -> Covers:
+    def faults(self) -> Iterable[Fault]:
+        """A part that is none."""
         if self.channel is None and self.first_date is None and self.last_date is None:
-            raise ValueError("expected channel, first_date or last_date")
+            yield Fault((), "expected channel, first_date or last_date")
         if self.first_date is not None and self.last_date is not None and self.last_date < self.first_date:
-            raise ValueError(f"last_date {self.last_date} lies before first_date {self.first_date}")
-        return self
+            message = f"last_date {self.last_date} lies before first_date {self.first_date}"
+            yield Fault(("last_date",), message, also=(("first_date",),))
 
     def overlaps(self, other: Covers) -> bool:
         """Whether an event could be covered by both."""
@@ -166,64 +137,26 @@ class Source(Model):
     epochs: dict[str, EpochUnit] = {}
     negative_figures: Literal["refuse", "as_refund"] = "refuse"
     csv: CsvOptions = CsvOptions()
-    lines: Annotated[LineOptions, BeforeValidator(_as_options)] = LineOptions()
+    lines: Annotated[LineOptions, BeforeValidator(_as_options, json_schema_input_type=LineOptions | str)] = (
+        LineOptions()
+    )
     fill_down: FillDown | None = None
+
+    @field_validator("delivered_at")
+    @classmethod
+    def _names_a_day(cls, value: str | None) -> str | None:
+        if value is not None:
+            path_time_pattern(value)
+        return value
 
     @field_validator("timezone")
     @classmethod
     def _known_timezone(cls, value: str | None) -> str | None:
         return None if value is None else check_timezone(value)
 
-    @model_validator(mode="after")
-    def _mapping_fits_target(self) -> Source:
-        if self.format == "fixed" and not self.lines.places:
-            raise ValueError("lines.places is empty: say where each column begins and ends")
-        if self.format == "pattern" and self.lines.pattern is None:
-            raise ValueError("lines.pattern is absent: its named groups are the columns")
-        if self.lines.array is not None and self.format not in ("json", "parquet", "delta"):
-            raise ValueError(f"lines {self.lines.array!r}: the path of an array is for json, parquet and delta")
-        if self.fill_down is not None and self.format == "delta":
-            raise ValueError("fill_down: rows of a Delta table have no order; fill the values in where it is written")
-        if self.fill_down is not None and self.lines.array is not None:
-            raise ValueError("fill_down and the lines of an array do not go together: an element has its parent's row")
-        allowed = (*mappable(self.target), *helping(self.target))
-        unknown = [c for c in self.columns if c not in allowed]
-        if unknown:
-            raise ValueError(f"columns {unknown} are not in {self.target}; allowed: {', '.join(allowed)}")
-        if self.repeats == "count" and (self.target not in _ROW_ID or self.has_own_id):
-            raise ValueError(
-                "repeats: count is for events and reviews without an id of their own (event_id, review_id)"
-            )
-        missing = [c for c in _REQUIRED[self.target] if c not in self.columns]
-        if missing:
-            raise ValueError(f"columns lacks {missing}, which {self.target} needs")
-        times = [c.name for c in TARGETS[self.target].columns if isinstance(c.data_type, TimestampType)]
-        no_time = [c for c in self.epochs if c not in times or c not in self.columns]
-        if no_time:
-            raise ValueError(f"epochs {no_time}: expected columns that are mapped and times ({', '.join(times)})")
-        self._check_delivery()
-        if self.target == "events":
-            self._check_event_types()
-        elif self.event_types or self.covers is not None or self.negative_figures != "refuse":
-            raise ValueError("event_types, covers and negative_figures are for sources of events only")
-        return self
-
-    def _check_delivery(self) -> None:
-        if self.delivered_at is not None:
-            path_time_pattern(self.delivered_at)
-        if not self.has_versions and (self.snapshot or self.delivered_at is not None):
-            raise ValueError(f"snapshot and delivered_at are for users and items, not for {self.target}")
-        if self.snapshot and "valid_from" in self.columns:
-            raise ValueError(
-                "snapshot is for sources without valid_from: leave that column out, deliveries tell the time"
-            )
-
-    def _check_event_types(self) -> None:
-        if not self.event_types:
-            raise ValueError("event_types is empty: map each of the source's event words to a canonical type")
-        wrong = {w: t for w, t in self.event_types.items() if t not in (*EVENT_TYPES, IGNORED)}
-        if wrong:
-            raise ValueError(f"event_types {wrong}: allowed are {', '.join(EVENT_TYPES)} and {IGNORED}")
+    def faults(self) -> Iterable[Fault]:
+        """What does not fit the format, the target, or another setting of the source."""
+        return source_faults(self)
 
     @property
     def has_versions(self) -> bool:
@@ -244,7 +177,7 @@ class Source(Model):
     @property
     def has_own_id(self) -> bool:
         """Whether the source gives its rows an id."""
-        return _ROW_ID.get(self.target) in self.columns
+        return ROW_ID.get(self.target) in self.columns
 
     @property
     def given_columns(self) -> frozenset[str]:
@@ -255,7 +188,7 @@ class Source(Model):
     @property
     def id_columns(self) -> tuple[str, ...]:
         """Mapped columns of which the ids of rows without one of their own are made."""
-        return tuple(sorted(set(self.columns) - {_ROW_ID.get(self.target)}))
+        return tuple(sorted(set(self.columns) - {ROW_ID.get(self.target)}))
 
     @property
     def encoding(self) -> Encoding:

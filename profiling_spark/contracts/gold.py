@@ -247,3 +247,9 @@ def user_profile_table(custom: Sequence[Column] = ()) -> Table:
     """Contract of `user_profile` with the columns of the settings' own features before `run_id`."""
     *columns, run_id = USER_PROFILE.columns
     return replace(USER_PROFILE, columns=(*columns, *custom, run_id))
+
+
+def tag_columns(features: Sequence[Column]) -> tuple[Column, ...]:
+    """What tags may look at: the columns of `user_features`, and those of `user_profile` that are known before tags."""
+    known = {c.name for c in features} | {"tags", "run_id"}
+    return (*features, *(c for c in USER_PROFILE.columns if c.name not in known))

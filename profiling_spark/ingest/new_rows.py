@@ -17,7 +17,8 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from profiling_spark.attributes import believed, versions
-from profiling_spark.config.sources import Source, mappable
+from profiling_spark.config.sources import Source
+from profiling_spark.config.targets import mappable
 from profiling_spark.context import Context
 from profiling_spark.contracts.silver import EVENTS, ITEMS, REVIEWS
 from profiling_spark.contracts.table import Table

@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 
 from profiling_spark.config import Settings
-from profiling_spark.config.sources import TARGETS, Source
+from profiling_spark.config.sources import Source
+from profiling_spark.config.targets import TARGETS
 from profiling_spark.context import Context
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import InputError

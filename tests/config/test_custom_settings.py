@@ -121,9 +121,10 @@ def test_a_ratio_of_what_does_not_fit_is_refused(tmp_path: Path, changes: dict[s
 
 def test_all_faults_of_a_feature_are_told_together_with_the_file(tmp_path: Path) -> None:
     text = faults(tmp_path, SUM | {"column": "city", "where": {"colour": "red"}, "numerator": "n"}, buckets=0)
-    assert "own.yaml: buckets = 0" in text
-    assert "custom feature n: a sum takes no numerator; where.colour: " in text
-    assert "column city: no column for a sum" in text
+    assert "own.yaml:1: buckets = 0" in text
+    assert "custom_features.0.numerator = 'n': custom feature n: a sum takes no numerator" in text
+    assert "custom_features.0.where.colour = 'red': custom feature n: where.colour: no column to filter by" in text
+    assert "custom_features.0.column = 'city': custom feature n: column city: no column for a sum" in text
 
 
 def test_settings_survive_their_own_dump() -> None:

@@ -39,11 +39,11 @@ sources:
     with pytest.raises(ConfigError) as caught:
         load_settings([file], ["scores.churn.high_from=2"])
     text = str(caught.value)
-    assert f"{file}: buckets = 0: " in text
-    assert f"{file}: bukets = 3: this key is not known here; allowed: buckets," in text
-    assert f"{file}: windows_days = [30, 7]: " in text
-    assert f"{file}: business_timezone = 'Mars': allowed: a name of the time zone database" in text
-    assert f"{file}: sources.log.format = 'cvs': " in text
+    assert f"{file}:2: buckets = 0: " in text
+    assert f"{file}:3: bukets = 3: this key is not known here; allowed: buckets," in text
+    assert f"{file}:4: windows_days = [30, 7]: " in text
+    assert f"{file}:5: business_timezone = 'Mars': allowed: a name of the time zone database" in text
+    assert f"{file}:8: sources.log.format = 'cvs': " in text
     assert "--set scores.churn.high_from=2: scores.churn.high_from = 2: " in text
 
 

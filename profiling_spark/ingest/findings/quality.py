@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from profiling_spark.config.quality import BUILT_IN, NEW_COLUMN, NO_USER, UNREADABLE, WRONG_ENCODING, Ingest, Level
-from profiling_spark.config.sources import Source, mappable
+from profiling_spark.config.sources import Source
+from profiling_spark.config.targets import mappable
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import QualityError
 from profiling_spark.ingest.judging.rules import REJECTED

@@ -14,7 +14,8 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from profiling_spark.config.sources import EQUAL_BEFORE, IGNORED, TARGETS, Source, helping, mappable
+from profiling_spark.config.sources import EQUAL_BEFORE, Source
+from profiling_spark.config.targets import IGNORED, TARGETS, helping, mappable
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import ConfigError
 from profiling_spark.expressions import condition, holds

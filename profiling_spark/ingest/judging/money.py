@@ -16,7 +16,8 @@ from pyspark.sql import types as T
 
 from profiling_spark.config.rates import RATE_DECIMALS, DayRates
 from profiling_spark.config.settings import Settings
-from profiling_spark.config.sources import TARGETS, Source
+from profiling_spark.config.sources import Source
+from profiling_spark.config.targets import TARGETS
 from profiling_spark.errors import InputError
 from profiling_spark.expressions import holds
 from profiling_spark.storage import local_path

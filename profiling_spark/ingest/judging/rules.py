@@ -10,7 +10,8 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from profiling_spark.config.quality import NEW_COLUMN, NO_RATE, NO_USER, UNREADABLE, WRONG_ENCODING, Ingest, Rule
-from profiling_spark.config.sources import DISTINCT_BY, IGNORED, Covers, Source
+from profiling_spark.config.sources import Covers, Source
+from profiling_spark.config.targets import DISTINCT_BY, IGNORED
 from profiling_spark.expressions import condition, holds
 from profiling_spark.ingest.judging.mapping import BAD, TOO_FAR, WANTED, WORD
 from profiling_spark.ingest.judging.money import NO_RATE as _NO_RATE

@@ -16,7 +16,8 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from profiling_spark.config.sources import EQUAL_BEFORE, IGNORED, Source, words_of
+from profiling_spark.config.sources import EQUAL_BEFORE, Source, words_of
+from profiling_spark.config.targets import IGNORED
 from profiling_spark.errors import ConfigError
 from profiling_spark.expressions import holds
 
