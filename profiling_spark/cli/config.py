@@ -7,6 +7,7 @@ import json
 import click
 
 from profiling_spark.cli.options import Given, reading
+from profiling_spark.errors import ConfigError
 
 
 @click.group()
@@ -34,6 +35,8 @@ def show(given: Given, key: str | None, only_given: bool) -> int:
             for path, value, origin in found
             if (key is None or path == key or path.startswith(f"{key}.")) and not (only_given and origin == "default")
         ]
+        if not lines and key is not None and not only_given:
+            raise ConfigError(f"{key}: expected the path of a setting, such as {found[0][0]}, found none of that name")
         if given.as_json:
             write(json.dumps([dict(zip(("key", "value", "origin"), line, strict=True)) for line in lines]))
         else:

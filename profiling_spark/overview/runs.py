@@ -13,16 +13,17 @@ _RUN = ("run_id", "job", "started_at", "seconds", "status", "as_of", "rows_in", 
 
 def past_runs(tables: Tables, *, limit: int) -> pl.DataFrame:
     """The newest runs, the newest first, one row each: of a run of several stages the whole, with the rows that its
-    stages read, wrote and refused and the error of the one that failed.
+    ingest read, stored and refused and the error of the stage that failed.
     """
     rows = tables.rows(JOB_RUNS).with_columns(stages=pl.len().over("run_id"))
     # the whole begins with the run, and before its stages
     whole = rows.sort("started_at", pl.col("seconds").fill_null(0), descending=[False, True]).unique(
         "run_id", keep="first", maintain_order=True
     )
-    sums = rows.group_by("run_id").agg(pl.col("rows_in", "rows_out", "rows_rejected").sum())
+    counted = pl.col("rows_in", "rows_out", "rows_rejected")
+    sums = rows.filter((pl.col("job") == "ingest") | (pl.col("stages") == 1)).select("run_id", counted)
     errors = rows.filter(pl.col("status") == "failed").group_by("run_id").agg(error=pl.col("error").first())
-    joined = whole.drop("rows_in", "rows_out", "rows_rejected", "error").join(sums, on="run_id")
+    joined = whole.drop("rows_in", "rows_out", "rows_rejected", "error").join(sums, on="run_id", how="left")
     joined = joined.join(errors, on="run_id", how="left")
     return joined.select(*_RUN).sort("started_at", "run_id", descending=True).head(limit)
 

@@ -37,6 +37,7 @@ _EXAMPLES = 3
 # who somebody is, or wrote: of these only the shape is shown
 _SHAPE_ONLY = {"event_id", "review_id", "user_id", "session_id", "order_id", "search_text", "text", "birth_date"}
 _TEXT = ("csv", "json", "fixed", "pattern")
+_MOST_FILES = 50
 _CHUNK = 1 << 20
 _MOST_BYTES = 64 << 20  # of a file that cannot be cut: one JSON document
 
@@ -93,16 +94,17 @@ def _sample(
     spark: SparkSession, settings: Settings, name: str, source: Source, rows: int, folder: Path
 ) -> SourceSample:
     folder.mkdir()
-    path, piece, form = _piece(spark, settings, source, rows, folder, name)
-    cut = source.model_copy(update={"path": str(piece), "format": form})
+    path, form = _piece(spark, settings, source, rows, folder, name)
+    cut = source.model_copy(update={"path": f"{folder}/**", "format": form})
     small = settings.model_copy(update={"sources": {**settings.sources, name: cut}})
     table = next(t for t in TARGETS.values() if t.name == source.target)
-    ctx = Context(small, spark, Tables(spark, str(folder / "lake"), run_id="sample"), datetime.now(UTC))
+    ctx = Context(small, spark, Tables(spark, f"{folder}-lake", run_id="sample"), datetime.now(UTC))
     ctx.identities = identities(small, [], {})
     files = find_files(spark, name, cut, "")
-    if files[0].problem:
+    readable = [f for f in files if not f.problem]
+    if not readable:
         return SourceSample(name, source.target, path, problem=f"{path}: {files[0].problem}")
-    judged = _local(rows_of_files(ctx, table, files).limit(rows))
+    judged = _local(rows_of_files(ctx, table, readable).limit(rows))
     refused = judged.filter(pl.col("_status") == REJECTED)
     extra = judged["rescued"].drop_nulls().str.extract_all(r'"([^"]+)":').explode().str.strip_chars('":')
     return SourceSample(
@@ -121,25 +123,35 @@ def _sample(
 
 def _piece(
     spark: SparkSession, settings: Settings, source: Source, rows: int, folder: Path, name: str
-) -> tuple[str, Path, str]:
-    """(where the rows come from, a local file with the first of them, its format)."""
+) -> tuple[str, str]:
+    """The first rows into local files of the folder. Returns where they come from, and the format of the files."""
     root = settings.data_root.rstrip("/")
     pattern = source.path if "://" in source.path or source.path.startswith("/") else f"{root}/{source.path}"
     place = local_path(pattern)
     if source.format == "delta" or place is None:
-        piece = folder / "piece.parquet"
-        pq.write_table(_head(spark, source, pattern, rows).toArrow(), piece)
-        return pattern, piece, "parquet"
+        pq.write_table(_head(spark, source, pattern, rows).toArrow(), folder / "0.parquet")
+        return pattern, "parquet"
     found = sorted(p for p in glob.glob(str(place), recursive=True) if not Path(p).is_dir())
     if not found:
         raise InputError(f"source {name}: expected files at {pattern}, found none")
-    first = Path(found[0])
-    piece = folder / first.name.removesuffix(".gz")
-    if source.format == "parquet":
-        pq.write_table(_parquet_head(first, rows), piece)
-    else:
-        piece.write_bytes(_text_head(first, source, rows))
-    return str(first), piece, source.format
+    left = rows
+    for number, path in enumerate(map(Path, found[:_MOST_FILES])):
+        if left <= 0:
+            found = found[:number]
+            break
+        # where a delivery's time stands in the name, it must be read there
+        piece = folder / f"{number}" / path.absolute().relative_to("/").with_name(path.name.removesuffix(".gz"))
+        piece.parent.mkdir(parents=True)
+        if source.format == "parquet":
+            head = _parquet_head(path, left)
+            pq.write_table(head, piece)
+            left -= head.num_rows
+        else:
+            text = _text_head(path, source, left)
+            piece.write_bytes(text)
+            left -= max(text.count(b"\n") - 1, 1)
+    read = found[:_MOST_FILES]
+    return read[0] if len(read) == 1 else f"{read[0]} to {Path(read[-1]).name}", source.format
 
 
 def _head(spark: SparkSession, source: Source, pattern: str, rows: int) -> DataFrame:
@@ -196,7 +208,7 @@ def _names(column: pl.Series) -> dict[str, int]:
 
 def _shown(judged: pl.DataFrame, table: Table, source: Source) -> list[str]:
     """The mapped columns and those that follow from them, in the table's order."""
-    made = {"amount", "event_date"} & set(judged.columns)
+    made = {c for c in ("amount", "event_date") if c in judged.columns and judged[c].count()}
     return [c for c in table.names if c in source.columns or c in made]
 
 

@@ -23,7 +23,8 @@ class Size:
 
 def size(tables: Tables, table: Table) -> Size:
     """Of the table's newest version."""
-    if files := tables.newest_files(table):
+    files = tables.newest_files(table)
+    if files or local_path(tables.root) is not None:
         return Size(len(files), sum(int(f.told["size_bytes"]) for f in files))
     row = DeltaTable.forPath(tables.spark, tables.path(table)).detail().select("numFiles", "sizeInBytes").first()
     if row is None:
