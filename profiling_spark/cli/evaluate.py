@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,10 @@ def evaluate_recommender(given: Given, **options: Any) -> int:
         asked = Asked(**options, config=given.config, overrides=given.overrides, note=note)
         trials_of(asked)
         clock = Clock()
-        with session_for(settings, name="evaluate_recommender", verbose=given.verbose, keeps=False) as spark:
+        with ExitStack() as stack:
+            with clock.step("session"):
+                session = session_for(settings, name="evaluate_recommender", verbose=given.verbose, keeps=False)
+                spark = stack.enter_context(session)
             found = evaluate(spark, asked, clock)
         write(json.dumps(found) if given.as_json else as_text(found))
     return 0

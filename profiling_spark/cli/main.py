@@ -120,6 +120,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _as_json(given, str(err), err.exit_code)
         sys.stderr.write(f"error: {err}\n")
         return err.exit_code
+    except SystemExit as err:  # a command that has said why
+        return err.code if isinstance(err.code, int) else 1
     except (click.Abort, KeyboardInterrupt):
         sys.stderr.write("interrupted; the next run clears up what this one left\n")
         return 130

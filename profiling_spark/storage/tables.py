@@ -12,6 +12,7 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
+from profiling_spark import log
 from profiling_spark.contracts.silver import EVENTS, ITEMS, REJECTED_ROWS, REVIEWS, USERS
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import ContractError, StorageError
@@ -71,10 +72,10 @@ class Tables:
 
     def version(self, table: Table) -> int | None:
         """Newest version of the table, None where it does not exist."""
-        log = local_path(self.path(table))
-        if log is not None:
+        place = local_path(self.path(table))
+        if place is not None:
             # a listing takes microseconds where DESCRIBE HISTORY takes a Spark job
-            names = (_LOG_FILE.fullmatch(f.name) for f in (log / "_delta_log").glob("*.json"))
+            names = (_LOG_FILE.fullmatch(f.name) for f in (place / "_delta_log").glob("*.json"))
             return max((int(m[1]) for m in names if m), default=None)
         try:
             history = DeltaTable.forPath(self.spark, self.path(table)).history(1)
@@ -345,6 +346,7 @@ class Tables:
         if version is None:
             raise StorageError(f"{self.path(table)}: written, but no version is found")
         self.read_versions[table.name] = self.written_versions[table.name] = version
+        log.event("table written", run_id=self.run_id, table=table.name, version=version)
         if table in _GROWING:
             self._bytes = None
 

@@ -27,7 +27,7 @@ def test_dates_that_contradict_each_other_are_refused(arguments, capsys):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["ingest", "--from", "2026-01-01"], "No such option: --from"),
+        (["ingest", "--from", "2026-01-01"], "No such option '--from'"),
         (["ingest", "--replay", "last", "--reload", "log"], "--replay and --reload contradict each other"),
         (["run", "--only", "ingest", "--from", "ingest"], "--only and --from contradict each other"),
         (["run", "--only", "ingest", "--skip", "ingest"], "leave no stage"),

@@ -81,7 +81,7 @@ def test_a_grown_file_is_refused_or_taken_again_and_refused_rows_are_replayed(ta
     assert (outcome.rows_in, outcome.rows_out, outcome.rows_rejected) == (4, 1, 2)
     assert (outcome.facts["duplicate"], outcome.features_stale_from) == (1, date(2026, 5, 4))
     assert taken_in(tables) == as_taken_at_once(tables, make_context, tmp_path / "mended", mended)
-    with pytest.raises(InputError, match=r"--replay nobody: expected refused rows of that run, found none.*third"):
+    with pytest.raises(InputError, match=r"replay of nobody: expected refused rows of that run, found none.*third"):
         replay(make_context(mended, run_id="fifth"), "nobody")
 
 

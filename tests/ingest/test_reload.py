@@ -57,7 +57,7 @@ def test_a_reloaded_source_has_the_rows_of_its_mended_mapping_and_gone_files_kee
     versions = {t: tables.version(t) for t in (EVENTS, REJECTED_ROWS, USERS)}
 
     mended = shop(tables.root, tmp_path, is_mended=True)
-    with pytest.raises(InputError, match="--reload logg: expected a source of the settings: log, people"):
+    with pytest.raises(InputError, match="reload of logg: expected a source of the settings: log, people"):
         reload(make_context(mended), "logg")
     outcome = reload(make_context(mended, run_id="second"), "log")
     # the third is an older version of what the file that is gone gave
