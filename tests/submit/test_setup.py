@@ -143,6 +143,17 @@ class TestSetup:
         assert (code, "is no Python environment" in err, len(err.splitlines())) == (3, True, 1)
         assert clone.calls() == []
 
+    def test_environment_of_another_clone_is_foreign(self, clone: Clone, tmp_path: Path) -> None:
+        named = {"PROFILING_SPARK_VENV": str(tmp_path / "an env")}
+        clone.run("setup.sh", **named)
+        assert clone.calls() == [f"venv {tmp_path / 'an env'}", "pip .[spark]"]
+        clone.root.rename(tmp_path / "moved")
+        moved = Clone(tmp_path / "moved", clone.environ)
+        with (moved.root / "constraints.txt").open("a") as file:
+            file.write("more==1\n")
+        assert moved.run("setup.sh", "--dev", "--quick", **named) == (0, "", "")
+        assert moved.calls() == []
+
     def test_forbidden(self, clone: Clone) -> None:
         code, _, err = clone.run("setup.sh", PROFILING_SPARK_NO_INSTALL="1")
         assert (code, len(err.splitlines())) == (3, 1)
