@@ -102,12 +102,13 @@ class Environment:
             self.stamp(extra, _MAKING)  # a run cut short from here on starts over next time
             if subprocess.run([sys.executable, "-m", "venv", self.folder], stdout=sys.stderr, check=False).returncode:
                 raise EnvironmentProblem(f"{sys.executable} -m venv {self.folder} failed; the reason stands above.")
-        if not pip.install(self.python, self.project, extra):
+        if not pip.install(self.python, self.project, extra, anew=anew):
             raise EnvironmentProblem(
                 "pip could not install the packages; the reason stands above. Without network, set "
                 "PROFILING_SPARK_VENV to an environment that has them."
             )
         self.stamp(extra, self.declaration)
+        pip.compile_used(self.python, self.project)
 
 
 def ensure(env: Environment, extra: str, environ: Mapping[str, str]) -> None:

@@ -21,7 +21,9 @@ PYTHON = """#!/usr/bin/env bash
 if [[ $1 == -c ]]; then exit 0; fi
 case "$1 $2" in
     "-m venv") echo "venv $3" >>"$LOG"; mkdir -p "$3/bin" && cat "$0" >"$3/bin/python" && {chmod} +x "$3/bin/python" ;;
-    "-m pip") [[ $3 == install ]] || exit 0; echo "pip ${{*: -1}}" >>"$LOG"; {sleep} 0.2; exit "${{PIP_EXIT:-0}}" ;;
+    "-m pip")
+        [[ "$*" == *" -e "* ]] || exit 0  # the packages before the clone itself
+        project="$*"; project="${{project#* -e }}"; echo "pip ${{project%% *}}" >>"$LOG"; {sleep} 0.2; exit "${{PIP_EXIT:-0}}" ;;
     "-m profiling_spark.launch.environment")
         exec "{python}" -c "import sys; sys.executable = '$0'; sys.argv[1:] = '${{*:3}}'.split()
 from profiling_spark.launch.environment import main; sys.exit(main())" ;;
