@@ -1,48 +1,37 @@
-"""Is this machine ready? Java, Delta jars, package versions, storage, memory and cores; pure Python, without Spark.
+"""Is this machine ready? Java, Delta jars, package versions, storage, memory and cores; without Spark and without Java.
 
-Every probe of the machine can be passed in, so that each fault can be tried in a test.
+Java and the jars are looked for as launch/ does. Every remedy can be typed as it stands: a command for the shell, or
+options (they begin with --) to be added to the command that was refused. Whatever a probe needs of the machine can be
+passed in, so that each fault can be tried in a test.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 import os
-import re
+import shlex
 import shutil
-import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from profiling_spark.conf_files import project_folder
 from profiling_spark.errors import EnvironmentProblem
+from profiling_spark.launch import jars, java, packages, setup
 
-JAVA_VERSIONS = ("17", "21")
-# What pyproject.toml asks for (a test compares the two): import name is the key's, except delta-spark's.
-REQUIREMENTS: dict[str, str] = {
-    "pyspark": "==4.2.0",
-    "delta-spark": "==4.4.0",
-    "pandas": ">=2.2,<3",
-    "pyarrow": ">=20",
-    "polars": ">=2.0,<3",
-    "numpy": ">=2,<3",
-}
-_IMPORT_NAMES = {"delta-spark": "delta"}
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
 _GIB = 1024**3
 LOW_MEMORY_BYTES = 4 * _GIB
 LOW_DISK_BYTES = 2 * _GIB
-_JAVA_REMEDY = (
-    "sudo apt-get install openjdk-17-jre-headless (Debian, Ubuntu), brew install openjdk@17 (macOS), "
-    "or export JAVA_HOME=/folder/of/java-17-or-21"
-)
-_JARS_REMEDY = (
-    "start the job by scripts/submit.sh, which fetches the jars, or export PROFILING_SPARK_JARS=/folder/with/both/jars"
-)
-_PIP_REMEDY = "pip install -c constraints.txt -e . (scripts/submit.sh does this in its own environment)"
 # Where nothing but the file system stands between two writers, a rename may not be atomic over the network.
 _NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "9p", "fuse", "sshfs", "ceph", "gluster", "lustre", "virtiofs", "vboxsf")
+_LOCAL_LAKE = "--set storage.root=/var/tmp/profiling_spark_lake"
 
 
 @dataclass(frozen=True)
@@ -56,7 +45,6 @@ class Check:
     fatal: bool
 
 
-Run = Callable[[Sequence[str]], str]
 VersionOf = Callable[[str], "str | None"]
 
 
@@ -65,18 +53,21 @@ def examine(
     storage_root: str | None,
     jars: Sequence[Path] | None = None,
     environ: Mapping[str, str],
-    run: Run | None = None,
+    run: java.Run | None = None,
     version_of: VersionOf | None = None,
 ) -> list[Check]:
-    """All checks, in under a second. `jars` are those of the session; None: the folder PROFILING_SPARK_JARS names.
+    """All checks, in under a second. `jars` are those of the session; None: those that launch/ would give it.
 
-    `storage_root` None: for a tool that keeps nothing.
+    `storage_root` None: for a tool that keeps nothing. Under spark-submit Java runs already, and the jars are its own.
     """
-    version_of = version_of or installed_version
+    version_of = version_of or packages.installed_version
+    submitted = "PYSPARK_GATEWAY_PORT" in environ
     return [
-        check_java(environ=environ, run=run or _output),
-        check_jars(_jars_of(environ) if jars is None else jars, version_of=version_of),
-        *check_packages(version_of=version_of),
+        _verdict("java", "started by spark-submit") if submitted else check_java(environ=environ, run=run),
+        check_jars(jars, environ=environ, version_of=version_of)
+        if jars is not None or not submitted
+        else _verdict("delta jars", "given to spark-submit"),
+        check_packages(version_of=version_of),
         *(check_storage(storage_root) if storage_root is not None else ()),
         check_memory(*memory()),
         check_cores(cores()),
@@ -88,6 +79,11 @@ def require(checks: Sequence[Check]) -> None:
     failed = [c for c in checks if c.fatal and not c.ok]
     if failed:
         raise EnvironmentProblem("\n".join(["this machine is not ready:", *(f"  {_line(c)}" for c in failed)]))
+
+
+def warnings(checks: Sequence[Check]) -> list[str]:
+    """A line for each failed check that is not fatal."""
+    return [_line(c) for c in checks if not c.ok and not c.fatal]
 
 
 def render(checks: Sequence[Check]) -> str:
@@ -106,74 +102,48 @@ def _verdict(name: str, found: str, remedy: str = "", *, fatal: bool = True) -> 
     return Check(name=name, ok=not remedy, found=found, remedy=remedy, fatal=fatal)
 
 
-# Java ---------------------------------------------------------------------------------------------------------
+# Java and the Delta jars --------------------------------------------------------------------------------------
 
 
-def check_java(*, environ: Mapping[str, str], run: Run) -> Check:
-    """The Java that Spark's launcher takes: JAVA_HOME, else the one on PATH. Its major version must be 17 or 21."""
-    home = environ.get("JAVA_HOME", "")
-    java = str(Path(home, "bin", "java")) if home else shutil.which("java", path=environ.get("PATH", ""))
-    if not java or not os.access(java, os.X_OK):
-        return _verdict(
-            "java", f"none at {java}" if java else "none: JAVA_HOME is not set, PATH has none", _JAVA_REMEDY
-        )
-    version = _release_version(Path(java)) or _asked_version(java, run)
-    if not version:
-        return _verdict("java", f"{java} does not start", _JAVA_REMEDY)
-    wrong = version.split(".")[0] not in JAVA_VERSIONS
-    return _verdict("java", f"{version} at {java}" + (", needed: 17 or 21" if wrong else ""), _JAVA_REMEDY * wrong)
+def check_java(*, environ: Mapping[str, str], run: java.Run | None = None) -> Check:
+    """The Java that a command would start Spark on."""
+    found = java.search(environ, run)
+    passed_over = f"passed over: {', '.join(found.passed_over)}" if found.passed_over else ""
+    if found.java is None:
+        return _verdict("java", f"no Java 17 or 21{f', {passed_over}' if passed_over else ''}", found.remedy)
+    told = f"; {passed_over}" if found.note else ""
+    return _verdict("java", f"{found.java.version} at {found.java.home}{told}")
 
 
-def _release_version(java: Path) -> str:
-    """Version from the file `release` of a Java's folder (no JVM start); empty if there is none."""
-    try:
-        text = (java.resolve().parent.parent / "release").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    match = re.search(r'^JAVA_VERSION="([^"]+)"', text, re.MULTILINE)
-    return match[1] if match else ""
-
-
-def _asked_version(java: str, run: Run) -> str:
-    match = re.search(r'version "([^"]+)"', run([java, "-version"]))
-    return match[1] if match else ""
-
-
-def _output(command: Sequence[str]) -> str:
-    """stdout and stderr of a command together; empty if it cannot be run or takes over 5 seconds."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout + done.stderr
-
-
-# Delta jars ---------------------------------------------------------------------------------------------------
-
-
-def check_jars(jars: Sequence[Path], *, version_of: VersionOf) -> Check:
+def check_jars(
+    paths: Sequence[Path] | None, *, environ: Mapping[str, str], version_of: VersionOf = packages.installed_version
+) -> Check:
     """delta-spark and delta-storage, whole, of the version of the Python package, built for this Spark."""
-    delta, spark = version_of("delta-spark"), version_of("pyspark")
-    by_name = {path.name: path for path in map(_local, jars)}
-    faults, found = [], []
-    for stem in ("delta-spark_", "delta-storage-"):
-        names = sorted(n for n in by_name if n.startswith(stem) and n.endswith(".jar"))
-        found += names
-        if len(names) != 1:
-            faults.append(f"{stem.rstrip('-_')}: {'absent' if not names else 'more than one'}")
-            continue
-        if delta and not names[0].endswith(f"-{delta}.jar"):
-            faults.append(f"{names[0]} is not version {delta}, which the Python package delta-spark has")
-        if stem == "delta-spark_" and spark and not names[0].startswith(f"{stem}{_minor(spark)}_"):
-            faults.append(f"{names[0]} is not built for Spark {_minor(spark)}")
-        if not zipfile.is_zipfile(by_name[names[0]]):
-            faults.append(f"{by_name[names[0]]} is absent or damaged: delete it")
-    return _verdict("delta jars", "; ".join(faults) or ", ".join(found), _JARS_REMEDY if faults else "")
+    wanted = jars.jar_names(version_of("delta-spark"), version_of("pyspark"))
+    if paths is None:
+        folder = jars.jars_folder(environ)
+        paths = sorted(folder.glob("delta-*.jar"))
+    by_name = {path.name: path for path in map(_local, paths)}
+    faults, found, damaged = [], [], []
+    for name, stem in zip(wanted, ("delta-spark_", "delta-storage-"), strict=True):
+        there = sorted(n for n in by_name if n.startswith(stem) and n.endswith(".jar"))
+        found += there
+        if not there:
+            faults.append(f"{name} is absent")
+        elif there != [name]:
+            faults.append(f"{name} is needed, found {', '.join(there)}")
+        elif not zipfile.is_zipfile(by_name[name]):
+            faults.append(f"{by_name[name]} is absent or damaged")
+            damaged.append(by_name[name])
+    return _verdict(
+        "delta jars", "; ".join(faults) or ", ".join(found), _jars_remedy(environ, damaged) if faults else ""
+    )
 
 
-def _jars_of(environ: Mapping[str, str]) -> list[Path]:
-    folder = environ.get("PROFILING_SPARK_JARS", "")
-    return sorted(Path(folder).glob("*.jar")) if folder else []
+def _jars_remedy(environ: Mapping[str, str], damaged: Sequence[Path]) -> str:
+    steps = [shlex.join(["rm", "-f", *map(str, damaged)])] if damaged else []
+    forbidding = [n for n in ("PROFILING_SPARK_JARS", "PROFILING_SPARK_NO_INSTALL") if environ.get(n)]
+    return "; ".join([*steps, *([f"unset {' '.join(forbidding)}"] if forbidding else []), setup.command()])
 
 
 def _local(path: Path) -> Path:
@@ -182,52 +152,39 @@ def _local(path: Path) -> Path:
     return Path(unquote(text.removeprefix("file:"))) if text.startswith("file:") else path
 
 
-def _minor(version: str) -> str:
-    return ".".join(version.split(".")[:2])
-
-
 # Python packages ----------------------------------------------------------------------------------------------
 
 
-def installed_version(package: str) -> str | None:
-    """Version of an installed package that can also be found for import; None otherwise."""
-    if importlib.util.find_spec(_IMPORT_NAMES.get(package, package)) is None:
-        return None
+def requirements() -> list[Requirement]:
+    """What this package declares, pyspark and delta-spark included: a clone's pyproject.toml, else its metadata."""
+    from packaging.requirements import Requirement
+
+    if project := project_folder():
+        import tomllib
+
+        declared = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        return [Requirement(text) for text in declared["dependencies"] + declared["optional-dependencies"]["spark"]]
     try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+        found = [Requirement(text) for text in metadata.requires("profiling-spark") or ()]
+    except metadata.PackageNotFoundError:  # the package alone, as --py-files brings it to a cluster
+        return []
+    return [r for r in found if r.marker is None or r.marker.evaluate({"extra": "spark"})]
 
 
-def check_packages(*, version_of: VersionOf) -> list[Check]:
-    """Packages against what this project was tested with; Delta is binary-incompatible even across Spark's patches."""
+def check_packages(*, version_of: VersionOf = packages.installed_version) -> Check:
+    """Packages against what is declared; Delta is binary-incompatible even across Spark's patches."""
+    try:
+        declared = requirements()
+    except ImportError:
+        return _verdict("packages", "packaging is absent", packages.install_command())
     faults, found = [], []
-    for package, wanted in REQUIREMENTS.items():
-        version = version_of(package)
-        found.append(f"{package} {version or 'absent'}")
-        if version is None or not satisfies(version, wanted):
-            faults.append(f"{package}{wanted} needed, found {version or 'none'}")
-    return [_verdict("packages", "; ".join(faults) or ", ".join(found), _PIP_REMEDY if faults else "")]
-
-
-def satisfies(version: str, wanted: str) -> bool:
-    """Whether a version lies in a range such as '>=2.2,<3' or is exactly '==4.2.0'."""
-    have = _release(version)
-    for part in wanted.split(","):
-        operator, bound_text = re.findall(r"^(==|>=|<)(.+)$", part.strip())[0]
-        bound = _release(bound_text)
-        if not {"==": have == bound, ">=": have >= bound, "<": have < bound}[operator]:
-            return False
-    return True
-
-
-def _release(version: str) -> tuple[int, ...]:
-    """(4, 2, 0) of '4.2.0.dev1'; zeros at the end do not count."""
-    match = re.match(r"\d+(?:\.\d+)*", version)
-    numbers = [int(n) for n in match[0].split(".")] if match else []
-    while numbers and numbers[-1] == 0:
-        numbers.pop()
-    return tuple(numbers)
+    for wanted in declared:
+        version = version_of(wanted.name)
+        found.append(f"{wanted.name} {version}")
+        if version is None or not wanted.specifier.contains(version, prereleases=True):
+            faults.append(f"{wanted.name}{wanted.specifier} needed, found {version or 'none'}")
+    remedy = packages.install_command() if faults else ""
+    return _verdict("packages", "; ".join(faults) or ", ".join(found) or "nothing is declared", remedy)
 
 
 # Storage ------------------------------------------------------------------------------------------------------
@@ -241,17 +198,14 @@ def check_storage(storage_root: str) -> list[Check]:
     if scheme in ("hdfs", "abfs", "abfss"):
         return [_verdict("storage", f"{storage_root} ({scheme}: atomic rename, several writers are safe)")]
     if scheme in ("s3a", "s3", "s3n"):
-        found = f"{storage_root} ({scheme}: safe only while one Spark driver writes; two can lose a commit)"
+        found = f"{storage_root} ({scheme}: one job at a time, two can lose a commit without a table in DynamoDB)"
         remedy = (
-            f"one job at a time, or --conf spark.delta.logStore.{scheme}.impl=io.delta.storage.S3DynamoDBLogStore "
-            "with its jar and DynamoDB table"
+            f"--conf spark.delta.logStore.{scheme}.impl=io.delta.storage.S3DynamoDBLogStore "
+            f"--conf spark.jars.packages=io.delta:delta-storage-s3-dynamodb:{jars.delta_version()}"
         )
         return [_verdict("storage", found, remedy, fatal=False)]
-    remedy = (
-        f"make sure that this storage creates files atomically, or set spark.delta.logStore.{scheme}.impl; "
-        "one job at a time until then"
-    )
-    return [_verdict("storage", f"{storage_root} (no known guarantee for {scheme}:)", remedy, fatal=False)]
+    found = f"{storage_root} (no known guarantee for {scheme}: one job at a time, unless it creates files atomically)"
+    return [_verdict("storage", found, _LOCAL_LAKE, fatal=False)]
 
 
 def _check_local(root: Path) -> list[Check]:
@@ -260,33 +214,36 @@ def _check_local(root: Path) -> list[Check]:
     while not os.path.lexists(exists) and exists != exists.parent:
         exists = exists.parent
     if not exists.is_dir():
-        return [_verdict("storage", f"{root}: {exists} is not a folder", "--set storage_root=/a/folder/you/may/write")]
+        return [_verdict("storage", f"{root}: {exists} is not a folder", _LOCAL_LAKE)]
     if not os.access(exists, os.R_OK | os.W_OK | os.X_OK):
-        remedy = f"sudo chown $USER '{exists}', or --set storage_root=/a/folder/you/may/write"
+        folder = shlex.quote(str(root))
+        remedy = f'sudo mkdir -p {folder} && sudo chown "$USER" {folder}'
         return [_verdict("storage", f"{root}: {exists} may not be written", remedy)]
     free = shutil.disk_usage(exists).free
-    low = free < LOW_DISK_BYTES
-    remedy = "free some space, or --set storage_root=/a/larger/disk" if low else ""
+    remedy = "df -h  # then --set storage.root= a folder on a larger disk" if free < LOW_DISK_BYTES else ""
     return [_local_guarantee(root), _verdict("disk", f"{_gib(free)} free", remedy, fatal=False)]
 
 
 def _local_guarantee(root: Path) -> Check:
     kind = file_system(root)
     if kind.startswith(_NETWORK_FILE_SYSTEMS):
-        found = f"{root} ({kind}: locks and atomic rename depend on the server)"
-        return _verdict("storage", found, "one job at a time, or --set storage_root=/a/local/disk", fatal=False)
+        found = f"{root} ({kind}: one job at a time, locks and atomic rename depend on the server)"
+        return _verdict("storage", found, _LOCAL_LAKE, fatal=False)
     return _verdict("storage", f"{root} (local disk: atomic rename, lock on the root, one writing process at a time)")
 
 
-def file_system(path: Path, mounts: Path = Path("/proc/mounts")) -> str:
+def file_system(path: Path) -> str:
     """Type of the file system that holds a path (ext4, nfs4, ...); empty where the system does not tell."""
-    best, kind = "", ""
-    for line in _read(mounts).splitlines():
-        point, this = (*line.split(), "", "", "")[1:3]
-        point = point.replace("\\040", " ")
-        if len(point) >= len(best) and path.resolve().is_relative_to(point or "/nowhere"):
-            best, kind = point, this
-    return kind
+    try:
+        import psutil
+
+        mounts = psutil.disk_partitions(all=True)
+    except (ImportError, OSError):
+        return ""
+    real = path.resolve()
+    around = [mount for mount in mounts if real.is_relative_to(mount.mountpoint)]
+    # of two mounts at one place the later hides the earlier
+    return str(max(enumerate(around), key=lambda m: (len(m[1].mountpoint), m[0]))[1].fstype) if around else ""
 
 
 # Memory and cores ---------------------------------------------------------------------------------------------
@@ -294,12 +251,25 @@ def file_system(path: Path, mounts: Path = Path("/proc/mounts")) -> str:
 
 def check_memory(total: int | None, available: int | None) -> Check:
     """Total and available bytes, None where not known. Too little is a warning: small data still fits."""
-    if total is None:
+    if total is None or available is None:
         return _verdict("memory", "not known on this system")
-    low = min(total, total if available is None else available) < LOW_MEMORY_BYTES
-    found = f"{_gib(total)} in all" + (f", {_gib(available)} available" if available is not None else "")
-    remedy = "close other programs, or export PROFILING_SPARK_DRIVER_MEMORY=1g" if low else ""
-    return _verdict("memory", found, remedy, fatal=False)
+    remedy = "export PROFILING_SPARK_DRIVER_MEMORY=1g" if min(total, available) < LOW_MEMORY_BYTES else ""
+    found = f"{_gib(total)} in all, {_gib(available)} available"
+    return _verdict("memory", found + (", 4 GiB are advised" if remedy else ""), remedy, fatal=False)
+
+
+def memory(cgroup: Path = Path("/sys/fs/cgroup")) -> tuple[int | None, int | None]:
+    """Total and available bytes: the machine's, or the container's limit where that is less (psutil does not tell)."""
+    try:
+        import psutil
+    except ImportError:
+        return None, None
+    machine = psutil.virtual_memory()
+    total, available = int(machine.total), int(machine.available)
+    limit, used = (_number(cgroup / f"memory.{name}") for name in ("max", "current"))
+    if limit is not None and limit < total:
+        total, available = limit, min(available, limit - (used or 0))
+    return total, available
 
 
 def check_cores(count: int) -> Check:
@@ -307,40 +277,19 @@ def check_cores(count: int) -> Check:
     return _verdict("cores", str(count))
 
 
-def memory(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> tuple[int | None, int | None]:
-    """Total and available bytes: the machine's, or the container's limit where that is less."""
-    lines = dict(line.split(":", 1) for line in _read(proc / "meminfo").splitlines() if ":" in line)
-    sizes = {key: int(text.split()[0]) * 1024 for key, text in lines.items() if text.split()[:1]}
-    total, available = sizes.get("MemTotal"), sizes.get("MemAvailable")
-    if total is None:
-        return _pages(), None
-    limit, used = _read(cgroup / "memory.max").strip(), _read(cgroup / "memory.current").strip()
-    if limit.isdigit() and int(limit) < total:
-        total = int(limit)
-        free = total - int(used) if used.isdigit() else total
-        available = free if available is None else min(available, free)
-    return total, available
-
-
 def cores() -> int:
     """Cores of this process: fewer than the machine's where it is confined to some."""
-    if hasattr(os, "sched_getaffinity"):
+    if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def _pages() -> int | None:
+def _number(path: Path) -> int | None:
     try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):
-        return None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        text = path.read_text(encoding="utf-8").strip()
     except OSError:
-        return ""
+        return None
+    return int(text) if text.isdigit() else None
 
 
 def _gib(size: int) -> str:

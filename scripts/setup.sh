@@ -3,23 +3,23 @@
 # what it will do. --dev adds what tests and benchmarks need; --quick looks at .venv alone. Outside of the project only
 # root on Debian or Ubuntu is helped, with Python and Java by apt-get. Settings: profiling_spark/launch/environment.py.
 set -euo pipefail
-project="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+project="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
 venv="${PROFILING_SPARK_VENV:-$project/.venv}"
 [[ $venv == /* ]] || venv="$PWD/$venv"
 export PYTHONPATH="$project${PYTHONPATH:+:$PYTHONPATH}"
 
 say() { printf '%s\n' "$*" >&2; }
 
-# Are the packages there? The stamp is the extra's name, then both declarations; no process is started to see that.
+# Are the packages there? The stamp is the extra's name, the clone, then both declarations: seen without another process.
 is_ready() { # $1: dev or nothing
     [[ -x $venv/bin/python ]] || return 1
-    local stamp="$venv/.profiling_spark"
-    if [[ ! -e $stamp ]]; then
-        [[ -n ${PROFILING_SPARK_VENV:-} ]] # another's environment is used as it is
-        return
+    local stamp=''
+    [[ ! -e $venv/.profiling_spark ]] || stamp="$(<"$venv/.profiling_spark")"
+    local rest="${stamp#*$'\n'}"
+    if [[ -n ${PROFILING_SPARK_VENV:-} && ${rest%%$'\n'*} != "$project" ]]; then
+        return 0 # another's environment is used as it is
     fi
-    stamp="$(<"$stamp")"
-    [[ ${stamp#*$'\n'} == "$(<"$project/pyproject.toml")"$'\n'"$(<"$project/constraints.txt")" ]] &&
+    [[ $rest == "$project"$'\n'"$(<"$project/pyproject.toml")"$'\n'"$(<"$project/constraints.txt")" ]] &&
         [[ -z $1 || ${stamp%%$'\n'*} == "$1" ]]
 }
 

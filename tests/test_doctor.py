@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
-import tomllib
+import shlex
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from profiling_spark import doctor
 from profiling_spark.doctor import Check
 from profiling_spark.errors import EnvironmentProblem
+from profiling_spark.launch import packages
 
 PINNED = {
     "pyspark": "4.2.0",
@@ -59,117 +64,128 @@ def assert_fails(check: Check, *texts: str) -> None:
 
 
 class TestJava:
-    def test_wrong_version_of_a_script_that_answers(self, tmp_path: Path) -> None:
+    """Which one is taken is told by tests/submit/test_java.py."""
+
+    def environ(self, tmp_path: Path) -> dict[str, str]:
+        return {"JAVA_HOME": str(tmp_path), "PATH": "", "PROFILING_SPARK_JAVA_FOLDERS": ""}
+
+    def test_right_version(self, tmp_path: Path) -> None:
+        fake_java(tmp_path, "", release="21.0.3")
+        found = doctor.check_java(environ=self.environ(tmp_path), run=no_run)
+        assert found == Check("java", True, f"21.0.3 at {tmp_path}", "", True)
+
+    def test_wrong_version(self, tmp_path: Path) -> None:
         fake_java(tmp_path, 'openjdk version "11.0.2" 2019-01-15')
-        found = doctor.check_java(environ={"JAVA_HOME": str(tmp_path)}, run=doctor._output)
-        assert_fails(found, "11.0.2", str(tmp_path), "17 or 21")
+        found = doctor.check_java(environ=self.environ(tmp_path))
+        assert_fails(found, "no Java 17 or 21", f"11.0.2 at {tmp_path}")
         assert found.fatal
 
-    @pytest.mark.parametrize("version", ["17", "17.0.15", "21.0.3"])
-    def test_right_version(self, tmp_path: Path, version: str) -> None:
-        java = fake_java(tmp_path, "")
-        found = doctor.check_java(
-            environ={"JAVA_HOME": str(tmp_path)}, run=lambda c: f'version "{version}"' if c[0] == str(java) else ""
-        )
-        assert found == Check("java", True, f"{version} at {java}", "", True)
-
-    @pytest.mark.parametrize("version", ["1.8.0_392", "170.1", "2.1"])
-    def test_only_the_major_version_counts(self, tmp_path: Path, version: str) -> None:
-        fake_java(tmp_path, "")
-        found = doctor.check_java(environ={"JAVA_HOME": str(tmp_path)}, run=lambda _: f'version "{version}"')
-        assert_fails(found, version)
-
-    def test_release_file_spares_the_start(self, tmp_path: Path) -> None:
-        fake_java(tmp_path, "", release="21.0.3")
-        assert doctor.check_java(environ={"JAVA_HOME": str(tmp_path)}, run=no_run).ok
-
-    def test_java_home_goes_before_path(self, tmp_path: Path) -> None:
+    def test_the_one_passed_over_is_told(self, tmp_path: Path) -> None:
         fake_java(tmp_path / "a", "", release="11.0.1")
-        fake_java(tmp_path / "b", "", release="17.0.1")
-        path = str(tmp_path / "b" / "bin")
-        assert doctor.check_java(environ={"PATH": path}, run=no_run).ok
-        environ = {"JAVA_HOME": str(tmp_path / "a"), "PATH": path}
-        assert_fails(doctor.check_java(environ=environ, run=no_run), "11.0.1")
+        fake_java(tmp_path / "jvm" / "b", "", release="17.0.1")
+        environ = {**self.environ(tmp_path / "a"), "PROFILING_SPARK_JAVA_FOLDERS": str(tmp_path / "jvm")}
+        found = doctor.check_java(environ=environ, run=no_run)
+        expected = f"17.0.1 at {tmp_path / 'jvm' / 'b'}; passed over: 11.0.1 at {tmp_path / 'a'}"
+        assert (found.ok, found.found) == (True, expected)
 
-    def test_none(self, tmp_path: Path) -> None:
-        assert_fails(doctor.check_java(environ={"PATH": str(tmp_path)}, run=no_run), "none")
-        assert_fails(doctor.check_java(environ={"JAVA_HOME": str(tmp_path)}, run=no_run), str(tmp_path))
+    def test_under_spark_submit_it_runs_already(self) -> None:
+        checks = doctor.examine(storage_root=None, environ={"PYSPARK_GATEWAY_PORT": "1", "PATH": ""})
+        assert [c.found for c in checks[:2]] == ["started by spark-submit", "given to spark-submit"]
 
-    def test_one_that_does_not_start(self, tmp_path: Path) -> None:
-        fake_java(tmp_path, "Unable to locate a Java Runtime")
-        found = doctor.check_java(environ={"JAVA_HOME": str(tmp_path)}, run=doctor._output)
-        assert_fails(found, "does not start")
+
+def check_jars(jars: Sequence[Path], **changed: str | None) -> Check:
+    return doctor.check_jars(jars, environ={}, version_of=versions(**changed))
 
 
 class TestJars:
     def test_both_there(self, tmp_path: Path) -> None:
-        assert doctor.check_jars(fake_jars(tmp_path), version_of=versions()).ok
+        assert check_jars(fake_jars(tmp_path)).ok
 
     def test_addresses_as_the_session_gives_them(self, tmp_path: Path) -> None:
         folder = tmp_path / "with blank"
         folder.mkdir()
-        jars = [Path(jar.as_uri()) for jar in fake_jars(folder)]
-        assert doctor.check_jars(jars, version_of=versions()).ok
+        assert check_jars([Path(jar.as_uri()) for jar in fake_jars(folder)]).ok
 
     def test_one_missing(self, tmp_path: Path) -> None:
-        found = doctor.check_jars(fake_jars(tmp_path)[:1], version_of=versions())
-        assert_fails(found, "delta-storage: absent")
-        assert "delta-spark: absent" not in found.found
+        found = check_jars(fake_jars(tmp_path)[:1])
+        assert_fails(found, "delta-storage-4.4.0.jar is absent")
+        assert "delta-spark" not in found.found
 
     def test_other_version_than_the_python_package(self, tmp_path: Path) -> None:
-        found = doctor.check_jars(fake_jars(tmp_path, storage="4.4.1"), version_of=versions())
-        assert_fails(found, "delta-storage-4.4.1.jar is not version 4.4.0")
+        found = check_jars(fake_jars(tmp_path, storage="4.4.1"))
+        assert_fails(found, "delta-storage-4.4.0.jar is needed, found delta-storage-4.4.1.jar")
 
     def test_other_spark(self, tmp_path: Path) -> None:
-        found = doctor.check_jars(fake_jars(tmp_path, spark="4.1"), version_of=versions())
-        assert_fails(found, "not built for Spark 4.2")
+        found = check_jars(fake_jars(tmp_path, spark="4.1"))
+        assert_fails(found, "delta-spark_4.2_2.13-4.4.0.jar is needed, found delta-spark_4.1_2.13-4.4.0.jar")
+
+    def test_two_versions(self, tmp_path: Path) -> None:
+        jars = fake_jars(tmp_path) + fake_jars(tmp_path, delta="4.4.1")[:1]
+        assert_fails(check_jars(jars), "4.4.0.jar, delta-spark_4.2_2.13-4.4.1.jar")
 
     def test_half_a_download(self, tmp_path: Path) -> None:
         jars = fake_jars(tmp_path)
         jars[0].write_bytes(jars[0].read_bytes()[:50])
-        assert_fails(doctor.check_jars(jars, version_of=versions()), jars[0].name, "damaged")
+        found = check_jars(jars)
+        assert_fails(found, jars[0].name, "damaged")
+        assert found.remedy.startswith(f"rm -f {jars[0]}; ")
 
     def test_folder_from_the_environment(self, tmp_path: Path) -> None:
+        environ = {"PROFILING_SPARK_JARS": str(tmp_path)}
+        found = doctor.check_jars(None, environ=environ, version_of=versions())
+        assert_fails(found, "absent")
+        assert found.remedy.startswith("unset PROFILING_SPARK_JARS; ")
         fake_jars(tmp_path)
-        checks = doctor.examine(
-            storage_root=str(tmp_path), environ={"PROFILING_SPARK_JARS": str(tmp_path)}, version_of=versions()
-        )
-        assert {c.name: c.ok for c in checks}["delta jars"]
+        assert doctor.check_jars(None, environ=environ, version_of=versions()).ok
 
 
 class TestPackages:
-    def test_requirements_are_those_of_pyproject(self) -> None:
-        text = (Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8")
-        declared = set(tomllib.loads(text)["project"]["dependencies"])
-        assert {package + wanted for package, wanted in doctor.REQUIREMENTS.items()} <= declared
+    def test_declared_are_the_ordinary_ones_and_spark(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        names = {r.name for r in doctor.requirements()}
+        assert {"pyspark", "delta-spark", "polars", "pydantic", "psutil"} <= names
+        assert "pytest" not in names
+        monkeypatch.setattr(doctor, "project_folder", lambda: None)
+        declared = ["click>=8", "pyspark==4.2.0; extra == 'spark'", "pytest; extra == 'dev'"]
+        monkeypatch.setattr(doctor.metadata, "requires", lambda name: declared)
+        assert [r.name for r in doctor.requirements()] == ["click", "pyspark"]
 
     def test_this_environment_is_right(self) -> None:
-        assert all(c.ok for c in doctor.check_packages(version_of=doctor.installed_version))
+        assert doctor.check_packages().ok
 
     @pytest.mark.parametrize(
-        ("package", "version"), [("pyspark", "4.1.1"), ("delta_spark", "4.4.1"), ("pandas", "3.0.0"), ("polars", None)]
+        ("package", "version"), [("pyspark", "4.1.1"), ("delta-spark", "4.4.1"), ("pandas", "3.0.0"), ("polars", None)]
     )
     def test_one_off(self, package: str, version: str | None) -> None:
-        (found,) = doctor.check_packages(version_of=versions(**{package: version}))
-        assert_fails(found, package.replace("_", "-"), version or "none")
+        found = doctor.check_packages(
+            version_of=lambda name: version if name == package else packages.installed_version(name)
+        )
+        assert_fails(found, package, version or "none")
         assert found.found.count("needed") == 1
 
-    @pytest.mark.parametrize(
-        ("version", "wanted", "expected"),
-        [
-            ("2.10.0", ">=2.2,<3", True),
-            ("2.1.9", ">=2.2,<3", False),
-            ("3", ">=2.2,<3", False),
-            ("3.0.0", ">=2.2,<3", False),
-            ("4.2.0", "==4.2", True),
-            ("4.2.0.dev1", "==4.2.0", True),
-        ],
-    )
-    def test_ranges(self, version: str, wanted: str, expected: bool) -> None:
-        assert doctor.satisfies(version, wanted) is expected
+    def test_pre_release_of_the_version_is_before_it(self) -> None:
+        found = doctor.check_packages(
+            version_of=lambda name: "4.2.0.dev1" if name == "pyspark" else packages.installed_version(name)
+        )
+        assert_fails(found, "pyspark==4.2.0 needed, found 4.2.0.dev1")
 
     def test_absent_package(self) -> None:
-        assert doctor.installed_version("no_such_package_at_all") is None
+        assert packages.installed_version("no_such_package_at_all") is None
+
+    def test_what_to_type_after_pip(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(packages, "project_folder", lambda: None)
+        words = shlex.split(packages.install_command())
+        assert words == [sys.executable, "-m", "pip", "install", "profiling-spark[spark]"]
+
+
+def test_needs_no_other_package() -> None:
+    """In an environment without any package the doctor says what to type, in place of a stack trace."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(Path(doctor.__file__).parents[1])!r})\n"
+        "from profiling_spark.doctor import examine, render\n"
+        "print(render(examine(storage_root='lake', environ={'PATH': ''})))"
+    )
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
+    assert "FAIL  packages     packaging is absent   -> " in done.stdout
 
 
 class TestStorage:
@@ -188,21 +204,22 @@ class TestStorage:
         (tmp_path / "file").write_text("x", encoding="utf-8")
         (found,) = doctor.check_storage(str(tmp_path / "file" / "lake"))
         assert_fails(found, str(tmp_path / "file"), "not a folder")
-        assert found.fatal
+        assert (found.fatal, found.remedy) == (True, "--set storage.root=/var/tmp/profiling_spark_lake")
 
     def test_unwritable(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         # root may write everywhere, so the answer of the system is replaced
         monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
-        (found,) = doctor.check_storage(str(tmp_path / "lake"))
+        lake = str(tmp_path / "a lake")
+        (found,) = doctor.check_storage(lake)
         assert_fails(found, "may not be written", str(tmp_path))
-        assert found.fatal
+        assert (found.fatal, found.remedy) == (True, f"sudo mkdir -p '{lake}' && sudo chown \"$USER\" '{lake}'")
 
     @pytest.mark.parametrize(
         ("root", "ok", "text"),
         [
             ("hdfs://n/lake", True, "atomic rename"),
             ("abfss://c@a/lake", True, "atomic rename"),
-            ("s3a://b/lake", False, "one Spark driver"),
+            ("s3a://b/lake", False, "one job at a time"),
             ("gopher://b/lake", False, "no known guarantee"),
         ],
     )
@@ -211,12 +228,14 @@ class TestStorage:
         assert (found.ok, text in found.found) == (ok, True)
         doctor.require([Check("x", found.ok, found.found, found.remedy, found.fatal)])
 
-    def test_innermost_mount_decides(self, tmp_path: Path) -> None:
-        mounts = tmp_path / "mounts"
-        mounts.write_text(f"a / ext4 rw 0 0\nb {tmp_path} nfs4 rw 0 0\nc /other xfs rw 0 0\n", encoding="utf-8")
-        assert doctor.file_system(tmp_path / "lake", mounts) == "nfs4"
-        assert doctor.file_system(Path("/else"), mounts) == "ext4"
-        assert doctor.file_system(tmp_path, tmp_path / "absent") == ""
+    def test_innermost_and_latest_mount_decides(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        mounts = [("/", "ext4"), (str(tmp_path), "xfs"), (str(tmp_path), "nfs4"), ("/other", "xfs")]
+        made = [SimpleNamespace(mountpoint=point, fstype=kind) for point, kind in mounts]
+        monkeypatch.setattr(psutil, "disk_partitions", lambda all: made)
+        assert doctor.file_system(tmp_path / "lake") == "nfs4"
+        assert doctor.file_system(Path("/else")) == "ext4"
+        monkeypatch.setattr(psutil, "disk_partitions", lambda all: [])
+        assert doctor.file_system(tmp_path) == ""
 
     def test_network_disk_warns(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(doctor, "file_system", lambda path: "nfs4")
@@ -231,14 +250,15 @@ class TestMemory:
         found = doctor.check_memory(8 * 1024**3, int(available * 1024**3))
         assert (found.ok, found.fatal) == (ok, False)
 
-    def test_limit_of_a_container(self, tmp_path: Path) -> None:
-        (tmp_path / "meminfo").write_text("MemTotal: 8000 kB\nMemAvailable: 7000 kB\nHugePages_Total: 0\n")
-        assert doctor.memory(tmp_path, tmp_path) == (8000 * 1024, 7000 * 1024)
-        (tmp_path / "memory.max").write_text("4096000\n")
-        (tmp_path / "memory.current").write_text("1096000\n")
-        assert doctor.memory(tmp_path, tmp_path) == (4096000, 3000000)
+    def test_limit_of_a_container(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        machine = SimpleNamespace(total=8_000_000, available=7_000_000)
+        monkeypatch.setattr(psutil, "virtual_memory", lambda: machine)
+        assert doctor.memory(tmp_path) == (8_000_000, 7_000_000)
+        (tmp_path / "memory.max").write_text("4000000\n")
+        (tmp_path / "memory.current").write_text("1000000\n")
+        assert doctor.memory(tmp_path) == (4_000_000, 3_000_000)
         (tmp_path / "memory.max").write_text("max\n")
-        assert doctor.memory(tmp_path, tmp_path) == (8000 * 1024, 7000 * 1024)
+        assert doctor.memory(tmp_path) == (8_000_000, 7_000_000)
 
 
 def test_require_names_every_fatal_fault_and_no_warning() -> None:
@@ -253,6 +273,7 @@ def test_require_names_every_fatal_fault_and_no_warning() -> None:
     text = str(error.value)
     assert [word for word in ("fine", "mend b", "mend c", "mend d") if word in text] == ["mend b", "mend d"]
     doctor.require(checks[::2])
+    assert doctor.warnings(checks) == ["warn  c            so so   -> mend c"]
 
 
 def test_render_is_one_line_a_check() -> None:

@@ -1,8 +1,7 @@
 """From `events` to `user_features` for one date: this package beside DuckDB, Polars, pandas and plain Spark SQL.
 
-    export PYTHONPATH=.:tests/reference:benchmarks/ingest
-    python benchmarks/features/build_user_features.py --events 1000000 10000000 --runs 3 --folder FOLDER
-    python benchmarks/features/build_user_features.py --events 10000000 --million-event-customer --folder FOLDER
+    scripts/bench.sh build_user_features --events 1000000 10000000 --runs 3 --folder FOLDER
+    scripts/bench.sh build_user_features --events 10000000 --million-event-customer --folder FOLDER
 
 Every engine reads the same files, a Delta table in user buckets, and writes 123 features of every customer:
 
@@ -77,10 +76,10 @@ class Figures:
 def session(engine: str, memory: str, events: int) -> Any:
     """The process's Spark session: sizes of the settings; plain Spark gets a shuffle partition a million events."""
     from profiling_spark.config import Settings
+    from profiling_spark.launch.driver import SparkOptions, prepare
     from profiling_spark.session import build_session
 
-    java = "'-XX:+UseParallelGC -XX:-DontCompileHugeMethods'"
-    os.environ["PYSPARK_SUBMIT_ARGS"] = f"--driver-memory {memory} --driver-java-options {java} pyspark-shell"
+    prepare(SparkOptions(master=f"local[{CORES}]", conf=(f"spark.driver.memory={memory}",)), verbose=False)
     os.environ["PROFILING_SPARK_MASTER"] = f"local[{CORES}]"
     partitions = 4 if engine == OURS else max(4, events // 1_000_000)
     return build_session(Settings.model_validate({"spark": {"shuffle_partitions": partitions}}), name="benchmark")

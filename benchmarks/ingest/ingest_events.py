@@ -1,6 +1,6 @@
 """Raw JSON and CSV events to tables: this package beside DuckDB doing the same work, and Spark without any checks.
 
-    python benchmarks/ingest/ingest_events.py --events 10000000 --runs 3 --folder FOLDER
+    scripts/bench.sh ingest_events --events 10000000 --runs 3 --folder FOLDER
 
 Half of the events are clicks in JSON lines, half orders in CSV; 1 % of the lines come twice, 1.5 % are faulty.
 
@@ -282,11 +282,12 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="for the raw logs (kept) and the tables (removed)")
     parser.add_argument("--memory", default="6g", help="of the Java process")
     given = parser.parse_args()
-    java = "'-XX:+UseParallelGC -XX:-DontCompileHugeMethods'"
-    os.environ["PYSPARK_SUBMIT_ARGS"] = f"--driver-memory {given.memory} --driver-java-options {java} pyspark-shell"
-    os.environ["PROFILING_SPARK_MASTER"] = f"local[{CORES}]"
     from profiling_spark.config import Settings
+    from profiling_spark.launch.driver import SparkOptions, prepare
     from profiling_spark.session import build_session
+
+    prepare(SparkOptions(master=f"local[{CORES}]", conf=(f"spark.driver.memory={given.memory}",)), verbose=False)
+    os.environ["PROFILING_SPARK_MASTER"] = f"local[{CORES}]"
 
     for events in (200_000, given.events):
         if not (given.folder / str(events)).exists():

@@ -1,6 +1,6 @@
 """Parquet events to tables, each engine in a process of its own and its start included: this package beside DuckDB.
 
-    python benchmarks/ingest/parquet_cold.py --events 10000000 --runs 3 --folder FOLDER
+    scripts/bench.sh parquet_cold --events 10000000 --runs 3 --folder FOLDER
 
 The events, rules and output of ingest_events.py, from Parquet files with types. Runs alternate; accepted and refused
 rows are compared before a figure is printed. Seconds are those from `python` to exit, imports, Java and session
@@ -50,12 +50,12 @@ def run(engine: str, folder: Path, memory: str) -> None:
         begin = time.perf_counter()
         counts = with_duckdb(folder, out, "parquet")
     else:
-        java = "'-XX:+UseParallelGC -XX:-DontCompileHugeMethods'"  # as scripts/submit.sh gives them
-        os.environ["PYSPARK_SUBMIT_ARGS"] = f"--driver-memory {memory} --driver-java-options {java} pyspark-shell"
-        os.environ["PROFILING_SPARK_MASTER"] = f"local[{CORES}]"
         from profiling_spark.config import Settings
+        from profiling_spark.launch.driver import SparkOptions, prepare
         from profiling_spark.session import build_session
 
+        prepare(SparkOptions(master=f"local[{CORES}]", conf=(f"spark.driver.memory={memory}",)), verbose=False)
+        os.environ["PROFILING_SPARK_MASTER"] = f"local[{CORES}]"
         spark = build_session(Settings(), name="benchmark")
         begin = time.perf_counter()
         counts = with_project(spark, folder, out, _sources())

@@ -1,6 +1,6 @@
 """The whole pipeline on a small demo shop: seconds, Spark jobs, SQL executions and commits of each stage.
 
-    python benchmarks/pipeline/small_shop.py --customers 100 --folder FOLDER
+    scripts/bench.sh small_shop --customers 100 --folder FOLDER
 
 Four runs in one session: a first load and a second run in which nothing is new, cold; the same on a new lake, warm.
 The ceilings of tests/pipeline/test_small_lakes.py are these counts.
@@ -9,7 +9,6 @@ The ceilings of tests/pipeline/test_small_lakes.py are these counts.
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
 import time
@@ -59,11 +58,12 @@ def main() -> None:
     parser.add_argument("--customers", type=int, default=100)
     parser.add_argument("--folder", type=Path, required=True, help="for the shop and the lake, which are removed first")
     given = parser.parse_args()
-    java = "'-XX:+UseParallelGC -XX:-DontCompileHugeMethods'"
-    os.environ["PYSPARK_SUBMIT_ARGS"] = f"--driver-memory 2g --driver-java-options {java} pyspark-shell"
     from profiling_spark.config import load_settings
     from profiling_spark.demo.generate import generate
+    from profiling_spark.launch.driver import SparkOptions, prepare
     from profiling_spark.session import build_session
+
+    prepare(SparkOptions(), verbose=False)
 
     data, lake = given.folder / "data", given.folder / "lake"
     for folder in (data, lake):

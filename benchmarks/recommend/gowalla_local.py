@@ -189,6 +189,8 @@ def main() -> int:
     parser.add_argument("--validation", type=float, default=0.0, help="share of each customer's training pairs")
     parser.add_argument("--users", type=int, default=0, help="evaluate so many customers at random; 0 all")
     args = parser.parse_args()
+    if absent := [name for name in ("train.txt", "test.txt") if not (args.data / name).is_file()]:
+        parser.error(f"--data: {args.data} has no {' and no '.join(absent)}, the files of LightGCN's split of Gowalla")
     clock = Clock()
     with clock.step("read"):
         train, truth = load(args.data, args.validation, args.seed)

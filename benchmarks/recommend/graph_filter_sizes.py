@@ -122,6 +122,9 @@ def main() -> int:
     parser.add_argument("--passes", type=int, nargs="+", default=[Settings().recommend.graph_filter.passes])
     args = parser.parse_args()
     files = sorted(args.events.glob("*/*.parquet"))
+    if not files:
+        make = "scripts/bench.sh small_shop --customers 500 --folder /tmp/shop"
+        parser.error(f"--events: {args.events} is no table. Type: {make}; then give --events /tmp/shop/lake/events")
     events = pl.scan_parquet(files).select(SPLIT_COLUMNS).collect()
     settings = Settings()
     pairs = validation_pairs(events, settings)

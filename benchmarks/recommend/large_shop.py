@@ -1,7 +1,6 @@
 """graph_filter for a large shop: seconds of each stage, memory of each kind of process, and the growth with customers.
 
-    export PYTHONPATH=.:benchmarks/ingest
-    python benchmarks/recommend/large_shop.py --users 100000 1000000 --items 200000 --pairs 50 --folder FOLDER
+    scripts/bench.sh large_shop --users 100000 1000000 --items 200000 --pairs 50 --folder FOLDER
 
 For each number of customers it writes `train.parquet` and `test.parquet` (kept in FOLDER) and runs, as anyone can,
 `scripts/submit.sh evaluate_recommender --engine graph_filter --alone --json` on them: read, fit, and the best 20 new

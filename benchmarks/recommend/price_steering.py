@@ -36,6 +36,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lake", type=Path, required=True)
     lake = parser.parse_args().lake
+    if not list(lake.glob("item_features/*/*.parquet")):
+        make = "scripts/bench.sh small_shop --customers 500 --folder /tmp/shop"
+        parser.error(f"--lake: {lake} has no item_features. Type: {make}; then give --lake /tmp/shop/lake")
     settings = Settings()
     events = pl.scan_parquet(sorted(lake.glob("events/*/*.parquet"))).select(SPLIT_COLUMNS).collect()
     last = events["event_date"].max()

@@ -1,7 +1,6 @@
 """The 20 best unseen items of every customer: this package beside MLlib and `implicit`, from the same ALS factors.
 
-    export PYTHONPATH=.:benchmarks/ingest
-    python benchmarks/recommend/rank_items.py --train FILE --runs 3
+    scripts/bench.sh rank_items --train FILE --runs 3
 
 FILE has lines `user item item ...`. MLlib fits ALS once (rank 64, 10 iterations); `implicit` must be installed for this
 script alone. Then, in turn, each from what it has in memory to lists that nobody keeps:
@@ -17,6 +16,7 @@ for scores equal to 1e-5. Last, in turn, graph_filter is prepared and ALS fitted
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import statistics
 import sys
@@ -182,15 +182,22 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--memory", default="6g", help="of the Java process")
     given = parser.parse_args()
-    os.environ["PYSPARK_SUBMIT_ARGS"] = f"--driver-memory {given.memory} pyspark-shell"
+    if importlib.util.find_spec("implicit") is None:
+        parser.error(f"the package implicit is not installed. Type: {sys.executable} -m pip install 'implicit>=0.7.2'")
+    if not given.train.is_file():
+        parser.error(
+            f"--train: there is no {given.train}; it has lines `user item item ...`, as LightGCN's Gowalla has"
+        )
     os.environ["PROFILING_SPARK_MASTER"] = f"local[{CORES}]"
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # a Spark task is one core
     from profiling_spark.config import Settings
+    from profiling_spark.launch.driver import SparkOptions, prepare
     from profiling_spark.recommend.file_engines import side_of, split_part
     from profiling_spark.recommend.fit import GRAPH_FILTER
     from profiling_spark.recommend.given_split import read_interactions
     from profiling_spark.session import build_session
 
+    prepare(SparkOptions(master=f"local[{CORES}]", conf=(f"spark.driver.memory={given.memory}",)), verbose=False)
     settings = Settings()
     spark = build_session(settings, name="benchmark")
     train = read_interactions(spark, str(given.train))

@@ -24,6 +24,8 @@ from profiling_spark.launch.packages import spark_home
 
 LOCAL = "local[*]"
 _MODES = ("client", "cluster")
+# what was put into PYSPARK_SUBMIT_ARGS, to tell it from a user's own
+_OURS = "PROFILING_SPARK_SUBMIT_ARGS"
 # Spark generates methods of over 8,000 bytecodes for the quality rules; the JVM leaves such methods uncompiled unless
 # told otherwise, and ingest then takes twice as long
 _COMPILE_HUGE = "-XX:-DontCompileHugeMethods"
@@ -85,7 +87,7 @@ def prepare(options: SparkOptions, *, verbose: bool) -> None:
     options = SparkOptions.parse(options.master if options.master != LOCAL else None, options.deploy_mode, options.conf)
     if options.deploy_mode != "client":
         raise ConfigError("a driver inside this process has --deploy-mode client")
-    given = os.environ.get("PYSPARK_SUBMIT_ARGS", "")
+    given = _users_arguments()
     if given and options != SparkOptions():
         raise ConfigError(
             "PYSPARK_SUBMIT_ARGS is set, and would hide --master and --conf. Type: unset PYSPARK_SUBMIT_ARGS. "
@@ -95,18 +97,32 @@ def prepare(options: SparkOptions, *, verbose: bool) -> None:
     if given:
         if not any(word in given for word in ("--jars", "spark.jars", "--packages")):
             os.environ["PYSPARK_SUBMIT_ARGS"] = f"{shlex.join(['--jars', ','.join(map(str, jars))])} {given}"
-    else:
-        level = "warn" if verbose else "error"
-        java_options = [
-            f"-Dlog4j2.configurationFile={conf_file('log4j2.properties').as_uri()}",
-            f"-Dprofiling_spark.log.level={level}",
-        ]
-        arguments = _arguments(options, jars, java_options, os.environ)
-        os.environ["PYSPARK_SUBMIT_ARGS"] = shlex.join([*arguments, "pyspark-shell"])
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+        return
+    level = "warn" if verbose else "error"
+    java_options = [
+        f"-Dlog4j2.configurationFile={conf_file('log4j2.properties').as_uri()}",
+        f"-Dprofiling_spark.log.level={level}",
+    ]
+    arguments = shlex.join([*_arguments(options, jars, java_options, os.environ), "pyspark-shell"])
+    os.environ["PYSPARK_SUBMIT_ARGS"] = os.environ[_OURS] = arguments
     if options.is_local:
         os.environ["PYSPARK_PYTHON"] = sys.executable
     else:
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+
+
+def is_given(option: str) -> bool:
+    """Whether PYSPARK_SUBMIT_ARGS names an option, such as --master: the session then must not set it as well, since
+    what Python sets wins.
+    """
+    return option in shlex.split(os.environ.get("PYSPARK_SUBMIT_ARGS", ""))
+
+
+def _users_arguments() -> str:
+    """PYSPARK_SUBMIT_ARGS unless it was made here, in this process or in the one that started it."""
+    given = os.environ.get("PYSPARK_SUBMIT_ARGS", "")
+    return "" if given == os.environ.get(_OURS) else given
 
 
 def cluster_command(
@@ -118,7 +134,8 @@ def cluster_command(
     options = SparkOptions.parse(options.master, options.deploy_mode, options.conf)
     environ = dict(os.environ)
     jars = _find(environ)
-    environ.pop("PYSPARK_SUBMIT_ARGS", None)
+    for name in ("PYSPARK_SUBMIT_ARGS", _OURS):
+        environ.pop(name, None)
     # no path of this machine: the driver runs elsewhere, without this project's files
     settings = _arguments(options, jars, [], environ)
     file = main or PACKAGE / "__main__.py"

@@ -29,8 +29,8 @@ _MAKING = "making"
 
 @dataclass(frozen=True)
 class Environment:
-    """A folder for packages of the project. The stamp tells what was installed: the line of its extra (empty or dev),
-    then pyproject.toml and constraints.txt as they were (scripts/setup.sh compares them without starting Python).
+    """A folder for packages of the project. The stamp tells what was installed: a line for the extra (empty or dev),
+    one for the clone, then pyproject.toml and constraints.txt as they were; scripts/setup.sh compares it as well.
     """
 
     project: Path
@@ -50,10 +50,10 @@ class Environment:
 
     @property
     def is_foreign(self) -> bool:
-        """Named by the user, with something in it and without our stamp."""
-        return (
-            self.is_named and self.folder.is_dir() and any(self.folder.iterdir()) and not (self.folder / STAMP).exists()
-        )
+        """Named by the user, with something in it and without this clone's stamp."""
+        if not self.is_named or not self.folder.is_dir() or not any(self.folder.iterdir()):
+            return False
+        return self._stamp[1] != str(self.project)
 
     @property
     def declaration(self) -> str:
@@ -61,27 +61,35 @@ class Environment:
         names = ("pyproject.toml", "constraints.txt")
         return "\n".join((self.project / name).read_text(encoding="utf-8").rstrip("\n") for name in names)
 
-    def stamped(self) -> tuple[str, str]:
-        """Extra and declaration of what is installed; (extra, "making") where an earlier run was cut short."""
+    @property
+    def _stamp(self) -> tuple[str, str, str]:
+        """Extra, clone and declaration of what is installed; the declaration is `making` where a run was cut short."""
         try:
-            first, _, declaration = (self.folder / STAMP).read_text(encoding="utf-8").partition("\n")
+            first, _, rest = (self.folder / STAMP).read_text(encoding="utf-8").partition("\n")
         except OSError:
-            return "", ""
-        # earlier releases wrote a checksum before the extra
-        return "dev" if first.endswith("dev") else "", declaration.rstrip("\n")
+            return "", "", ""
+        clone, _, declaration = rest.partition("\n")
+        # earlier releases wrote one line, a checksum before the extra
+        return "dev" if first.endswith("dev") else "", clone, declaration.rstrip("\n")
+
+    @property
+    def extra(self) -> str:
+        """What is installed beside the ordinary packages: dev or nothing."""
+        return self._stamp[0]
 
     def stamp(self, extra: str, declaration: str) -> None:
         """Tell what is installed from now on."""
-        (self.folder / STAMP).write_text(f"{extra}\n{declaration}\n", encoding="utf-8")
+        (self.folder / STAMP).write_text(f"{extra}\n{self.project}\n{declaration}\n", encoding="utf-8")
 
     def is_ready(self, extra: str) -> bool:
         """Whether all packages are there; a development environment serves for both."""
-        stamped, declaration = self.stamped()
-        return os.access(self.python, os.X_OK) and declaration == self.declaration and extra in ("", stamped)
+        stamped, *rest = self._stamp
+        is_current = rest == [str(self.project), self.declaration]
+        return os.access(self.python, os.X_OK) and is_current and extra in ("", stamped)
 
     def must_be_made(self) -> bool:
         """Whether nothing of it can be kept."""
-        if self.stamped()[1] == _MAKING or not os.access(self.python, os.X_OK):
+        if self._stamp[2] == _MAKING or not os.access(self.python, os.X_OK):
             return True
         asked = subprocess.run([self.python, "-m", "pip", "--version"], capture_output=True, check=False)
         return asked.returncode != 0
@@ -94,12 +102,13 @@ class Environment:
             self.stamp(extra, _MAKING)  # a run cut short from here on starts over next time
             if subprocess.run([sys.executable, "-m", "venv", self.folder], stdout=sys.stderr, check=False).returncode:
                 raise EnvironmentProblem(f"{sys.executable} -m venv {self.folder} failed; the reason stands above.")
-        if not pip.install(self.python, self.project, extra):
+        if not pip.install(self.python, self.project, extra, anew=anew):
             raise EnvironmentProblem(
                 "pip could not install the packages; the reason stands above. Without network, set "
                 "PROFILING_SPARK_VENV to an environment that has them."
             )
         self.stamp(extra, self.declaration)
+        pip.compile_used(self.python, self.project)
 
 
 def ensure(env: Environment, extra: str, environ: Mapping[str, str]) -> None:
@@ -121,7 +130,7 @@ def ensure(env: Environment, extra: str, environ: Mapping[str, str]) -> None:
     with alone_in(env.folder):
         if env.is_ready(extra):
             return
-        extra = extra or env.stamped()[0]  # a development environment stays one
+        extra = extra or env.extra  # a development environment stays one
         anew = env.must_be_made()
         missing = setup.missing(environ)
         count, size = pip.SIZES[extra]

@@ -22,11 +22,6 @@ _FOLDERS = (
     "/usr/lib/jvm:/usr/java:/opt/java:/opt/jdk:/Library/Java/JavaVirtualMachines:~/Library/Java/JavaVirtualMachines:"
     "/opt/homebrew/opt:/usr/local/opt:~/.sdkman/candidates/java:~/.jdks"
 )
-REMEDY = (
-    "Debian, Ubuntu: sudo apt-get install openjdk-17-jre-headless. Fedora: sudo dnf install java-21-openjdk-headless. "
-    "macOS: brew install openjdk@17. Or set JAVA_HOME to a Java 17 or 21."
-)
-
 Run = Callable[[Sequence[str]], str]
 
 
@@ -41,12 +36,13 @@ class Java:
 @dataclass
 class Search:
     """What was found. `passed_over`: what was looked at and does not serve, each once; `in_vain`: the part of it that
-    JAVA_HOME and PATH offered, which a user may have meant to be taken.
+    JAVA_HOME and PATH offered, which a user may have meant to be taken. `remedy` is what to type.
     """
 
     java: Java | None = None
     passed_over: list[str] = field(default_factory=list)
     in_vain: tuple[str, ...] = ()
+    remedy: str = ""
 
     @property
     def note(self) -> str:
@@ -59,7 +55,7 @@ class Search:
         """The Java. Raises EnvironmentProblem that tells what was found instead and what to type."""
         if self.java is None:
             have = ", ".join(self.passed_over) or "none"
-            raise EnvironmentProblem(f"Java 17 or 21 is needed; found: {have}. {REMEDY}")
+            raise EnvironmentProblem(f"Java 17 or 21 is needed; found: {have}. Type: {self.remedy}")
         return self.java
 
     def serves(self, home: Path, run: Run) -> bool:
@@ -83,7 +79,7 @@ class Search:
 def search(environ: Mapping[str, str], run: Run | None = None) -> Search:
     """Look for Java; starts a JVM only where no file `release` tells the version."""
     run = run or output
-    found = Search()
+    found = Search(remedy=remedy(environ))
     asked_for = environ.get("JAVA_HOME", "")
     if asked_for and not os.access(Path(asked_for, "bin", "java"), os.X_OK):
         found.passed_over.append(f"none at {asked_for}")
@@ -94,6 +90,23 @@ def search(environ: Mapping[str, str], run: Run | None = None) -> Search:
     found.in_vain = tuple(found.passed_over)
     any(found.serves(home, run) for home in _usual_homes(environ))
     return found
+
+
+def remedy(environ: Mapping[str, str], debian: Path = Path("/etc/debian_version")) -> str:
+    """The command that installs a Java on this machine; where its package manager is not known, the setting that names
+    one.
+    """
+    sudo = "" if os.geteuid() == 0 else "sudo "
+    path = environ.get("PATH", "")
+    if debian.exists():
+        # Debian 13 has no Java 17
+        java = 21 if debian.read_text(encoding="utf-8")[:2] in ("13", "14") else 17
+        return f"{sudo}apt-get update && {sudo}apt-get install -y openjdk-{java}-jre-headless"
+    if shutil.which("dnf", path=path):
+        return f"{sudo}dnf install -y java-21-openjdk-headless"
+    if shutil.which("brew", path=path):
+        return "brew install openjdk@17"
+    return "export JAVA_HOME=/folder/of/a/java-17-or-21"
 
 
 def _released(home: Path) -> tuple[str, str] | None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from profiling_spark.conf_files import project_folder
 from profiling_spark.errors import EnvironmentProblem, ProfilingError
 from profiling_spark.launch.jars import ensure_jars, have_jars, jars_folder, may_fetch
-from profiling_spark.launch.java import REMEDY, search
+from profiling_spark.launch.java import remedy, search
 from profiling_spark.launch.packages import spark_home
 
 _DEBIAN = Path("/etc/debian_version")
@@ -67,7 +67,7 @@ def install_java() -> None:
         if told is None:
             return
     end = " | ".join((told or "").splitlines()[-3:])
-    raise EnvironmentProblem(f"apt-get could not install Java 17 or 21 ({end}). {REMEDY}")
+    raise EnvironmentProblem(f"apt-get could not install Java 17 or 21 ({end}). Type: {remedy(os.environ)}")
 
 
 def _apt(*arguments: str) -> str | None:
@@ -85,6 +85,13 @@ def _apt(*arguments: str) -> str | None:
         check=False,
     )
     return done.stdout if done.returncode else None
+
+
+def command() -> str:
+    """What to type so that Java and the jars come: in a clone, or after pip."""
+    if project := project_folder():
+        return shlex.quote(str(project / "scripts" / "setup.sh"))
+    return f"{shlex.quote(sys.executable)} -m profiling_spark.launch.setup"
 
 
 def clone() -> Path:

@@ -17,7 +17,7 @@ from fakes import JARS, REPOSITORY, jars_in, java_home
 
 from profiling_spark.conf_files import conf_file
 from profiling_spark.errors import ConfigError
-from profiling_spark.launch.driver import SparkOptions, cluster_command, prepare
+from profiling_spark.launch.driver import SparkOptions, cluster_command, is_given, prepare
 
 JAVA = ["-XX:+UseParallelGC", "-XX:-DontCompileHugeMethods"]
 
@@ -33,7 +33,16 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "JAVA_HOME": java_home(tmp_path / "jdk 17", "17.0.9"),
         "PROFILING_SPARK_JARS": folder,
         "PYTHONPATH": "/more",
-        **{name: "" for name in ("PYSPARK_SUBMIT_ARGS", "PYSPARK_PYTHON", "POLARS_MAX_THREADS", "SPARK_HOME")},
+        **{
+            name: ""
+            for name in (
+                "PYSPARK_SUBMIT_ARGS",
+                "PROFILING_SPARK_SUBMIT_ARGS",
+                "PYSPARK_PYTHON",
+                "POLARS_MAX_THREADS",
+                "SPARK_HOME",
+            )
+        },
     }.items():
         monkeypatch.setenv(name, str(value))
         if not value:
@@ -188,6 +197,13 @@ def test_users_submit_args_stay_with_the_jars_before_them(monkeypatch: pytest.Mo
     assert os.environ["PYSPARK_SUBMIT_ARGS"] == before
     with pytest.raises(ConfigError, match="unset PYSPARK_SUBMIT_ARGS"):
         prepare(SparkOptions(conf=("spark.a=b",)), verbose=False)
+
+
+def test_a_second_call_and_a_child_begin_anew() -> None:
+    assert prepared("spark.a=1", master="local[3]").option("--master") == ["local[3]"]
+    assert is_given("--master")
+    again = prepared("spark.b=2", master="local[4]")
+    assert (again.option("--master"), again.option("--conf")[-1]) == (["local[4]"], "spark.b=2")
 
 
 def test_nothing_is_done_under_spark_submit(monkeypatch: pytest.MonkeyPatch) -> None:

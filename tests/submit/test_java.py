@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from fakes import java_home, script
 
 from profiling_spark.errors import EnvironmentProblem
-from profiling_spark.launch.java import output, search
+from profiling_spark.launch.java import output, remedy, search
 
 
 def never(command: Sequence[str]) -> str:
@@ -78,8 +79,25 @@ def test_home_inside_a_bundle_of_macos(tmp_path: Path) -> None:
 
 
 def test_none(tmp_path: Path) -> None:
-    with pytest.raises(EnvironmentProblem, match=r"needed; found: none at /nowhere\. Debian, Ubuntu: sudo apt-get"):
+    with pytest.raises(EnvironmentProblem, match=r"needed; found: none at /nowhere\. Type: "):
         search(environ(tmp_path, JAVA_HOME="/nowhere")).required()
     with pytest.raises(EnvironmentProblem, match="found: none") as error:
         search(environ(tmp_path)).required()
     assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("tool", "text"),
+    [("dnf", "dnf install -y java-21"), ("brew", "brew install openjdk@17"), ("x", "export JAVA_HOME=")],
+)
+def test_remedy_is_for_this_machine(tmp_path: Path, tool: str, text: str) -> None:
+    script(tmp_path / "bin" / tool, "")
+    assert text in remedy(environ(tmp_path), tmp_path / "absent")
+
+
+@pytest.mark.parametrize(("debian", "java"), [("12.5", 17), ("bookworm/sid", 17), ("13.1", 21)])
+def test_remedy_for_debian(tmp_path: Path, debian: str, java: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "version").write_text(f"{debian}\n")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    expected = f"sudo apt-get update && sudo apt-get install -y openjdk-{java}-jre-headless"
+    assert remedy({}, tmp_path / "version") == expected

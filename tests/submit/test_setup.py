@@ -21,7 +21,9 @@ PYTHON = """#!/usr/bin/env bash
 if [[ $1 == -c ]]; then exit 0; fi
 case "$1 $2" in
     "-m venv") echo "venv $3" >>"$LOG"; mkdir -p "$3/bin" && cat "$0" >"$3/bin/python" && {chmod} +x "$3/bin/python" ;;
-    "-m pip") [[ $3 == install ]] || exit 0; echo "pip ${{*: -1}}" >>"$LOG"; {sleep} 0.2; exit "${{PIP_EXIT:-0}}" ;;
+    "-m pip")
+        [[ "$*" == *" -e "* ]] || exit 0  # the packages before the clone itself
+        project="$*"; project="${{project#* -e }}"; echo "pip ${{project%% *}}" >>"$LOG"; {sleep} 0.2; exit "${{PIP_EXIT:-0}}" ;;
     "-m profiling_spark.launch.environment")
         exec "{python}" -c "import sys; sys.executable = '$0'; sys.argv[1:] = '${{*:3}}'.split()
 from profiling_spark.launch.environment import main; sys.exit(main())" ;;
@@ -143,6 +145,17 @@ class TestSetup:
         assert (code, "is no Python environment" in err, len(err.splitlines())) == (3, True, 1)
         assert clone.calls() == []
 
+    def test_environment_of_another_clone_is_foreign(self, clone: Clone, tmp_path: Path) -> None:
+        named = {"PROFILING_SPARK_VENV": str(tmp_path / "an env")}
+        clone.run("setup.sh", **named)
+        assert clone.calls() == [f"venv {tmp_path / 'an env'}", "pip .[spark]"]
+        clone.root.rename(tmp_path / "moved")
+        moved = Clone(tmp_path / "moved", clone.environ)
+        with (moved.root / "constraints.txt").open("a") as file:
+            file.write("more==1\n")
+        assert moved.run("setup.sh", "--dev", "--quick", **named) == (0, "", "")
+        assert moved.calls() == []
+
     def test_forbidden(self, clone: Clone) -> None:
         code, _, err = clone.run("setup.sh", PROFILING_SPARK_NO_INSTALL="1")
         assert (code, len(err.splitlines())) == (3, 1)
@@ -238,7 +251,7 @@ class TestJava:
     ) -> None:
         monkeypatch.setattr(os, "geteuid", lambda: 1000)
         assert setup.main([]) == 3
-        assert "sudo apt-get install openjdk-17-jre-headless" in capsys.readouterr().err
+        assert "install -y openjdk-" in capsys.readouterr().err
         assert not apt.exists()
 
 
