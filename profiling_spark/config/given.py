@@ -84,9 +84,10 @@ class Given:
         return [v.plain() for v in self.value] if isinstance(self.value, tuple) else self.value
 
     def as_written(self) -> str:
-        """One line of YAML, with `${NAME}` in place of what the environment gave."""
+        """One line of YAML: `${NAME}`, not what the environment gave, and `no`, not what YAML made of it."""
         if not self.children:
-            return self.text if self.origin.environment or self.is_broken else as_yaml(self.plain())
+            is_kept = self.is_broken or bool(self.environment) or not self.is_text
+            return self.text if self.text and is_kept else as_yaml(self.value)
         parts = ((k, v.as_written()) for k, v in self.children)
         if isinstance(self.value, dict):
             return "{" + ", ".join(f"{as_yaml(k)}: {text}" for k, text in parts) + "}"

@@ -42,7 +42,7 @@ def judged(given: Given, found: Sequence[tuple[Origin, Fault]]) -> tuple[Setting
             errors = [(tuple(map(str, e["loc"])), dict(e)) for e in err.errors()]
         faults = [pair for keys, e in errors for pair in _faults(keys, e, given)]
         lines += [_line(f, given, error) for f, error in faults if not _touches((f.keys, *f.also), broken)]
-        taken = [_put(raw, f.keys, _instead_of(error)) for f, error in faults if f.keys not in broken]
+        taken = [_put(raw, f.keys, _instead_of(error)) for f, error in faults]
         broken |= {f.keys for f, _ in faults}
         if not any(taken):
             break
@@ -97,9 +97,7 @@ def _line(fault: Fault, given: Given, error: dict[str, Any]) -> tuple[Origin, st
 
 def _shown(given: Given) -> str:
     """As it was written: what YAML made of `no` is False, and nobody wrote that."""
-    if given.environment:
-        return given.as_written()
-    return given.text if given.text and not given.is_text else repr(given.plain())
+    return repr(given.value) if given.is_text and not given.environment else given.as_written()
 
 
 def _touches(paths: Iterable[Keys], broken: Iterable[Keys]) -> bool:

@@ -29,7 +29,6 @@ from profiling_spark.ingest.files.ledger import of_files
 from profiling_spark.ingest.files.source_files import FileKey, SourceFile
 from profiling_spark.ingest.judging.mapping import ROW_ID, map_columns, with_row_id
 from profiling_spark.ingest.judging.money import load_exchange
-from profiling_spark.ingest.judging.one_row import check_one_row
 from profiling_spark.ingest.judging.rules import REJECTED, check_rows
 from profiling_spark.ingest.reading.fill_down import filled_down
 from profiling_spark.ingest.reading.readers import read_source
@@ -42,6 +41,8 @@ from profiling_spark.ingest.resolving.deduplicate import (
 from profiling_spark.ingest.resolving.hold import Held, hold, tasks_per_bucket
 from profiling_spark.ingest.resolving.resolve import ACCEPTED
 from profiling_spark.ingest.resolving.versions import STORED, Deliveries
+from profiling_spark.one_row import check_one_row
+from profiling_spark.runner import Context
 from profiling_spark.storage.upkeep import size
 
 

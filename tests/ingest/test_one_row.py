@@ -13,7 +13,7 @@ from profiling_spark.config import Settings
 from profiling_spark.contracts.silver import EVENTS, INGESTED_FILES
 from profiling_spark.errors import ConfigError
 from profiling_spark.ingest.job import ingest
-from profiling_spark.ingest.judging.one_row import check_one_row
+from profiling_spark.one_row import check_one_row
 
 COLUMNS = (
     "a string, b string, n int, list array<int>, pairs map<string,int>, t timestamp, js string, user string, "

@@ -20,9 +20,9 @@ from profiling_spark.contracts.table import Table
 from profiling_spark.errors import ConfigError
 from profiling_spark.expressions import condition, holds
 from profiling_spark.ingest.files.identity import ID_COLUMN, Identity
-from profiling_spark.ingest.judging.one_row import check_one_row
 from profiling_spark.ingest.judging.times import check_shift, day, instant, is_possible, shifts_zone
 from profiling_spark.ingest.reading.source_rows import HELPERS, identity, line_hash, position_of
+from profiling_spark.one_row import check_one_row
 from profiling_spark.session import session_setting
 
 ROW_ID, LINE = "_row_id", "_line"

@@ -16,7 +16,7 @@ from profiling_spark.expressions import condition, holds
 from profiling_spark.ingest.judging.mapping import BAD, TOO_FAR, WANTED, WORD
 from profiling_spark.ingest.judging.money import NO_RATE as _NO_RATE
 from profiling_spark.ingest.judging.money import Exchange, in_reporting_currency, with_amounts, with_signs
-from profiling_spark.ingest.judging.one_row import check_one_row
+from profiling_spark.one_row import check_one_row
 
 OK, REJECTED, IGNORED_ROW = "ok", "rejected", "ignored"
 _BOUGHT = ("purchase", "refund")

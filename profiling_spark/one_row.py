@@ -7,7 +7,7 @@ have other values.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import reduce
 from operator import or_
 
@@ -65,7 +65,14 @@ _NO_ARGUMENT = re.compile(r"\bunix_timestamp\s*\(\s*\)", re.IGNORECASE)
 
 
 def check_one_row(frame: DataFrame, expressions: Mapping[str, str], *, source: str = "") -> None:
-    """Raises ConfigError where an expression over the frame's columns is no matter of one row. Nothing is read.
+    """Raises ConfigError that lists what `one_row_faults` finds."""
+    faults = one_row_faults(frame, expressions, source=source)
+    if faults:
+        raise ConfigError("\n".join(f"{setting} = {expressions[setting]!r}: {f}" for setting, f in faults.items()))
+
+
+def one_row_faults(frame: DataFrame, expressions: Mapping[str, str], *, source: str = "") -> dict[str, str]:
+    """By setting, why an expression over the frame's columns is no matter of one row. Nothing is read.
 
     `expressions`: text by the setting that holds it. `source`: setting of the source whose mapping they are, for what
     serves instead. An expression that is wrong for another reason is left to where it is used.
@@ -73,29 +80,39 @@ def check_one_row(frame: DataFrame, expressions: Mapping[str, str], *, source: s
     columns = {c.lower() for c in frame.columns}
     # a column's name as it is, such as "Number of units (max)", is no expression
     computed = {setting: text for setting, text in expressions.items() if text not in frame.columns}
-    for setting, text in computed.items():
-        _refuse(setting, text, _by_text(text, columns), source)
-    if computed and _by_analysis(frame, list(computed.values())) is not None:
-        for setting, text in computed.items():
-            _refuse(setting, text, _by_analysis(frame, [text]), source)
+    found = {setting: _by_text(text, columns) for setting, text in computed.items()}
+    others = {setting: text for setting, text in computed.items() if not found[setting]}
+    if others and _by_analysis(frame, list(others.values())) is not None:
+        found |= {setting: _by_analysis(frame, [text]) for setting, text in others.items()}
+    return {setting: _told(fault, source) for setting, fault in found.items() if fault}
 
 
-def _refuse(setting: str, text: str, fault: str | None, source: str) -> None:
-    if not fault:
-        return
+def is_sound(frame: DataFrame, expressions: Mapping[str, str], conditions: Collection[str]) -> bool:
+    """Whether all expressions over the frame's columns can be used, look at one row, and those of the settings
+    `conditions` are true or false: in one analysis.
+    """
+    columns = {c.lower() for c in frame.columns}
+    if any(text not in frame.columns and _by_text(text, columns) for text in expressions.values()):
+        return False
+    return _by_analysis(frame, list(expressions.values()), {expressions[c] for c in conditions}) is None
+
+
+def _told(fault: str, source: str) -> str:
     serves = f"; {_SERVES[fault].format(source=source)}" if source else ""
-    raise ConfigError(f"{setting} = {text!r}: expected a value of one row, found that it {fault}{serves}")
+    return f"expected a value of one row, found that it {fault}{serves}"
 
 
-def _by_analysis(frame: DataFrame, texts: list[str]) -> str | None:
+def _by_analysis(frame: DataFrame, texts: Sequence[str], conditions: Collection[str] = ()) -> str | None:
     """What Spark's analysis says of the expressions, '' where it is another fault, null where there is none.
 
     The condition of a join may be neither an aggregate, a window, a generator nor anything that is not deterministic,
-    and each has a fault of its own; in a select some of them would pass.
+    and each has a fault of its own; in a select some of them would pass. Of `conditions` it must be true or false.
     """
     other = frame.sparkSession.range(0).select(F.lit(None).cast("string").alias("_other"))
     try:
-        condition = reduce(or_, (F.expr(text).isNotNull() for text in texts))
+        names = set(frame.columns)
+        columns = {text: F.col(f"`{text}`") if text in names else F.expr(text) for text in texts}
+        condition = reduce(or_, (c if text in conditions else c.isNotNull() for text, c in columns.items()))
         _ = frame.join(other, condition).schema  # analysed, never run
     except AnalysisException as err:
         found = str(err.getCondition())
