@@ -47,6 +47,8 @@ def test_the_best_threshold_has_the_best_f1() -> None:
 
     # from 3 on: 3 hits of 4, F1 6/7; from 5 on: 2 of 2 hits, F1 4/5
     assert best_threshold(label, score) == 3.0
+    # all of them: 2 hits of 4; the last alone: 1 of 2 leavers. Of equals the highest
+    assert best_threshold(np.array([1.0, 0.0, 0.0, 1.0]), score[:4]) == 4.0
 
 
 def test_held_out_customers_judge_what_others_decided() -> None:
