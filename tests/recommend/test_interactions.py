@@ -56,7 +56,11 @@ def test_the_kind_is_the_strongest_event():
 
 def test_the_order_of_rows_changes_nothing():
     rows = [("u", f"i{n % 7}", ["view", "cart"][n % 2], n + 1) for n in range(40)]
-    assert_frame_equal(interactions(events(rows), PARAMS), interactions(events(rows[::-1]), PARAMS))
+    # an item that has moved from one category to another
+    moved = events(rows).with_columns(category=pl.when(pl.col("age") % 3 > 0).then(pl.lit("a")).otherwise(pl.lit("b")))
+    found = interactions(moved, PARAMS)
+    assert_frame_equal(found, interactions(moved.reverse(), PARAMS))
+    assert found["category"].to_list() == ["a"] * 7
 
 
 def test_the_split_learns_before_the_cutoff_and_tests_on_what_was_not_seen_by_then():
