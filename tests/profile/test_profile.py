@@ -64,7 +64,7 @@ def make(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Make:
         FEATURES,
         customer("ann", gender_code=1, age=30, monetary=Decimal(12), frequency=2, tenure_days=9),
         customer("bob", gender_code=0, monetary=Decimal(5), frequency=1),
-        customer("cyd"),
+        customer("cyd", monetary=Decimal(6), frequency=1),  # more than bob, but without a tag
         customer("ann", BEFORE, gender_code=1, monetary=Decimal(1), frequency=1),
         customer("dan", BEFORE, gender_code=0),
     )
@@ -114,7 +114,7 @@ def test_a_row_has_what_the_tables_of_its_date_say(make: Make) -> None:
         | {"gender": "male", "monetary": Decimal(5), "frequency": 1}
         | {"churn_probability": 0.7, "churn_level": "high", "churn_reason": "first of bob", "tags": "leaver"}
         | {"recommendation_1": "b1", "recommendation_1_reason": "why b1"},
-        "cyd": every,
+        "cyd": every | {"monetary": Decimal(6), "frequency": 1},
     }
     tags = pl.read_delta(f"{ctx.tables.root}/user_tags").sort("user_id").select("as_of", "user_id", "tag", "value")
     assert tags.rows() == [(AS_OF, "ann", "rich", None), (AS_OF, "bob", "leaver", 0.7)]
@@ -180,7 +180,7 @@ def test_the_summary_shows_held_out_figures_of_all_customers(make: Make) -> None
         ["recommendations", "popular", "ndcg_at_20", "0.125"],
     ]
     told = lines[lines.index(["Three", "customers"]) + 2 :]
-    # one of each segment, the one without a segment who has most
+    # one of each segment, the one with the most tags; of those without a segment too
     assert told[:8] == [
         ["ann", "(female)"],
         ["segment", "Big", "/", "大"],
