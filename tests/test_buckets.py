@@ -24,7 +24,9 @@ def of_day(day: int) -> list[dict[str, Any]]:
     return [{"event_id": f"{day} {user}", "user_id": user, "file_id": "f", "run_id": "r"} | told for user in USERS]
 
 
-def test_a_kernel_sees_its_days_whatever_files_they_lie_in(spark: SparkSession, tables: Tables) -> None:
+def test_a_kernel_sees_its_days_whatever_files_they_lie_in(
+    spark: SparkSession, tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for days in ((1, 2), (3,), (4, 6), (5,)):  # a file a bucket each
         rows = [row for day in days for row in of_day(day)]
         tables.append(EVENTS, event_frame(spark, rows, buckets=3).repartition(3, "user_bucket"))
@@ -48,9 +50,14 @@ def test_a_kernel_sees_its_days_whatever_files_they_lie_in(spark: SparkSession, 
         assert len(rows) == len(dict(rows))  # a customer comes from one bucket
         return dict(rows)
 
-    assert seen(None, date(2026, 5, 7)) == dict.fromkeys(USERS, "1 2 3 4 5 6")
-    assert seen(date(2026, 5, 2), date(2026, 5, 6)) == dict.fromkeys(USERS, "2 3 4 5")
-    assert seen(None, date(2026, 5, 1)) == {}
+    for way in ("this process", "tasks", "Spark's reader"):
+        if way == "tasks":
+            monkeypatch.setattr("profiling_spark.storage.tables.SMALL_BYTES", 0)
+        if way == "Spark's reader":
+            monkeypatch.setattr("profiling_spark.buckets.local_path", lambda path: None)
+        assert seen(None, date(2026, 5, 7)) == dict.fromkeys(USERS, "1 2 3 4 5 6"), way
+        assert seen(date(2026, 5, 2), date(2026, 5, 6)) == dict.fromkeys(USERS, "2 3 4 5"), way
+        assert seen(None, date(2026, 5, 1)) == {}, way
 
 
 def test_events_in_other_buckets_than_the_settings_say_are_refused(spark: SparkSession, tables: Tables) -> None:

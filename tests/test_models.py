@@ -99,6 +99,30 @@ def test_a_live_model_serves_until_it_is_too_old(tables: Tables, make_context: C
     assert not serves(AS_OF, wanted(depth=9))  # fitted with other settings
 
 
+def test_a_model_that_won_is_kept_as_long_as_it_and_its_victory_are_young(
+    tables: Tables, make_context: Callable[..., Context]
+) -> None:
+    """Fitted with other settings than those in force, it won against one fitted with them on 5 July."""
+    model, in_force, won = stored(tables), wanted(depth=9), date(2026, 7, 5)
+    models.promote(tables, model, since=AS_OF)
+
+    def keeps(day: date, need: Wanted = in_force, *, refit: bool = False) -> bool:
+        return models.kept(make_context(as_of=day, refit=refit), need) is not None
+
+    assert not keeps(won)
+    figure = models.Figure("live", "test", "ndcg_at_20", 0.5, 9)
+    models.write_figures(make_context(as_of=won), in_force, model, [figure], serves="live")
+    assert keeps(won)
+    assert not keeps(won, refit=True)
+    assert not keeps(won, wanted(depth=10))
+    assert not keeps(date(2026, 7, 4))  # it has not won yet
+    assert keeps(date(2026, 7, 30))
+    assert not keeps(date(2026, 7, 31))  # the model is 30 days old
+    models.promote(tables, model, since=date(2026, 7, 20))
+    assert keeps(date(2026, 8, 3))
+    assert not keeps(date(2026, 8, 4))  # its victory is
+
+
 def test_promoting_replaces_the_tasks_row_only(tables: Tables) -> None:
     models.promote(tables, stored(tables), since=AS_OF)
     other = models.finish(tables, "segments", "segments-x", {"train_as_of": "2026-07-01"})

@@ -42,7 +42,6 @@ from profiling_spark.ingest.resolving.hold import Held, hold, tasks_per_bucket
 from profiling_spark.ingest.resolving.resolve import ACCEPTED
 from profiling_spark.ingest.resolving.versions import STORED, Deliveries
 from profiling_spark.one_row import check_one_row
-from profiling_spark.runner import Context
 from profiling_spark.storage.upkeep import size
 
 

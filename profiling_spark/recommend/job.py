@@ -156,6 +156,7 @@ def _nothing(ctx: Context, bots: Bots) -> Outcome:
         ctx.tables.replace_slice(table, as_frame(table, []), as_of=ctx.as_of)
     for table in (BUNDLES, ITEM_AUDIENCE):
         _clear(ctx, table)
+    models.no_figures(ctx, JOB, TASK)
     settings = ctx.settings.recommend
     nothing = f"no customer took an item in the {settings.history_days} days before {ctx.as_of}"
     lines = LeftOut(bots, 0).lines(settings)

@@ -91,7 +91,7 @@ def _ordered(models: set[str], found: dict[tuple[str, str], Any]) -> list[str]:
 def _examples(ctx: Context) -> list[str]:
     """Three customers with the most tags, one a segment where there are segments."""
     profile = ctx.tables.read(USER_PROFILE)
-    tags = F.size(F.split(F.coalesce("tags", F.lit("")), ","))
+    tags = F.when(F.col("tags").isNotNull(), F.size(F.split("tags", ","))).otherwise(F.lit(0))
     order = F.struct(tags, F.coalesce("monetary", F.lit(0)), "user_id")
     picked = profile.groupBy("segment_id").agg(F.max_by(F.struct("*"), order).alias("row"))
     rows = picked.select("row.*").orderBy(F.col("monetary").desc_nulls_last(), "user_id").limit(_EXAMPLES).collect()

@@ -9,16 +9,20 @@ from typing import Any
 import pytest
 from conftest import frame_of
 from ingest_shop import GOOD, HEADER, everything, rows, settings
+from pyspark.sql import functions as F
 
 from profiling_spark.config import Settings
 from profiling_spark.contracts.features import user_features_table
 from profiling_spark.contracts.silver import EVENTS, INGESTED_FILES, REJECTED_ROWS
 from profiling_spark.errors import InputError, StorageError
+from profiling_spark.ingest.batch import Batch
 from profiling_spark.ingest.files import ledger
 from profiling_spark.ingest.files.changes import sort_out
 from profiling_spark.ingest.files.ledger import Counts, Taken
 from profiling_spark.ingest.files.source_files import FileKey, SourceFile
 from profiling_spark.ingest.job import ingest, replay
+from profiling_spark.ingest.resolving.deduplicate import LOST_FILE, LOST_SOURCE
+from profiling_spark.ingest.resolving.resolve import DIFFERS, Group
 from profiling_spark.storage import Tables
 
 WORDS = {"buy": "purchase", "look": "view", "back": "refund"}
@@ -105,6 +109,8 @@ def test_a_replay_that_dies_is_undone_and_can_be_run_again(tables, make_context,
     outcome = replay(make_context(mended, run_id="again"), "first")
     assert (outcome.rows_in, outcome.rows_out) == (1, 1)
     assert taken_in(tables) == as_taken_at_once(tables, make_context, tmp_path, mended)
+    with pytest.raises(InputError, match="replay of first: expected refused rows of that run, found none"):
+        replay(make_context(mended, run_id="once more"), "first")
 
 
 def test_of_rows_with_one_id_the_later_survives_whichever_came_first(tables, make_context, tmp_path):
@@ -134,6 +140,47 @@ def test_two_claims_of_one_file_do_not_both_hold(tables):
     with pytest.raises(StorageError, match="another run has taken 1 of the same files"):
         ledger.claim(second, [other, file], versions="{}")
     assert [(r["file_id"], r["run_id"]) for r in rows(tables, INGESTED_FILES)] == [("f1", first.run_id)]
+
+
+def test_what_a_later_run_takes_from_a_file_changes_its_counts_alone(tables):
+    times = datetime(2026, 5, 1, 8, tzinfo=UTC), datetime(2026, 5, 1, 9, tzinfo=UTC)
+    first, second = (Tables(tables.spark, tables.root, run_id=r) for r in ("20260501T080000-1", "20260501T090000-2"))
+    # the second delivery of content A, under an id of its own
+    path = "/p.csv"
+    old = SourceFile(
+        "shop", "items", path, f"file://{path}", "own", 10, content_id="A", modified_at=times[0], delivered_at=times[1]
+    )
+    new = SourceFile("shop", "items", path, f"file://{path}", "B", 11)
+    ledger.claim(first, [old], versions="{}")
+    ledger.finish(first, [old], [], {old.key: Counts(accepted=3, duplicate=1)})
+    ledger.claim(second, [new], versions="{}")
+    moved = {new.key: Counts(accepted=1), old.key: Counts(accepted=-1, superseded=1)}
+    ledger.finish(second, [new], [], moved)
+    found = {t.key: t for t in ledger.taken(Tables(tables.spark, tables.root, run_id="reader"))}
+    assert found == {
+        old.key: Taken(
+            old.key, path, 10, Counts(accepted=2, duplicate=1, superseded=1), first.run_id, "A", times[0], times[1]
+        ),
+        new.key: Taken(new.key, path, 11, Counts(accepted=1), second.run_id),
+    }
+
+
+def test_days_that_rows_change_are_those_of_rows_that_stay_accepted(spark, tables):
+    days = date(2026, 5, 1), date(2026, 5, 4), date(2026, 5, 6)
+    accepted = frame_of(spark, EVENTS, [{"event_id": str(n), "event_date": d} for n, d in enumerate(days)])
+    accepted = accepted.withColumns({"source": F.lit("log"), "file_id": F.lit("f")})
+    groups = [Group("log", "f", "accepted", 3, first=days[0], last=days[2])]
+    batch = Batch(EVENTS, accepted, accepted.limit(0), groups, None, None, frozenset(), [])
+    assert batch.days == [days[0], days[2]]
+    # the first and the last are stored already, the one as it is and the other in a later version
+    status = F.when(F.col("event_id") == "0", "duplicate").when(F.col("event_id") == "2", "superseded")
+    lost = {name: F.lit(None).cast("string") for name in (LOST_SOURCE, LOST_FILE)}
+    told = {"_status": F.coalesce(status, F.lit("accepted")), DIFFERS: F.lit(None).cast("boolean"), **lost}
+    batch.mark(accepted.withColumns(told), F.col("event_date"), without_id=())
+    assert batch.days == [days[1], days[1]]
+    assert batch.counts() == {FileKey("log", "f", "events"): Counts(accepted=1, duplicate=1, superseded=1)}
+    assert [r["event_id"] for r in batch.accepted.collect()] == ["1"]
+    batch.release()
 
 
 def file(name: str, content: str, problem: str = "") -> SourceFile:

@@ -69,6 +69,8 @@ def test_a_file_of_which_most_lines_do_not_fit_is_refused_with_what_fits(tmp_pat
         found = file.problem or file.hint
         assert found.find(problem.split(".*")[0]) >= 0, (encoding, found)
         assert problem.split(".*")[-1] in found
+        # of two lines one is not most of them: the other is read
+        assert bool(file.hint) == problem.startswith("1 of 2"), found
     (tmp_path / "a.jsonl").write_bytes(b'{"Kunde": "M\xfcller"}\n')
     made = Source.model_validate({**source("a.jsonl"), "format": "json"})
     (file,) = find_files(None, "s", made, str(tmp_path))  # type: ignore[arg-type]

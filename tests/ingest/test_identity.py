@@ -192,6 +192,8 @@ def test_random_redeliveries_with_and_without_ids_count_as_declared(tables, make
 def test_rows_that_differ_elsewhere_are_counted_and_named(tables, make_context, tmp_path):
     lines = ["id,at,who,what,sku,n", *(f"{i},2026-05-01 10:00:00,u1,look,a,1" for i in (1, 2, 2, 3))]
     (tmp_path / "plain1.csv").write_text("\n".join(lines))
+    # the first of them once more, by another order of the columns: a repeat
+    (tmp_path / "plain1-turned.csv").write_text("n,sku,what,who,at,id\n1,a,look,u1,2026-05-01 10:00:00,1")
     base = settings(tables.root, tmp_path, {"plain": source("plain")})
     outcome = ingest(make_context(base, run_id="first"))
     # id is in no mapping: 1 and 3 differ from the row that counts, the second 2 is a repeat; rescued tells them apart

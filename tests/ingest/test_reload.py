@@ -9,12 +9,17 @@ from conftest import frame_of
 from ingest_shop import HEADER, rows, settings
 
 from profiling_spark.config import Settings
+from profiling_spark.config.sources import Source
 from profiling_spark.contracts.features import user_features_table
 from profiling_spark.contracts.operations import JOB_RUNS
 from profiling_spark.contracts.silver import EVENTS, INGESTED_FILES, REJECTED_ROWS, USERS
 from profiling_spark.errors import InputError
 from profiling_spark.features.job import build_stale_features
 from profiling_spark.features.stale import stale_dates
+from profiling_spark.ingest.again.reload import take_again
+from profiling_spark.ingest.files.changes import ToTake
+from profiling_spark.ingest.files.ledger import Counts, Taken
+from profiling_spark.ingest.files.source_files import FileKey, SourceFile
 from profiling_spark.ingest.job import ingest, reload
 from profiling_spark.maintain.job import check
 from profiling_spark.storage import Tables
@@ -81,6 +86,30 @@ def test_a_reloaded_source_has_the_rows_of_its_mended_mapping_and_gone_files_kee
     fresh = Tables(tables.spark, tables.root, run_id="x")
     assert {t.name: fresh.version(t) - v for t, v in versions.items()} == {"events": 1, "rejected_rows": 1, "users": 1}
     assert {r["status"] for r in rows(tables, INGESTED_FILES)} == {"done"}
+
+
+def test_of_a_file_that_was_delivered_twice_the_last_delivery_is_read_again():
+    source = Source(format="csv", path="*.csv", target="items", columns={"item_id": "sku"})
+    # A, B, A: the second A has an id of its own, and the ledger names it first
+    told = [("own", "A", 3), ("A", "", 1), ("B", "", 2)]
+    taken = [
+        Taken(
+            FileKey("shop", file_id, "items"),
+            "/p.csv",
+            5,
+            Counts(accepted=1),
+            "before",
+            content,
+            delivered_at=datetime(2026, 6, day, tzinfo=UTC),
+        )
+        for file_id, content, day in told
+    ]
+    for ledger in (taken, taken[::-1]):
+        todo = ToTake(known=1)
+        take_again(todo, [SourceFile("shop", "items", "/p.csv", "", "A", 5)], ledger, {"shop": source}, "shop")
+        (again,) = todo.files
+        assert (again.file_id, again.content_id, again.delivered_at) == ("own", "A", datetime(2026, 6, 3, tzinfo=UTC))
+        assert (todo.again, todo.known) == ({FileKey("shop", "own", "items")}, 0)
 
 
 def run(run_id: str, job: str, hour: int, *, built: str | None = None, stale: date | None = None, status: str = "done"):

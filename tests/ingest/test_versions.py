@@ -180,6 +180,19 @@ def test_a_snapshot_ends_what_it_lacks_but_not_what_it_refused():
     assert (ended, len(lake.stored)) == (2, 8)
 
 
+def test_a_late_snapshot_ends_what_it_lacks_until_another_version_comes():
+    lake = Lake()
+    lake.load((1, [user("a", "Ulm"), user("b", "Ulm")]), snapshot=True)
+    lake.load((3, [user("a", "Ulm"), user("b", "Kiel")]), snapshot=True)
+    lake.load((2, [user("a", "Ulm")]), snapshot=True)
+    assert [(u, c, e, t.day) for u, c, e, t in lake.versions("user_id", "city", "ended", "delivered_at")] == [
+        ("a", "Ulm", None, 2),
+        ("b", "Ulm", None, 2),
+        ("b", None, True, 3),
+        ("b", "Kiel", None, 4),
+    ]
+
+
 def test_rows_with_a_time_of_their_own_hold_from_it():
     lake = Lake()
     on = {n: START + timedelta(days=n) for n in range(9)}

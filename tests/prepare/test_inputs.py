@@ -22,7 +22,7 @@ RULES = Prepare.model_validate(
         "missing": {"strategy": "mean", "flag": True},
         "outliers": {"method": "iqr"},
         "columns": {
-            "views_30d": {"missing": {"strategy": "forward_fill", "flag": True}, "outliers": {"method": "none"}},
+            "views_30d": {"missing": {"strategy": "forward_fill", "flag": True}},
             "net_amount_30d": {"missing": {"strategy": "model"}, "scaling": "robust"},
             "recency_days": {"outliers": {"method": "z_score", "factor": 2, "action": "null"}, "scaling": "min_max"},
             "monetary": {"outliers": {"method": "iqr", "action": "flag"}, "missing": {"strategy": "drop_row"}},
@@ -60,7 +60,8 @@ def table(spark: SparkSession) -> DataFrame:
         (date(2026, 6, 20), "u00", 12, *empty),
         (date(2026, 6, 25), "u00", None, *empty),  # knows nothing: the one before counts
         (date(2026, 7, 2), "u00", 99, *empty),  # the future
-        (date(2025, 1, 1), "u07", 77, *empty),  # too long ago
+        (date(2026, 5, 1), "u07", 77, *empty),  # a day too long ago
+        (date(2026, 5, 2), "u14", 4, *empty),  # the first day that counts
     ]
     rows = [(*r[:5], None if r[5] is None else float(r[5]), *r[6:]) for r in (*today, *before)]
     frame = spark.createDataFrame(rows, SCHEMA.replace("decimal(28,4)", "double"))
@@ -86,6 +87,7 @@ def test_the_raw_columns(raw: tuple[Inputs, DataFrame]) -> None:
     rows = {r["user_id"]: r for r in frame.collect()}
     assert rows["u00"]["views_30d before"] == 12.0
     assert rows["u07"]["views_30d before"] is None
+    assert rows["u14"]["views_30d before"] == 4.0
     assert [u for u, r in sorted(rows.items()) if r["monetary"] is None] == ["u09"]
     assert [r["user_id"] for r in frame.where(inputs.incomplete()).collect()] == ["u09"]
 
@@ -103,6 +105,10 @@ def test_spark_and_numpy_agree_on_every_step_and_the_stored_form_comes_back(raw:
     found = frame.select(*[c.alias(f"_{j}") for j, c in enumerate(again.columns())]).toPandas().to_numpy()
     np.testing.assert_allclose(found, fitted.matrix(matrix_of(arrow, fitted.inputs)), rtol=1e-10, atol=1e-12)
     assert not np.isnan(found).any()
+    views = next(f for f in fitted.features if f.name == "views_30d")
+    assert views.bounds is not None
+    assert views.bounds.high < 12  # the earlier value of u00, which is clipped like any other
+    assert found[0, fitted.names.index("views_30d")] == pytest.approx(views.scale.values(np.array(views.bounds.high)))
     reduction = fit_reduction(found, components=5)
     prepared = frame.select(*(c.alias(f"_{j}") for j, c in enumerate(fitted.columns())))
     components = reduction.columns([F.col(f"_{j}") for j in range(found.shape[1])])

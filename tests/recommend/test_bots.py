@@ -10,9 +10,12 @@ from test_job import RECOMMEND, TABLES, lists, newest, write_shop
 from test_serve import served, told
 
 from profiling_spark.config import Settings
-from profiling_spark.contracts.gold import USER_RECOMMENDATIONS
+from profiling_spark.contracts.gold import BUNDLES, USER_RECOMMENDATIONS
+from profiling_spark.contracts.operations import MODEL_RUNS
 from profiling_spark.recommend.interactions import split_interactions
 from profiling_spark.recommend.job import recommend_items
+from profiling_spark.recommend.model import JOB, TASK
+from profiling_spark.storage import as_frame
 
 
 def test_customers_with_few_items_do_not_teach_the_engines():
@@ -73,9 +76,14 @@ def test_where_only_bots_took_anything_the_task_is_skipped(tables, make_context)
     given = {"storage": {"root": tables.root}, "buckets": 1, "recommend": RECOMMEND | {"bot_events_per_day": 2}}
     settings = Settings.model_validate(given)
     write_shop(tables, settings, [("robot", item, "view", 3) for item in "abc"], bots=("robot",))
+    # an earlier run of the date had found more
+    told = (AS_OF, JOB, TASK, "als", "test", "ndcg_at_20", "all", 0.5, "{}", AS_OF, 9, True, "als-x")
+    tables.append(MODEL_RUNS, as_frame(MODEL_RUNS, [told]))
+    tables.append(BUNDLES, as_frame(BUNDLES, [(AS_OF, 1, "a", "b", None, 9, 0.5, 2.0, 0.9, "b")]))
     done = recommend_items(make_context(settings=settings, as_of=AS_OF))
     assert done.skipped.endswith("not learned from: customers with more than 2 events on a day (bots) 1")
     assert done.facts["bots"] == 1
+    assert [t.name for t in TABLES if newest(tables).exists(t) and not newest(tables).read(t).isEmpty()] == []
 
 
 def of_people(tables):

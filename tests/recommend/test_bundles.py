@@ -1,6 +1,6 @@
 """Bundles against plain Python on random orders."""
 
-from datetime import date
+from datetime import date, timedelta
 from itertools import combinations
 from math import prod
 
@@ -9,7 +9,12 @@ import pytest
 from recommend_shop import AS_OF, events
 
 from profiling_spark.config.settings import Bundles
+from profiling_spark.contracts.gold import BUNDLES
+from profiling_spark.recommend.bots import Bots
 from profiling_spark.recommend.bundles import bundles, order_items
+from profiling_spark.recommend.interactions import HistoryParams
+from profiling_spark.recommend.job import _write_bundles
+from profiling_spark.storage import as_frame
 
 SETTINGS = Bundles(min_orders=4, max_items=5, most=1000)
 
@@ -60,3 +65,13 @@ def test_an_order_is_what_one_customer_bought_under_one_number(spark):
     frame = spark.createDataFrame(events(rows).drop("age", "order_id").to_arrow().append_column("order_id", [numbers]))
     found = order_items(frame, since=date(2026, 1, 1), before=AS_OF)
     assert sorted(tuple(r) for r in found.collect()) == [("u", "1", "a"), ("u", "1", "b"), ("v", "1", "a")]
+
+
+def test_where_none_are_found_those_of_an_earlier_run_of_the_date_go(tables, make_context):
+    early = AS_OF - timedelta(days=1)
+    earlier = [(day, 1, "a", "b", None, 9, 0.5, 2.0, 0.9, "b") for day in (early, AS_OF)]
+    tables.append(BUNDLES, as_frame(BUNDLES, earlier))
+    ctx = make_context(as_of=AS_OF)
+    nobody = Bots(ctx.spark.createDataFrame([], "user_id string"), 0)
+    assert _write_bundles(ctx, HistoryParams.of(ctx.settings, AS_OF), nobody) == 0
+    assert ctx.tables.rows(BUNDLES).rows() == earlier[:1]

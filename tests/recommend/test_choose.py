@@ -83,6 +83,16 @@ def test_groups_are_judged_on_their_own_customers(spark, pairs):
     assert again.values["share_served"] == 1
 
 
+def test_what_a_customer_gave_back_is_no_new_item(spark, pairs):
+    """bob had bought f and given it back: it is no history, and all the same he has seen it."""
+    given_back = [("bob", "f", 0, False, False, False)]
+    rows = pairs.where("user_id = 'bob'").unionByName(spark.createDataFrame(given_back, pairs.schema)).coalesce(1)
+    taken = training().customers_of
+    assert taken[5] > taken[4]  # f is more popular than e, the one item that he took then
+    found = evaluate(rows, {"popular": PopularSide(taken.astype(float))}, training(), {NEW_ITEMS: None})
+    assert found["new_items", "popular", EVERYONE].values["mrr@5"] == 1
+
+
 def test_a_customer_is_in_one_half_and_in_the_groups_that_fit(spark, pairs):
     attributes = spark.createDataFrame(
         [(u, GENDER.get(u), "26-35" if u == "bob" else None) for u in SHOP],

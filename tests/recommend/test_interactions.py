@@ -1,11 +1,18 @@
 from dataclasses import replace
+from datetime import UTC, date, datetime
 
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 from recommend_shop import AS_OF, PARAMS, events, noon
 
-from profiling_spark.recommend.interactions import UNITS, favourite_category, interactions, split_interactions
+from profiling_spark.recommend.interactions import (
+    UNITS,
+    favourite_category,
+    interactions,
+    split_interactions,
+    train_as_of,
+)
 
 
 def weights(rows, params=PARAMS):
@@ -49,7 +56,11 @@ def test_the_kind_is_the_strongest_event():
 
 def test_the_order_of_rows_changes_nothing():
     rows = [("u", f"i{n % 7}", ["view", "cart"][n % 2], n + 1) for n in range(40)]
-    assert_frame_equal(interactions(events(rows), PARAMS), interactions(events(rows[::-1]), PARAMS))
+    # an item that has moved from one category to another
+    moved = events(rows).with_columns(category=pl.when(pl.col("age") % 3 > 0).then(pl.lit("a")).otherwise(pl.lit("b")))
+    found = interactions(moved, PARAMS)
+    assert_frame_equal(found, interactions(moved.reverse(), PARAMS))
+    assert found["category"].to_list() == ["a"] * 7
 
 
 def test_the_split_learns_before_the_cutoff_and_tests_on_what_was_not_seen_by_then():
@@ -67,6 +78,20 @@ def test_the_split_learns_before_the_cutoff_and_tests_on_what_was_not_seen_by_th
     # aged from the day after the last moment before the cutoff, which is 9 days before as_of
     past = found.row(by_predicate=pl.col("item_id") == "past", named=True)
     assert past["train_units"] / UNITS == pytest.approx(0.5 ** (11 / 10), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("cutoff", "timezone", "as_of"),
+    [
+        # the last moment before midnight is still of the day that ends, by the business's clock
+        (datetime(2026, 6, 21, tzinfo=UTC), "UTC", date(2026, 6, 21)),
+        (datetime(2026, 6, 21, 0, 1, tzinfo=UTC), "UTC", date(2026, 6, 22)),
+        (datetime(2026, 6, 20, 16, tzinfo=UTC), "Asia/Shanghai", date(2026, 6, 21)),
+        (datetime(2026, 6, 20, 16, 1, tzinfo=UTC), "Asia/Shanghai", date(2026, 6, 22)),
+    ],
+)
+def test_the_split_ages_from_the_day_after_the_last_moment_before_it(cutoff, timezone, as_of):
+    assert train_as_of(cutoff, timezone) == as_of
 
 
 def test_what_comes_after_the_cutoff_changes_nothing_that_is_learned():

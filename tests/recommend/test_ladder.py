@@ -138,6 +138,7 @@ def test_what_is_new():
 
     assert found(listed, first) == {"fresh", "untaken", "static", "unlisted"}
     # events that begin in these days do not tell when an item came, a catalogue that begins in them neither
-    recent: dict[str, date] = {item: max(when, day(20)) for item, when in first.items()}
-    assert found(listed, recent) == {"fresh", "relisted", "untaken"}
+    for begin in (20, 30):
+        recent: dict[str, date] = {item: max(when, day(begin)) for item, when in first.items()}
+        assert found(listed, recent) == {"fresh", "relisted", "untaken"}, begin
     assert found({"relisted": day(5), "untaken": day(3)}, first) == {"fresh", "static", "unlisted"}

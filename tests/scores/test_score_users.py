@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from sklearn.metrics import roc_auc_score
 
@@ -25,6 +25,7 @@ from profiling_spark.errors import ModelError
 from profiling_spark.prepare import Preparation
 from profiling_spark.prepare.inputs import inputs_of
 from profiling_spark.scores.job import score_users
+from profiling_spark.scores.mllib import fit_forest
 from profiling_spark.storage import Tables
 
 AS_OF = date(2026, 7, 1)
@@ -208,9 +209,16 @@ def test_thin_data_is_a_skip_that_empties_the_slice(
 
 
 def test_the_preparation_of_the_settings_reaches_the_model(
-    planted: Planted, make_context: Callable[..., Context]
+    planted: Planted, make_context: Callable[..., Context], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Refunds unknown of every third customer, and for some of them known a month before."""
+    learned: set[str] = set()
+
+    def fit_and_tell(labelled: DataFrame, *args: Any, **how: Any) -> Any:
+        learned.update(r["user_id"] for r in labelled.select("user_id").collect())
+        return fit_forest(labelled, *args, **how)
+
+    monkeypatch.setattr("profiling_spark.scores.fit.fit_forest", fit_and_tell)
     ctx, labels, outcome = planted
     rng = np.random.default_rng(2)
     users = [(u, 5 + i % 20, 100, None if i % 4 == 0 else int(rng.integers(9))) for i, u in enumerate(labels)]
@@ -241,6 +249,9 @@ def test_the_preparation_of_the_settings_reaches_the_model(
     hashed = run.tables.read(USER_SCORES).select("user_id", F.pmod(F.xxhash64(F.lit(42), "user_id"), F.lit(100)))
     trained = {u for u, place in hashed.collect() if place >= 40}
     assert figure_rows(run.tables)["random_forest", "dropped_rows"] == len(trained & {u[0] for u in users[::4]})
+    # neither the held-out customers nor those of the calibration have a part in the forest or in what fills
+    assert learned == trained - {u[0] for u in users[::4]}
+    assert features["views_90d"].fill.constant == pytest.approx(np.mean([u[3] for u in users if u[0] in learned]))
     assert outcome.facts["model_version"] != fresh.facts["model_version"]
     # applied to customers of whom nothing but the earlier date knows the refunds
     read = inputs_of(preparation).of(

@@ -29,6 +29,19 @@ def test_segments_that_differ_alike_get_different_names() -> None:
     assert named[1].en == "Frequent big spenders"  # the largest chooses first
 
 
+def test_the_next_pair_of_traits_is_the_strongest_whichever_way_they_point() -> None:
+    alike = {"frequency": 1.0, "monetary": 0.9, "views_90d": -0.8, "tenure_days": 0.1}
+
+    named = names([dict(alike) for _ in range(3)], [9, 8, 7], [{}] * 3)
+
+    # 1.9 in both orders, then frequency and views with 1.8: not frequency and tenure with 1.1
+    assert [n.en for n in named] == [
+        "High-spending frequent buyers",
+        "Frequent big spenders",
+        "Quiet frequent buyers",
+    ]
+
+
 def test_names_stay_different_when_all_traits_are_used_up() -> None:
     same = [{"monetary": 2.0}] * 4
     means = [{"monetary": m} for m in (100.0, 200.0, 200.0, 200.0)]

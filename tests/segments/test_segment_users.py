@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from profiling_spark.contracts.operations import LIVE_MODELS, MODEL_RUNS
 from profiling_spark.contracts.table import cast_to
 from profiling_spark.errors import ConfigError, ModelError
 from profiling_spark.prepare import Preparation, Reduction
+from profiling_spark.segments.assign import strongest_features
+from profiling_spark.segments.fit import _previous
 from profiling_spark.segments.job import segment_users
 from profiling_spark.storage import Tables
 
@@ -120,6 +123,27 @@ def test_means_are_the_segments_own(planted: Planted) -> None:
         assert row["mean"] == pytest.approx(own.mean())
         assert row["population_mean"] == pytest.approx(everyone.mean())
         assert row["difference_sd"] == pytest.approx((own.mean() - everyone.mean()) / everyone.std())
+
+
+def test_a_reason_is_what_brings_a_customer_nearer_to_the_own_centre_than_to_the_average() -> None:
+    customer, centre, average = np.array([[3.0, 1.5, -2.0]]), np.array([[1.2, 1.5, -2.0]]), np.array([1.0, 0.0, 0.0])
+
+    # (2, 1.5, 2) from the average and (1.8, 0, 0) from the centre: squared 4 - 3.24, 2.25, 4
+    assert strongest_features(customer, centre, average).tolist() == [[2, 1]]
+
+
+def test_the_previous_centres_are_seen_in_the_order_of_todays_features(planted: Planted) -> None:
+    ctx, _, _ = planted
+    declaration = models.load_live(ctx.tables, models.live(ctx.tables, "segments")).declaration
+    before = Preparation.from_json(declaration["preparation"])
+    turned = replace(before, features=before.features[::-1])
+    columns = [before.names.index(n) for n in turned.names]
+
+    centres, ids = _previous(ctx, turned)
+
+    assert columns != sorted(columns)
+    np.testing.assert_allclose(centres, np.array(declaration["centres"])[:, columns], rtol=1e-9, atol=1e-9)
+    assert ids == [s["segment_id"] for s in declaration["segments"]]
 
 
 def test_a_refit_keeps_the_ids(planted: Planted, make_context: Callable[..., Context]) -> None:
