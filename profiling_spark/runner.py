@@ -14,6 +14,7 @@ from profiling_spark import log
 from profiling_spark.config import Settings
 from profiling_spark.context import Context, Step
 from profiling_spark.doctor import examine, require
+from profiling_spark.expressions import check_expressions
 from profiling_spark.job_runs import FAILED, Book, RunResult
 from profiling_spark.messages import describe
 from profiling_spark.progress import Progress
@@ -65,6 +66,7 @@ def run_steps(
         book = Book(ctx, job, steps)
         log.event("run began")
         shown.run_began(run_id, [s.name for s in steps], tasks_of(spark))
+        check_expressions(spark, settings)
         error: BaseException | None = None
         try:
             book.open()

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-_STDERR = 2
+_STDOUT, _STDERR = 1, 2
 _NOISE = re.compile(
     rb"WARNING: Using incubator modules: jdk\.incubator\.vector\r?\n"
     rb"|netlib-(?:blas|lapack): JNI_OnLoad: dlopen.* failed.*\n"
@@ -27,12 +27,13 @@ _LONGEST = 4096
 
 @contextmanager
 def quiet_jvm() -> Iterator[None]:
-    """Start a child inside: what it writes to stderr, then and later, comes through a filter of this process.
+    """Start a child inside: what it writes to stderr, then and later, comes through a filter of this process; what it
+    writes to stdout goes there too, since a job's stdout is for its result (Delta prints there what it has removed).
 
-    Outside of the block this process's own stderr is the file that it was. Nothing is done where stderr is closed.
+    Outside of the block this process's own files are those that they were. Nothing is done where one is closed.
     """
     try:
-        real = os.dup(_STDERR)
+        real, result = os.dup(_STDERR), os.dup(_STDOUT)
     except OSError:
         yield
         return
@@ -42,11 +43,14 @@ def quiet_jvm() -> Iterator[None]:
     copier = _Copier(out, real)
     copier.start()
     os.dup2(into, _STDERR, inheritable=True)
+    os.dup2(into, _STDOUT, inheritable=True)
     try:
         yield
     finally:
         _flush()
         os.dup2(real, _STDERR, inheritable=True)
+        os.dup2(result, _STDOUT, inheritable=True)
+        os.close(result)
         os.close(into)  # the child has its own: when it ends, so does the copier
 
 
@@ -125,5 +129,6 @@ def _enlarge(pipe: int) -> None:
 
 
 def _flush() -> None:
-    with suppress(Exception):  # closed, or replaced by something that cannot
-        sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # closed, or replaced by something that cannot
+            stream.flush()

@@ -9,17 +9,16 @@ from typing import Any
 
 import polars as pl
 import pytest
-from profiling_spark.command import Command
 from pyspark.sql import SparkSession
 
 from profiling_spark.config import Settings
+from profiling_spark.context import Context
 from profiling_spark.contracts.features import user_features_table
 from profiling_spark.contracts.gold import SEGMENTS, USER_RECOMMENDATIONS, USER_SCORES, USER_SEGMENTS
 from profiling_spark.contracts.operations import MODEL_RUNS
 from profiling_spark.contracts.table import Table
 from profiling_spark.profile.job import build_profiles
 from profiling_spark.report.summary import summary
-from profiling_spark.runner import Context
 from profiling_spark.storage import Tables, as_frame
 
 AS_OF = date(2026, 7, 1)
@@ -56,7 +55,7 @@ def make(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Make:
 
     def made(as_of: date = AS_OF, run_id: str = "run") -> Context:
         tables = Tables(spark, root, run_id=run_id)
-        return Context(settings, spark, tables, Command(as_of=as_of, quiet=True), datetime(2026, 7, 1, tzinfo=UTC))
+        return Context(settings, spark, tables, datetime(2026, 7, 1, tzinfo=UTC), as_of)
 
     tables = made().tables
     put(

@@ -23,7 +23,8 @@ case "$1 $2" in
     "-m venv") echo "venv $3" >>"$LOG"; mkdir -p "$3/bin" && cat "$0" >"$3/bin/python" && {chmod} +x "$3/bin/python" ;;
     "-m pip")
         [[ "$*" == *" -e "* ]] || exit 0  # the packages before the clone itself
-        project="$*"; project="${{project#* -e }}"; echo "pip ${{project%% *}}" >>"$LOG"; {sleep} 0.2; exit "${{PIP_EXIT:-0}}" ;;
+        project="$*"; project="${{project#* -e }}"; echo "pip ${{project%% *}}" >>"$LOG"
+        {sleep} 0.2; exit "${{PIP_EXIT:-0}}" ;;
     "-m profiling_spark.launch.environment")
         exec "{python}" -c "import sys; sys.executable = '$0'; sys.argv[1:] = '${{*:3}}'.split()
 from profiling_spark.launch.environment import main; sys.exit(main())" ;;
@@ -187,7 +188,7 @@ class TestSubmit:
         code, out, err = clone.run("submit.sh", "ingest", "--set", "a b=*", "", PYTHONPATH="/more")
         assert (code, err) == (0, "")
         assert out.splitlines() == [
-            "run -m profiling_spark.cli.main ingest --set a b=* ",
+            "run -m profiling_spark ingest --set a b=* ",
             f"PYTHONPATH={clone.root}:/more",
         ]
         script(clone.root / ".venv" / "bin" / "python", "#!/bin/sh\nexit 7\n")
@@ -195,7 +196,7 @@ class TestSubmit:
 
     def test_makes_the_environment_first(self, clone: Clone) -> None:
         code, out, err = clone.run("submit.sh", "--help")
-        assert (code, "run -m profiling_spark.cli.main --help" in out) == (0, True)
+        assert (code, "run -m profiling_spark --help" in out) == (0, True)
         assert err.startswith("This will make")
 
     def test_adds_a_tenth_of_a_second_at_most(self, clone: Clone) -> None:
