@@ -128,7 +128,7 @@ def _piece(
     root = settings.data_root.rstrip("/")
     pattern = source.path if "://" in source.path or source.path.startswith("/") else f"{root}/{source.path}"
     place = local_path(pattern)
-    if source.format == "delta" or place is None:
+    if source.format not in (*_TEXT, "parquet") or place is None:
         pq.write_table(_head(spark, source, pattern, rows).toArrow(), folder / "0.parquet")
         return pattern, "parquet"
     found = sorted(p for p in glob.glob(str(place), recursive=True) if not Path(p).is_dir())
@@ -155,10 +155,9 @@ def _piece(
 
 
 def _head(spark: SparkSession, source: Source, pattern: str, rows: int) -> DataFrame:
-    reader = spark.read.format("delta" if source.format == "delta" else source.format)
     if source.format in _TEXT:
         raise InputError(f"{pattern}: only local text files can be tried; ingest reads them anywhere")
-    return reader.load(pattern).limit(rows)
+    return spark.read.format(source.format).load(pattern).limit(rows)
 
 
 def _parquet_head(file: Path, rows: int) -> pa.Table:

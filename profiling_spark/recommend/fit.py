@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -27,7 +27,6 @@ from profiling_spark.recommend.item_side import Floats, Ints, ItemSide
 from profiling_spark.storage import Tables
 
 ALS, GRAPH_FILTER, ITEM_CF = FactorSide.engine, GraphFilterSide.engine, NeighbourSide.engine
-ENGINES = (ALS, GRAPH_FILTER, ITEM_CF)  # fitted and compared; where two are equal the first serves
 _PAIR = T.StructType(
     [
         T.StructField("user_id", T.StringType()),
@@ -125,24 +124,37 @@ def training_of(totals: Totals, customers: int) -> Training:
     return Training(totals.items, totals.train_weights > 0, totals.train_customers, customers)
 
 
+def _als(pairs: DataFrame, items: Sequence[str], settings: Settings, *, units: str, is_used: str) -> ItemSide:
+    recommend, blocks = settings.recommend, settings.spark.fit_partitions
+    factors = fit_als(pairs, items, units=units, is_used=is_used, settings=recommend, blocks=blocks, seed=settings.seed)
+    return FactorSide(factors, alpha=recommend.alpha, regularisation=recommend.regularisation)
+
+
+def _graph_filter(pairs: DataFrame, items: Sequence[str], settings: Settings, *, units: str, is_used: str) -> ItemSide:
+    asked, blocks = settings.recommend.graph_filter, settings.spark.fit_partitions
+    return fit_graph_filter(
+        pairs, items, units=units, is_used=is_used, settings=asked, blocks=blocks, seed=settings.seed
+    )
+
+
+def _item_cf(pairs: DataFrame, items: Sequence[str], settings: Settings, *, units: str, is_used: str) -> ItemSide:
+    most, blocks = settings.recommend.neighbours, settings.spark.fit_partitions
+    found = cosine_neighbours(pairs, items, units=units, is_used=is_used, neighbours=most, blocks=blocks)
+    return neighbour_side(found, len(items))
+
+
+_FITS: dict[str, Callable[..., ItemSide]] = {
+    ALS: _als,
+    GRAPH_FILTER: _graph_filter,
+    ITEM_CF: _item_cf,
+}
+ENGINES = tuple(_FITS)  # fitted and compared; where two are equal the first serves
+
+
 def engine_side(
     engine: str, pairs: DataFrame, items: Sequence[str], settings: Settings, *, units: str, is_used: str
 ) -> ItemSide:
     """Fit one of ENGINES on the rows of `pairs` where `is_used`, weighted by `units`."""
-    recommend, blocks = settings.recommend, settings.spark.fit_partitions
-    if engine == ALS:
-        factors = fit_als(
-            pairs, items, units=units, is_used=is_used, settings=recommend, blocks=blocks, seed=settings.seed
-        )
-        return FactorSide(factors, alpha=recommend.alpha, regularisation=recommend.regularisation)
-    if engine == GRAPH_FILTER:
-        return fit_graph_filter(
-            pairs, items, units=units, is_used=is_used, settings=recommend.graph_filter, blocks=blocks,
-            seed=settings.seed,
-        )  # fmt: skip
-    if engine == ITEM_CF:
-        found = cosine_neighbours(
-            pairs, items, units=units, is_used=is_used, neighbours=recommend.neighbours, blocks=blocks
-        )
-        return neighbour_side(found, len(items))
-    raise ConfigError(f"engine {engine}: expected one of {', '.join(ENGINES)}")
+    if engine not in _FITS:
+        raise ConfigError(f"engine {engine}: expected one of {', '.join(ENGINES)}")
+    return _FITS[engine](pairs, items, settings, units=units, is_used=is_used)

@@ -113,13 +113,13 @@ def squared_lengths(rows: DataFrame, items: int, way: Carrier) -> tuple[Floats, 
     return squares, counts
 
 
-def neighbour_side(found: pa.Table, items: int) -> NeighbourSide:
-    """The engine of `cosine_neighbours`: a past item speaks for its neighbours."""
+def neighbour_side(found: pa.Table, items: int, engine: str = NeighbourSide.engine) -> NeighbourSide:
+    """The engine of such neighbours as `cosine_neighbours` finds: a past item speaks for its neighbours."""
     rows, columns = found.column("item").to_numpy(), found.column("other").to_numpy()
     values = found.column("similarity").to_numpy().astype(np.float32)
     similar = sparse.csr_array((values, (rows, columns)), shape=(items, items))
     similar.sort_indices()
-    return NeighbourSide(similar)
+    return NeighbourSide(similar, engine)
 
 
 class _Squares:

@@ -20,7 +20,7 @@ from profiling_spark.models import Stored, Wanted
 from profiling_spark.recommend.als import FactorSide
 from profiling_spark.recommend.choose import Fitted, Live
 from profiling_spark.recommend.entries import row_ends
-from profiling_spark.recommend.fit import Totals
+from profiling_spark.recommend.fit import ENGINES, Totals
 from profiling_spark.recommend.graph_filter import GraphFilterSide, candidates_for
 from profiling_spark.recommend.item_cf import NeighbourSide
 from profiling_spark.recommend.item_side import ItemSide, Scores
@@ -99,8 +99,6 @@ def load(tables: Tables, stored: Stored, *, candidates: int) -> Model:
         return Model(stored, engine, None, items)
     if engine == FactorSide.engine:
         return Model(stored, engine, FactorSide(_dense(rows, "values"), **_als_params(params)), items)
-    if engine == NeighbourSide.engine:
-        return Model(stored, engine, NeighbourSide(_square(rows)), items)
     if engine == GraphFilterSide.engine:
         bands = stored.declaration["bands"]
         ends = np.array(bands["ends"], dtype=np.int64)
@@ -110,6 +108,8 @@ def load(tables: Tables, stored: Stored, *, candidates: int) -> Model:
         scored = candidates_for(candidates, len(items))
         side = GraphFilterSide(_square(rows), vectors, degree, ends, exponents, weights, scored)
         return Model(stored, engine, side, items)
+    if engine in ENGINES:  # all others are neighbours of items
+        return Model(stored, engine, NeighbourSide(_square(rows), engine), items)
     raise ModelError(f"model {stored.path}: expected an engine of this package, found {engine!r}")
 
 

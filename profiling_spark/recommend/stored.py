@@ -17,7 +17,7 @@ from profiling_spark.recommend.graph_filter import GraphFilterSide
 from profiling_spark.recommend.item_cf import NeighbourSide
 from profiling_spark.recommend.item_side import ItemSide
 
-META, FACTORS = "meta.json", "item_factors"
+META, FACTORS, NEIGHBOURS = "meta.json", "item_factors", "is_neighbours"
 _SPARSE = ("data", "indices", "indptr")
 _DENSE = ("vectors", "degree", "ends", "exponents", "weights")
 
@@ -59,6 +59,7 @@ def save_side(folder: Path, side: ItemSide) -> None:
         meta |= {"alpha": side.alpha, "regularisation": side.regularisation}
     elif isinstance(side, NeighbourSide):
         arrays = {name: getattr(side.similar, name) for name in _SPARSE}
+        meta[NEIGHBOURS] = True
     elif isinstance(side, GraphFilterSide):
         arrays = {name: getattr(side.neighbours, name) for name in _SPARSE}
         arrays |= {name: getattr(side, name) for name in _DENSE}
@@ -77,8 +78,8 @@ def load_side(folder: Path) -> ItemSide:
         if meta["engine"] == FactorSide.engine:
             (factors,) = _mapped(folder, (FACTORS,))
             return FactorSide(factors, alpha=meta["alpha"], regularisation=meta["regularisation"])
-        if meta["engine"] == NeighbourSide.engine:
-            return NeighbourSide(_square(folder))
+        if meta.get(NEIGHBOURS):
+            return NeighbourSide(_square(folder), meta["engine"])
         if meta["engine"] == GraphFilterSide.engine:
             vectors, degree, ends, exponents, weights = _mapped(folder, _DENSE)
             return GraphFilterSide(_square(folder), vectors, degree, ends, exponents, weights, int(meta["candidates"]))

@@ -6,7 +6,7 @@ import glob
 import gzip
 import hashlib
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +24,8 @@ from profiling_spark.storage import local_path
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CHUNK = 1 << 20
+# opens a file of the format that is not text; whatever it raises says that the file cannot be read
+_CHECKS: dict[str, Callable[[Path], object]] = {"parquet": pq.read_schema}
 
 
 @dataclass(frozen=True, order=True)
@@ -105,8 +107,8 @@ def _local_file(name: str, source: Source, path: Path) -> SourceFile:
                 size += len(chunk)
                 if is_text and not is_packed:
                     check.feed(chunk)
-        if source.format == "parquet":
-            pq.read_schema(path)
+        if source.format in _CHECKS:
+            _CHECKS[source.format](path)
         elif is_packed:
             _decompress(path, check)
         if is_text:
@@ -116,7 +118,7 @@ def _local_file(name: str, source: Source, path: Path) -> SourceFile:
         problem = f"is not whole gzip: {err}"
     except OSError as err:
         problem = f"cannot be read: {err.strerror or err}"
-    except Exception as err:  # pyarrow raises several kinds for a file that is not Parquet
+    except Exception as err:  # pyarrow raises several kinds for a file of another format
         problem = f"is not {source.format}: {str(err).splitlines()[0]}"
     # a file that cannot be opened has no content to know it by
     file_id = digest.hexdigest()[:32] if not problem or size else hashlib.sha256(str(path).encode()).hexdigest()[:32]

@@ -7,7 +7,7 @@ another type in some files stops nothing.
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import add, or_
 
@@ -50,7 +50,7 @@ def read_source(spark: SparkSession, reading: Reading, files: Sequence[SourceFil
     if source.format in TEXT_FORMATS:
         by_encoding = _by_encoding(spark, source.encoding, files)
         return [_read_lines(spark, reading, part, encoding) for encoding, part in by_encoding.items()]
-    return _read_typed(spark, reading, files)
+    return _TYPED[source.format](spark, reading, files)
 
 
 def _read_lines(spark: SparkSession, reading: Reading, files: Sequence[SourceFile], encoding: Encoding) -> DataFrame:
@@ -110,22 +110,35 @@ def parse_json(lines: DataFrame, reading: Reading) -> DataFrame:
     )
 
 
-def _read_typed(spark: SparkSession, reading: Reading, files: Sequence[SourceFile]) -> list[DataFrame]:
-    """Parquet and Delta: columns keep their types."""
-    if reading.source.format == "delta":
-        frame = spark.read.format("delta").load(files[0].path)
-        return [_finish_typed(frame.withColumn("_file_id", F.lit(files[0].file_id)), reading, files[0].source)]
+def _read_delta(spark: SparkSession, reading: Reading, files: Sequence[SourceFile]) -> list[DataFrame]:
+    frame = spark.read.format("delta").load(files[0].path)
+    return [_finish_typed(frame.withColumn("_file_id", F.lit(files[0].file_id)), reading, files[0].source)]
+
+
+def _read_parquet(spark: SparkSession, reading: Reading, files: Sequence[SourceFile]) -> list[DataFrame]:
     groups: dict[str, list[SourceFile]] = {}
     for file in files:
         groups.setdefault(_parquet_schema(file), []).append(file)
     frames = []
     for group in (groups[key] for key in sorted(groups)):
-        frame = spark.read.option("mergeSchema", "true").parquet(*paths_of(group))
-        # a batch of columns at a time: the name of the file being read may be that of the next one
-        path = F.col("_metadata.file_path").alias(PATH)
-        with_ids = with_file_id(spark, frame.select("*", path, *position(reading)), group)
+        with_ids = _typed_rows(spark, reading, group)
         frames.append(_finish_typed(_with_instants(with_ids, group[0]), reading, group[0].source))
     return frames
+
+
+_TYPED: dict[str, Callable[[SparkSession, Reading, Sequence[SourceFile]], list[DataFrame]]] = {
+    "delta": _read_delta,
+    "parquet": _read_parquet,
+}
+"""Formats whose columns have types of their own, and keep them."""
+
+
+def _typed_rows(spark: SparkSession, reading: Reading, files: Sequence[SourceFile]) -> DataFrame:
+    """Rows of files of one schema, in a format that Spark knows by the name it has in the settings."""
+    frame = spark.read.format(reading.source.format).option("mergeSchema", "true").load(paths_of(files))
+    # a batch of columns at a time: the name of the file being read may be that of the next one
+    path = F.col("_metadata.file_path").alias(PATH)
+    return with_file_id(spark, frame.select("*", path, *position(reading)), files)
 
 
 def _finish_typed(frame: DataFrame, reading: Reading, name: str) -> DataFrame:
