@@ -21,7 +21,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from profiling_spark.config import Settings, load_settings
 from profiling_spark.context import Context, Outcome, Step
-from profiling_spark.contracts.catalogue import all_tables
+from profiling_spark.contracts.all_tables import all_tables
 from profiling_spark.errors import ConfigError, InputError
 from profiling_spark.features.job import build_features, build_stale_features
 from profiling_spark.ingest.again.replay import LAST

@@ -65,12 +65,15 @@ def supplied_as_text(supplier: Supplier) -> dict[str, str]:
 def supply(tables: Tables, settings: Settings) -> Supply:
     """What the stored rows rest on: what the sources of the settings give, and what others gave before.
 
+    A source that is not required gives nothing until it has delivered: its features are null, not 0.
+
     Raises ConfigError where the events were dated in another zone than the settings say.
     """
     known = remembered(tables)
     check_zone(known, settings, root=tables.root)
     earlier = {name: supplier_of(values) for name, values in known.items()}
-    today = {name: s.with_earlier(earlier.get(name)) for name, s in settings.suppliers.items()}
+    delivers = [name for name, source in settings.sources.items() if source.required or name in known]
+    today = {name: settings.suppliers[name].with_earlier(earlier.get(name)) for name in delivers}
     return Supply.of(s for s in (earlier | today).values() if s is not None)
 
 

@@ -14,8 +14,8 @@ from pydantic_core import CoreSchema
 from profiling_spark.config.base import Fault, Keys, Model, Name, nearest
 from profiling_spark.contracts.gold import USER_PROFILE
 from profiling_spark.contracts.silver import EVENT_TYPES
-from profiling_spark.features.catalogue_entries import ENTRIES
-from profiling_spark.features.custom_columns import CLOCK, DISTINCTS, FILTERS, FLAGS, NUMBERS, SUMS
+from profiling_spark.feature_catalogue.entries import ENTRIES
+from profiling_spark.feature_catalogue.event_columns import CLOCK, DISTINCTS, FILTERS, FLAGS, NUMBERS, SUMS
 
 WHOLE_HISTORY = "all"
 Scalar = bool | int | float | str

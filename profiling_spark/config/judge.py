@@ -17,6 +17,12 @@ from profiling_spark.config.yaml_file import taken_for
 
 # a fault taken out may show further ones of the models above it; settings are not deeper than this
 _ROUNDS = 20
+# branches of unions in the settings; others have brackets in their names
+_BRANCHES = ("decimal", "DayRates")
+_WORDS = {
+    **dict.fromkeys(("model_type", "dict_type"), "expected keys and values"),
+    **dict.fromkeys(("tuple_type", "list_type"), "expected a list"),
+}
 _NO_TEXT = ("string_type", "literal_error", "enum")
 
 
@@ -33,20 +39,27 @@ def judged(given: Given, found: Sequence[tuple[Origin, Fault]]) -> tuple[Setting
         parent = given.at(keys[:-1])
         if parent is None or not isinstance(parent.value, tuple):  # what a list lacks would move the others up
             _put(raw, keys)
-    settings = None
+    settings, faults = None, []
     for _ in range(_ROUNDS):
         try:
             settings = Settings.model_validate(raw)
             break
         except ValidationError as err:
-            errors = [(tuple(map(str, e["loc"])), dict(e)) for e in err.errors()]
+            errors = [(_path(e["loc"]), dict(e)) for e in err.errors()]
         faults = [pair for keys, e in errors for pair in _faults(keys, e, given)]
         lines += [_line(f, given, error) for f, error in faults if not _touches((f.keys, *f.also), broken)]
         taken = [_put(raw, f.keys, _instead_of(error)) for f, error in faults]
         broken |= {f.keys for f, _ in faults}
         if not any(taken):
             break
+    if settings is None and not lines:  # nothing is ever refused without a word
+        lines = [_line(f, given, error) for f, error in faults]
     return settings, _in_order(lines)
+
+
+def _path(loc: Sequence[str | int]) -> Keys:
+    """Keys and places, without the names that pydantic gives to a key as such and to the branches of a union."""
+    return tuple(str(part) for part in loc if "[" not in str(part) and part not in _BRANCHES)
 
 
 def _in_order(lines: Sequence[tuple[Origin, str]]) -> list[str]:
@@ -62,7 +75,7 @@ def _faults(loc: Keys, error: dict[str, Any], given: Given) -> Iterator[tuple[Fa
     if listed is not None:
         yield from ((f.under(*loc), {}) for f in listed)
         return
-    message = str(error["msg"]).removeprefix("Value error, ")
+    message = _WORDS.get(error["type"], str(error["msg"]).removeprefix("Value error, "))
     if error["type"] == "extra_forbidden":
         allowed = _allowed(loc[:-1])
         message = f"this key is not known here; allowed: {', '.join(allowed)}{nearest(loc[-1], allowed)}"

@@ -100,15 +100,16 @@ EQUAL_BEFORE = "_equal_before"
 class Source(Model):
     """One source: where its files are, how they are read, what each canonical column is made of.
 
-    `where` (SQL over the source's columns): rows for which it is not true are counted as ignored. `unused`: columns
-    that are known and not wanted; any other unmapped column is kept in `rescued`. `missing_columns`: what a file is
-    that lacks a mapped column (a field of JSON is null where absent). `changed_files`: what happens to a file that has
-    other content than when it was taken: `refuse` it, `take_again` (its old rows go), or `add` it as a further file;
-    null: refuse; of attributes, where it is another delivery, add; of a Delta table of events or reviews take_again.
-    `id_namespace`: stands in the rows' ids for the source's name (null), so that a source that is renamed keeps its
-    rows. `repeats`: rows without an id that are equal in the mapped columns are `one`, or `count` as often as they
-    stand in one file; several files give the larger number, not the sum. `covers`: the part of its event types that
-    comes from this source, where another one gives such events too. `timezone`: of times without a zone; null: the
+    `required`: false: that no file is there does not stop the run; a source that never delivered counts as if it were
+    not in the settings. `where` (SQL over the source's columns): rows for which it is not true are counted as ignored.
+    `unused`: columns that are known and not wanted; any other unmapped column is kept in `rescued`. `missing_columns`:
+    what a file is that lacks a mapped column (a field of JSON is null where absent). `changed_files`: what happens to a
+    file that has other content than when it was taken: `refuse` it, `take_again` (its old rows go), or `add` it as a
+    further file; null: refuse; of attributes, where it is another delivery, add; of a Delta table of events or reviews
+    take_again. `id_namespace`: stands in the rows' ids for the source's name (null), so that a source that is renamed
+    keeps its rows. `repeats`: rows without an id that are equal in the mapped columns are `one`, or `count` as often as
+    they stand in one file; several files give the larger number, not the sum. `covers`: the part of its event types
+    that comes from this source, where another one gives such events too. `timezone`: of times without a zone; null: the
     business timezone. `epochs`: the unit of each time column that is a number since 1970. `negative_figures`: whether a
     purchase with a negative quantity, price or amount is refused or read `as_refund`; then a refund's figures may have
     any sign, and a negative discount is what was taken off.
@@ -122,6 +123,7 @@ class Source(Model):
     path: Annotated[str, Field(min_length=1)]
     target: Literal["events", "users", "items", "reviews"]
     columns: dict[str, str]
+    required: bool = True
     where: Annotated[str, Field(min_length=1)] | None = None
     unused: tuple[str, ...] = ()
     missing_columns: Literal["error", "null"] = "error"

@@ -1,33 +1,30 @@
-"""Feature tables. Columns follow the settings' windows and features; features/catalogue.py says what a feature is."""
+"""Feature tables. Columns follow the settings' windows and features; feature_catalogue says what a feature is."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from profiling_spark.contracts.table import AMOUNT_SUM, PRICE, Column, Table
-from profiling_spark.features.catalogue import user_feature_list
-
-if TYPE_CHECKING:  # the settings are checked against contracts, so at run time they import this room
-    from profiling_spark.config.features import CustomFeature
+from profiling_spark.feature_catalogue.configured import Configured
+from profiling_spark.feature_catalogue.user_features import user_feature_list
 
 _AS_OF = Column("as_of", "date", "the features know days before this one only")
 _NO_EVENT = "no source supplies the event type"
 
 
-def user_features_columns(windows: tuple[int, ...], custom: Sequence[CustomFeature] = ()) -> tuple[Column, ...]:
+def user_features_columns(windows: tuple[int, ...], custom: Sequence[Configured] = ()) -> tuple[Column, ...]:
     """as_of, user_id, then every feature. All are figures about one person, so none keeps statistics in the log."""
     features = (Column(f.name, f.type, f.meaning, f.null, personal=True) for f in user_feature_list(windows, custom))
     return (_AS_OF, Column("user_id", "string", "customer", personal=True), *features)
 
 
-def custom_columns(windows: tuple[int, ...], custom: Sequence[CustomFeature]) -> tuple[Column, ...]:
+def custom_columns(windows: tuple[int, ...], custom: Sequence[Configured]) -> tuple[Column, ...]:
     """Columns of the features that the settings describe."""
     built_in = {c.name for c in user_features_columns(windows)}
     return tuple(c for c in user_features_columns(windows, custom) if c.name not in built_in)
 
 
-def user_features_table(windows: tuple[int, ...], custom: Sequence[CustomFeature] = ()) -> Table:
+def user_features_table(windows: tuple[int, ...], custom: Sequence[Configured] = ()) -> Table:
     """Contract of `user_features` for the settings' windows (days) and the features that they configure."""
     return Table(
         name="user_features",

@@ -4,20 +4,9 @@ from __future__ import annotations
 
 import polars as pl
 
+from profiling_spark.feature_catalogue.entries import COUNTED
 from profiling_spark.features.windows import AGE, FeatureParams, ratio, total_within, windowed
 
-# stem of the feature: event type whose rows it counts (purchases and refunds count orders: see value.py)
-COUNTED: dict[str, str] = {
-    "logins": "login",
-    "views": "view",
-    "searches": "search",
-    "favorites": "favorite",
-    "carts": "cart",
-    "ad_views": "ad_view",
-    "ad_clicks": "ad_click",
-    "services": "service",
-    "review_events": "review",
-}
 ACTIVITY: dict[str, str] = {"login": "logins", "view": "views", "purchase": "purchases"}
 
 

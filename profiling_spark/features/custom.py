@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from profiling_spark.feature_catalogue.event_columns import ALWAYS_THERE, CLOCK, NUMBERS, ORDER_TYPES, SUMS, TEXTS
 from profiling_spark.features.bucket import EVENT_COLUMNS, USER
-from profiling_spark.features.custom_columns import ALWAYS_THERE, CLOCK, NUMBERS, ORDER_TYPES, SUMS, TEXTS
 from profiling_spark.features.distinct import count_within, latest, latest_code, latest_order
 from profiling_spark.features.windows import AGE, FeatureParams, ratio, total_within, windowed, within
 
-if TYPE_CHECKING:  # the settings are checked against the built-in features, so at run time they import this room
+if TYPE_CHECKING:  # a worker that runs the kernels needs no models of settings
     from profiling_spark.config.features import Condition, CustomFeature
 
 _MILLISECONDS = 1000

@@ -9,14 +9,15 @@ from datetime import date
 import polars as pl
 
 from profiling_spark.errors import ConfigError
+from profiling_spark.feature_catalogue.forms import FAVORITE_DAYS
+from profiling_spark.feature_catalogue.user_features import Feature, user_feature_list
 from profiling_spark.features import behaviour, custom, preference, rfm, value
 from profiling_spark.features.bots import is_bot
 from profiling_spark.features.bucket import USER, Bucket, load_bucket
-from profiling_spark.features.catalogue import Feature, user_feature_list
 from profiling_spark.features.demographics import demographics
 from profiling_spark.features.distinct import count_within, latest, latest_order
 from profiling_spark.features.reviews import review_features
-from profiling_spark.features.windows import AGE, FAVORITE_DAYS, FeatureParams, age_days, within
+from profiling_spark.features.windows import AGE, FeatureParams, age_days, within
 
 PopularItems = Mapping[int, Collection[str]]  # window in days: its 10 most viewed items
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from profiling_spark.features.custom_columns import CLOCK, DISTINCTS, FILTERS, FLAGS, NUMBERS, SUMS, TEXTS
+from profiling_spark.feature_catalogue.event_columns import CLOCK, DISTINCTS, FILTERS, FLAGS, NUMBERS, SUMS, TEXTS
 from profiling_spark.features.preference import LONE_PRICE_PERCENTILE
 from profiling_spark.features.rfm import GROUP_RULES, MEASURES, SCORES
 from profiling_spark.features.views import VIEWS

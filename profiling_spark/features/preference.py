@@ -7,8 +7,9 @@ from collections.abc import Collection, Mapping
 import polars as pl
 
 from profiling_spark.errors import ContractError
+from profiling_spark.feature_catalogue.forms import FAVORITE_DAYS
 from profiling_spark.features.bucket import USER, packed, unpacked_user, unpacked_value
-from profiling_spark.features.windows import FAVORITE_DAYS, windowed, within
+from profiling_spark.features.windows import windowed, within
 
 # stem of the feature: column whose distinct values among purchases it counts
 BREADTH: dict[str, str] = {"category_breadth": "category", "brand_breadth": "brand", "items_bought": "item_id"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from profiling_spark.errors import ConfigError
-from profiling_spark.features.catalogue_entries import ENTRIES
+from profiling_spark.feature_catalogue.entries import ENTRIES
 from profiling_spark.features.windows import windowed
 
 # view: (what it shows, aspect: stems of the features)

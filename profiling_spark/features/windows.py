@@ -12,10 +12,9 @@ import polars as pl
 
 from profiling_spark.errors import ConfigError
 
-if TYPE_CHECKING:  # the settings are checked against the built-in features, so at run time they import this room
+if TYPE_CHECKING:  # a worker that runs the kernels needs no models of settings
     from profiling_spark.config.features import CustomFeature
 
-FAVORITE_DAYS = 90  # favourites look at the last quarter whatever the configured windows are
 NIGHT_STARTS_HOUR = 22
 NIGHT_ENDS_HOUR = 6
 SATURDAY = 6  # ISO number of the weekday

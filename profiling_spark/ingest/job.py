@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import reduce
 
 from pyspark.sql import DataFrame
@@ -73,7 +73,9 @@ def _load(ctx: Context, again: str | None = None) -> Outcome:
     """`again`: the source whose files are taken again, and no other's."""
     taken, known = _cleared(ctx)
     wanted = ctx.settings.sources if again is None else source_of(ctx.settings, again)
-    found = [f for name, s in wanted.items() for f in find_files(ctx.spark, name, s, ctx.settings.data_root)]
+    files_of = {name: find_files(ctx.spark, name, s, ctx.settings.data_root) for name, s in wanted.items()}
+    found = [f for files in files_of.values() for f in files]
+    absent = [name for name, files in files_of.items() if not files]
     check_renamed(found, taken, ctx.settings)
     todo = sort_out_renamed(found, taken, ctx.settings, started=ctx.started)
     if again is not None:
@@ -87,8 +89,8 @@ def _load(ctx: Context, again: str | None = None) -> Outcome:
             rows_in=0,
             rows_out=0,
             rows_rejected=0,
-            facts=_facts(todo),
-            lines=(f"no new files; {todo.known} are known already",),
+            facts={**_facts(todo), "sources_absent": absent},
+            lines=(f"no new files; {todo.known} are known already", *_absent_lines(ctx, absent, taken)),
         )
     ctx.plan_for(sum(f.bytes for f in todo.files))
     for file in todo.files:
@@ -103,7 +105,9 @@ def _load(ctx: Context, again: str | None = None) -> Outcome:
         names = unknown | {f.source for f in todo.files}
         remember(ctx.tables, to_remember(ctx.settings, ctx.identities, known, names))
         ledger.finish(ctx.tables, todo.files, todo.refused, counts, gone=todo.gone)
-    return _outcome(ctx, batches, todo, counts, twice)
+    done = _outcome(ctx, batches, todo, counts, twice)
+    lines = (*done.lines, *_absent_lines(ctx, absent, taken))
+    return replace(done, lines=lines, facts={**done.facts, "sources_absent": absent})
 
 
 def _taken_in(
@@ -187,6 +191,16 @@ def _publish_rejected(ctx: Context, batches: Sequence[Batch], todo: ToTake) -> N
         ctx.tables.append(REJECTED_ROWS, refused)
     metrics = [row for b in batches for row in metric_rows(ctx.run_id, b.groups, b.table, ctx.settings.ingest)]
     ctx.tables.append_rows(QUALITY_METRICS, metrics)
+
+
+def _absent_lines(ctx: Context, absent: Sequence[str], taken: Sequence[Taken]) -> list[str]:
+    """What is said of sources that are not required and have no file."""
+    stored = {t.key.source for t in taken}
+    stays = {True: "what it delivered before stays", False: "it counts as not supplied"}
+    paths = {name: ctx.settings.sources[name].path for name in absent}
+    return [
+        f"{name}: absent, no files at {path} (required: false); {stays[name in stored]}" for name, path in paths.items()
+    ]
 
 
 def _facts(todo: ToTake) -> dict[str, object]:

@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 
 from profiling_spark.attributes import versions
 from profiling_spark.context import Context, Outcome
-from profiling_spark.contracts.catalogue import all_tables
+from profiling_spark.contracts.all_tables import all_tables
 from profiling_spark.contracts.silver import ATTRIBUTES, EVENTS, INGESTED_FILES, ITEMS, REJECTED_ROWS, REVIEWS, USERS
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import ContractError

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from profiling_spark.config import Settings
-from profiling_spark.contracts.catalogue import all_tables
+from profiling_spark.contracts.all_tables import all_tables
 from profiling_spark.storage import Tables, local_path
 from profiling_spark.storage.upkeep import size
 

@@ -16,7 +16,7 @@ from profiling_spark.context import Context
 from profiling_spark.contracts.features import user_features_table
 from profiling_spark.contracts.silver import EVENTS
 from profiling_spark.errors import ModelError
-from profiling_spark.features.catalogue import user_feature_list
+from profiling_spark.feature_catalogue.user_features import user_feature_list
 from profiling_spark.features.left_out import counted_rows
 from profiling_spark.models import Figure, Stored, Wanted
 from profiling_spark.prepare import Preparation, Sample, collect_sample, quoted

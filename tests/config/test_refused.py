@@ -185,3 +185,25 @@ def test_a_merge_key_of_yaml(tmp_path):
     )
     steering = read_settings([file], (), {}).settings.recommend.policy.price_steering
     assert (steering.low, steering.high) == (0.1, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("text", "messages"),
+    [
+        ("storage: 3", ["shop.yaml:1: storage = 3: expected keys and values"]),
+        ("custom_features: 5", ["shop.yaml:1: custom_features = 5: expected a list"]),
+        ("windows_days: [1, x]", ["shop.yaml:1: windows_days.1 = 'x': Input should be a valid integer, unable to"]),
+        (
+            "exchange_rates: {EUR: abc}",
+            [
+                "shop.yaml:1: exchange_rates.EUR = 'abc': Input should be a valid decimal",
+                "shop.yaml:1: exchange_rates.EUR = 'abc': expected keys and values",
+            ],
+        ),
+        ("profile: {tags: {Bad: 1}}", ["shop.yaml:1: profile.tags.Bad = 1: String should match", "expected keys"]),
+    ],
+)
+def test_a_path_has_keys_and_places_only(tmp_path, text, messages):
+    found = faults(tmp_path, text)
+    assert len(found) == len(messages)
+    assert all(message in line for message, line in zip(messages, found, strict=True))

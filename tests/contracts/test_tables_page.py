@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from profiling_spark.contracts.catalogue import DEFAULT_WINDOWS, all_tables, render
-from profiling_spark.features.catalogue import render_markdown
+from profiling_spark.contracts.all_tables import DEFAULT_WINDOWS, all_tables, render
+from profiling_spark.features.page import render_markdown
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 

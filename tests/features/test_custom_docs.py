@@ -9,9 +9,9 @@ from histories import WINDOWS, event, event_frame, params
 from profiling_spark.config import Settings
 from profiling_spark.contracts.features import user_features_columns, user_features_table
 from profiling_spark.errors import ConfigError
+from profiling_spark.feature_catalogue.user_features import user_feature_list
 from profiling_spark.features import fit_cuts, rfm_measures, user_features
-from profiling_spark.features.catalogue import render_markdown, user_feature_list
-from profiling_spark.features.page import page
+from profiling_spark.features.page import page, render_markdown
 from profiling_spark.features.page_notes import EXAMPLE
 from profiling_spark.features.rfm import GROUP_RULES
 from profiling_spark.features.views import VIEWS, view_columns

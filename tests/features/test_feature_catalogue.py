@@ -1,10 +1,11 @@
 """The catalogue is complete, and the contract and the page say what it says."""
 
 from profiling_spark.contracts.features import ITEM_FEATURES, RFM_CUTS, user_features_columns, user_features_table
+from profiling_spark.feature_catalogue.entries import ENTRIES
+from profiling_spark.feature_catalogue.user_features import user_feature_list
 from profiling_spark.features.bucket import EVENT_COLUMNS
-from profiling_spark.features.catalogue import render_markdown, user_feature_list
-from profiling_spark.features.catalogue_entries import ENTRIES
 from profiling_spark.features.demographics import USER_COLUMNS
+from profiling_spark.features.page import render_markdown
 
 
 def test_the_contract_is_the_catalogue_with_windows_filled_in() -> None:

@@ -19,7 +19,7 @@ from pyspark.sql import SparkSession
 
 from profiling_spark.config import Settings
 from profiling_spark.context import Context
-from profiling_spark.contracts.silver import EVENTS, REVIEWS
+from profiling_spark.contracts.silver import EVENTS, INGESTED_FILES, REVIEWS, USERS
 from profiling_spark.contracts.table import Table
 from profiling_spark.ingest.again import recover
 from profiling_spark.ingest.again.recover import WRITTEN, clear_unfinished
@@ -280,3 +280,11 @@ def test_at_every_commit_a_dead_run_is_undone(first, second, replayed):
             assert (content(root), cleared.loss) == (wanted, ""), what
         what, root = lakes.killed[-1]  # the ledger says that the run is done
         assert (recovered(made, root).runs, content(root), what) == ((), done, "after ingested_files")
+
+
+def test_of_several_dead_runs_the_first_says_what_is_restored():
+    """Where storage is no local disk two can have died: a table goes back to before both, or away where it was new."""
+    first, second = {"events": 3, "users": None, "ingested_files": 7}, {"events": 5, "users": 1, "ingested_files": 8}
+    for claims in ((first, second), (second, first)):
+        # the ledger last, and no table that neither names
+        assert list(recover._by_table(claims).items()) == [(EVENTS, 3), (USERS, None), (INGESTED_FILES, 7)]

@@ -18,7 +18,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from profiling_spark.config import load_settings
 from profiling_spark.context import Context
-from profiling_spark.contracts.catalogue import all_tables
+from profiling_spark.contracts.all_tables import all_tables
 from profiling_spark.contracts.features import user_features_table
 from profiling_spark.contracts.gold import USER_PROFILE, USER_RECOMMENDATIONS, USER_SEGMENTS, USER_TAGS
 from profiling_spark.contracts.operations import MODEL_RUNS

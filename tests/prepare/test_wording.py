@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from profiling_spark.config import Settings
-from profiling_spark.features.catalogue import user_feature_list
+from profiling_spark.feature_catalogue.user_features import user_feature_list
 from profiling_spark.prepare.wording import chosen_sentences, figure, label, sentences, stem_of
 
 NAN = float("nan")

@@ -7,7 +7,7 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from profiling_spark.contracts.catalogue import all_tables
+from profiling_spark.contracts.all_tables import all_tables
 from profiling_spark.contracts.operations import JOB_RUNS
 
 # not of the data: they name the run, the time or the folder; sha256 covers MLlib's files, which hold a random id

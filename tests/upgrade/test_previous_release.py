@@ -16,7 +16,7 @@ from pyspark.sql import SparkSession
 from profiling_spark.attributes import versions
 from profiling_spark.config import Settings, load_settings
 from profiling_spark.context import Context
-from profiling_spark.contracts.catalogue import all_tables
+from profiling_spark.contracts.all_tables import all_tables
 from profiling_spark.contracts.silver import ATTRIBUTES
 from profiling_spark.features.job import build_features
 from profiling_spark.ingest.job import ingest, replay

@@ -66,16 +66,16 @@ class SourceFile:
 
 
 def find_files(spark: SparkSession, name: str, source: Source, data_root: str) -> list[SourceFile]:
-    """Files of a source, ordered by path. Raises InputError where the pattern finds none."""
+    """Files of a source, ordered by path. Raises InputError where there is none, unless the source is not required."""
     pattern = source.path if _absolute(source.path) else f"{data_root.rstrip('/')}/{source.path}"
     if source.format == "delta":
-        return [_delta_source(spark, name, source, pattern)]
+        return _delta_source(spark, name, source, pattern)
     if local_path(pattern) is None:
         found = _remote_files(spark, name, source, pattern)
     else:
         paths = sorted(p for p in glob.glob(str(local_path(pattern)), recursive=True) if not Path(p).is_dir())
         found = [_local_file(name, source, Path(p)) for p in paths]
-    if not found:
+    if not found and source.required:
         raise InputError(f"source {name}: expected files at {pattern}, found none")
     return found
 
@@ -163,20 +163,22 @@ def _remote_files(spark: SparkSession, name: str, source: Source, pattern: str) 
     ]
 
 
-def _delta_source(spark: SparkSession, name: str, source: Source, path: str) -> SourceFile:
+def _delta_source(spark: SparkSession, name: str, source: Source, path: str) -> list[SourceFile]:
     """A Delta table counts as one file whose content is its version."""
     try:
         table = DeltaTable.forPath(spark, path)
         version = table.history(1).select("version", F.unix_micros("timestamp").alias("made")).first()
         detail = table.detail().select("id", "sizeInBytes").first()
     except AnalysisException as err:
+        if not source.required:
+            return []
         raise InputError(f"source {name}: expected a Delta table at {path}, found none") from err
     if version is None or detail is None:
         raise InputError(f"source {name}: the Delta table at {path} has no version")
     key = f"{detail['id']}@{version['version']}"
     file_id = hashlib.sha256(key.encode()).hexdigest()[:32]
     size = int(detail["sizeInBytes"] or 0)
-    return SourceFile(name, source.target, path, path, file_id, size, modified_at=from_micros(version["made"]))
+    return [SourceFile(name, source.target, path, path, file_id, size, modified_at=from_micros(version["made"]))]
 
 
 def from_micros(micros: int | None) -> datetime | None:

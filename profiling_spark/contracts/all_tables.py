@@ -1,4 +1,4 @@
-"""All tables in one list, and the page about them: `python -m profiling_spark.contracts.catalogue > docs/tables.md`."""
+"""All tables in one list, and their page: `python -m profiling_spark.contracts.all_tables > docs/tables.md`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DEFAULT_WINDOWS = (7, 30, 90)
 _HEAD = """# Tables
 
 Generated from `profiling_spark/contracts`; a test compares. Regenerate with
-`python -m profiling_spark.contracts.catalogue > docs/tables.md`.
+`python -m profiling_spark.contracts.all_tables > docs/tables.md`.
 
 All tables are Delta tables with reader version 1 and writer version 2, without deletion vectors or column mapping.
 Times are UTC; dates are in `business_timezone`. A column without a word under "null" is never null. Columns marked

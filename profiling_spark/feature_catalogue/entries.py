@@ -1,9 +1,8 @@
-"""The catalogue's rows (see catalogue.py, which reads them). `{w}` in a text is the window in days."""
+"""The catalogue's rows (see user_features.py, which reads them). `{w}` in a text is the window in days."""
 
 from __future__ import annotations
 
-from profiling_spark.features.behaviour import COUNTED
-from profiling_spark.features.catalogue_forms import (
+from profiling_spark.feature_catalogue.forms import (
     COUNT,
     CURRENCY,
     DAYS,
@@ -23,6 +22,19 @@ from profiling_spark.features.catalogue_forms import (
     rfm,
     timing_share,
 )
+
+# stem of the feature: event type whose rows it counts (purchases and refunds count orders: see below)
+COUNTED: dict[str, str] = {
+    "logins": "login",
+    "views": "view",
+    "searches": "search",
+    "favorites": "favorite",
+    "carts": "cart",
+    "ad_views": "ad_view",
+    "ad_clicks": "ad_click",
+    "services": "service",
+    "review_events": "review",
+}
 
 BEHAVIOUR: tuple[Entry, ...] = (
     *(count(stem, event_type) for stem, event_type in COUNTED.items()),

@@ -2,14 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
-from profiling_spark.features.catalogue_forms import COUNT, DAYS, REAL, Entry
-from profiling_spark.features.custom_columns import ALWAYS_THERE, ORDER_TYPES, SUMS
+from profiling_spark.feature_catalogue.event_columns import ALWAYS_THERE, ORDER_TYPES, SUMS
+from profiling_spark.feature_catalogue.forms import COUNT, DAYS, REAL, Entry
 
-if TYPE_CHECKING:  # the settings are checked against the built-in features, so at run time they import this room
-    from profiling_spark.config.features import Condition, CustomFeature
+
+class Asked(Protocol):
+    """What a filter asks of one column (see config.features.Condition, which is one)."""
+
+    @property
+    def any_of(self) -> tuple[bool | int | float | str, ...]: ...
+    @property
+    def min(self) -> int | float | None: ...
+    @property
+    def max(self) -> int | float | None: ...
+
+
+class Configured(Protocol):
+    """A feature that the settings describe (see config.features.CustomFeature, which is one)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def measure(self) -> str: ...
+    @property
+    def description(self) -> str: ...
+    @property
+    def unit(self) -> str: ...
+    @property
+    def event_types(self) -> tuple[str, ...]: ...
+    @property
+    def where(self) -> Mapping[str, Asked]: ...
+    @property
+    def column(self) -> str | None: ...
+    @property
+    def windows_days(self) -> str | tuple[int, ...] | None: ...
+    @property
+    def numerator(self) -> str | None: ...
+    @property
+    def denominator(self) -> str | None: ...
+    @property
+    def windowed(self) -> bool: ...
+    @property
+    def reads(self) -> tuple[str, ...]: ...
+    def spans(self, windows: tuple[int, ...]) -> tuple[int | None, ...]: ...
+
 
 FAMILY = "Configured"
 _TYPES = {"count": COUNT, "distinct": COUNT, "ratio": REAL, "share": REAL, "recency": DAYS}
@@ -17,7 +56,7 @@ _TYPES = {"count": COUNT, "distinct": COUNT, "ratio": REAL, "share": REAL, "rece
 _WRAPS = {"hour": "midnight", "weekday": "Sunday"}
 
 
-def custom_entry(feature: CustomFeature) -> Entry:
+def custom_entry(feature: Configured) -> Entry:
     """The catalogue's row: the user's description, then what exactly is computed."""
     countable = feature.measure in ("count", "sum", "distinct")
     return Entry(
@@ -34,7 +73,7 @@ def custom_entry(feature: CustomFeature) -> Entry:
     )
 
 
-def _definition(feature: CustomFeature) -> str:
+def _definition(feature: Configured) -> str:
     if feature.measure == "ratio":
         return f"{feature.numerator} / {feature.denominator}" + (" of the same window" if feature.windowed else "")
     where = _where(feature)
@@ -45,7 +84,7 @@ def _definition(feature: CustomFeature) -> str:
     return f"{_total(feature)}{_period(feature)}{where}{_remark(feature)}"
 
 
-def _total(feature: CustomFeature) -> str:
+def _total(feature: Configured) -> str:
     if feature.column in SUMS:
         return f"sum of {feature.column} over {_events(feature.event_types)}s"
     if feature.column:
@@ -57,18 +96,18 @@ def _total(feature: CustomFeature) -> str:
     return " plus ".join(parts)
 
 
-def _counts_orders(feature: CustomFeature) -> bool:
+def _counts_orders(feature: Configured) -> bool:
     counts = feature.measure in ("count", "share") and feature.column is None
     return counts and bool({*feature.event_types} & {*ORDER_TYPES})
 
 
-def _remark(feature: CustomFeature) -> str:
+def _remark(feature: Configured) -> str:
     if feature.column == "duration_seconds":
         return "; each rounded to a millisecond"
     return "; an event without order_id is its own order" if _counts_orders(feature) else ""
 
 
-def _period(feature: CustomFeature) -> str:
+def _period(feature: Configured) -> str:
     return " in the last {w} days" if feature.windowed else " in the whole history"
 
 
@@ -76,12 +115,12 @@ def _events(types: Sequence[str]) -> str:
     return f"{' or '.join(types)} event"
 
 
-def _where(feature: CustomFeature) -> str:
+def _where(feature: Configured) -> str:
     met = [_condition(column, asked) for column, asked in feature.where.items()]
     return f" where {' and '.join(met)}" if met else ""
 
 
-def _condition(column: str, asked: Condition) -> str:
+def _condition(column: str, asked: Asked) -> str:
     if asked.any_of:
         shown = [str(v).lower() if isinstance(v, bool) else " ".join(str(v).split()) for v in asked.any_of]
         return f"{column} is {' or '.join(shown)}"
@@ -91,7 +130,7 @@ def _condition(column: str, asked: Condition) -> str:
     return f"{column} is at least {asked.min}" if asked.max is None else f"{column} is at most {asked.max}"
 
 
-def _null(feature: CustomFeature) -> str:
+def _null(feature: Configured) -> str:
     if feature.measure == "ratio":
         return f"{feature.denominator} is 0 or null, or {feature.numerator} is null"
     read = [c for c in feature.reads if c not in ALWAYS_THERE]
@@ -103,7 +142,7 @@ def _null(feature: CustomFeature) -> str:
     return "; ".join(r for r in (reasons.get(feature.measure), unsupplied) if r)
 
 
-def _sources(feature: CustomFeature) -> str:
+def _sources(feature: Configured) -> str:
     if feature.measure == "ratio":
         return "finished features" + (" of the same window" if feature.windowed else "")
     derived = {"hour": "event_time", "weekday": "event_date"}
@@ -112,6 +151,6 @@ def _sources(feature: CustomFeature) -> str:
     return ", ".join(dict.fromkeys(["event_type", "event_date", *orders, *read]))
 
 
-def _span(feature: CustomFeature) -> str:
+def _span(feature: Configured) -> str:
     days = feature.windows_days
     return ", ".join(map(str, days)) if isinstance(days, tuple) else ""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from profiling_spark.features.windows import FAVORITE_DAYS
-
+FAVORITE_DAYS = 90  # favourites look at the last quarter whatever the configured windows are
 COUNT, DAYS, REAL, TEXT, MONEY_SUM = "bigint", "int", "double", "string", "decimal(28,4)"
 CURRENCY = "reporting currency"
 SHARE = "share, 0 to 1"
