@@ -28,7 +28,7 @@ from decimal import Decimal
 import polars as pl
 from profiling_spark.contracts.features import user_features_columns
 from profiling_spark.features import EVENT_COLUMNS, FeatureParams, user_features
-from profiling_spark.features.catalogue import render_markdown
+from profiling_spark.features.page import render_markdown
 from profiling_spark.prepare.wording import label
 
 types = {"event_time": pl.Datetime("us", "UTC"), "event_date": pl.Date, "discount": pl.Decimal(18, 4),
