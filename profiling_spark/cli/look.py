@@ -144,11 +144,10 @@ def tables(given: Given) -> int:
         if given.as_json:
             write(json.dumps([asdict(line) for line in found], default=str))
         else:
-            from profiling_spark.cli.show import console, rows
+            from profiling_spark.cli.show import console
+            from profiling_spark.cli.views import table_table
 
-            names = ("table", "rows", "files", "MB", "version", "changed (UTC)", "one row is a")
-            values = [(t.name, t.rows, t.files, t.megabytes, t.version, t.changed, t.row) for t in found]
-            rows(console(), names, values, title=settings.storage.root, last="ellipsis")
+            table_table(console(), found, root=settings.storage.root)
     return 0
 
 

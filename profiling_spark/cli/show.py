@@ -11,6 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 _PIPE_WIDTH = 240
+WIDE = 100
+"""From so many columns on a table shows all that it has."""
 _STYLES = {"done": "green", "ok": "green", "skipped": "yellow", "warn": "yellow", "failed": "bold red", "lost": "red"}
 _STYLES |= {"FAIL": "bold red", "running": "cyan"}
 
@@ -31,9 +33,9 @@ def rows(
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     numbers = [all(_is_number(line[n]) for line in lines if line[n]) for n in range(len(names))]
     for n in kept:
-        is_last, justify = n == kept[-1], "right" if numbers[n] else "left"
-        overflow = "fold" if is_last and last == "fold" else "ellipsis"
-        table.add_column(names[n], justify=justify, no_wrap=not is_last, overflow=overflow)  # type: ignore[arg-type]
+        is_folded, justify = n == kept[-1] and last == "fold", "right" if numbers[n] else "left"
+        overflow = "fold" if is_folded else "ellipsis"
+        table.add_column(names[n], justify=justify, no_wrap=not is_folded, overflow=overflow)  # type: ignore[arg-type]
     for line in lines:
         table.add_row(*(Text(line[n], style=_STYLES.get(line[n], "")) for n in kept))
     out.print(table)

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
-from profiling_spark.cli.show import cell, rows
+from profiling_spark.cli.show import WIDE, cell, rows
 
 if TYPE_CHECKING:
     from profiling_spark.doctor import Check
     from profiling_spark.overview.models import ModelLine
     from profiling_spark.overview.plan import Plan, SourcePlan
     from profiling_spark.overview.sample import SourceSample
+    from profiling_spark.overview.tables import TableLine
 
 _MEGABYTE = 2**20
 
@@ -49,18 +51,28 @@ def _problem(source: SourcePlan) -> str:
 
 
 def run_lines(out: Console, found: pl.DataFrame, *, root: str) -> None:
-    """Runs, or the stages of one."""
-    names = {
-        "run_id": "run", "job": "job", "started_at": "started (UTC)", "seconds": "seconds", "status": "status",
-        "as_of": "as of", "rows_in": "read", "rows_out": "written", "rows_rejected": "refused", "error": "",
-    }  # fmt: skip
+    """Runs, or the stages of one; below them why some were skipped or failed."""
     if found.is_empty():
         out.print(Text(f"{root}: no run yet"))
         return
-    if found["run_id"].n_unique() == 1 and found.height > 1:
+    is_one = found["run_id"].n_unique() == 1 and "version" in found.columns
+    counts = {"rows_in": "read", "rows_out": "written", "rows_rejected": "refused"}
+    times = {"seconds": "seconds", "status": "status"}
+    if is_one:
+        day, began = found["as_of"][0], found["started_at"].min()
         out.print(Text(f"run {found['run_id'][0]}", style="bold"))
-        names.pop("run_id")
+        out.print(Text(f"as of {cell(day) or 'no date'}, began {cell(began)} UTC, release {found['version'][0]}"))
+        names = {"job": "job", **times, **counts}
+    elif out.width >= WIDE:
+        names = {"run_id": "run", "job": "job", "started_at": "started (UTC)", **times, "as_of": "as of", **counts}
+    else:  # when a run began stands in its name
+        names = {"run_id": "run", "job": "job", **times, "as_of": "as of", "rows_rejected": "refused"}
     rows(out, list(names.values()), found.select(*names).rows())
+    for row in found.filter(pl.col("error").is_not_null()).iter_rows(named=True):
+        who = row["job"] if is_one else row["run_id"]
+        out.print(
+            Text(f"{who}: {row['error']}", style="red" if row["status"] == "failed" else "yellow"), soft_wrap=True
+        )
 
 
 def model_table(out: Console, found: Sequence[ModelLine], *, changed: tuple[str, str] | None) -> None:
@@ -71,12 +83,21 @@ def model_table(out: Console, found: Sequence[ModelLine], *, changed: tuple[str,
     if not found:
         out.print(Text("no model is stored"))
         return
-    names = ("", "task", "version", "model", "learned as of", "served from", "to", "figures")
-    lines = [
-        ("*" if m.is_live else "", m.task, m.version, m.model, m.learned, m.first, m.last, _figures(m.figures))
-        for m in found
-    ]
+    if out.width < WIDE:
+        short = [("*" if m.is_live else "", m.version, _figures(m.figures)) for m in found]
+        rows(out, ("", "version", "figures"), short)
+        return
+    names = ("", "version", "model", "served from", "to", "figures")
+    lines = [("*" if m.is_live else "", m.version, m.model, m.first, m.last, _figures(m.figures)) for m in found]
     rows(out, names, lines)
+
+
+def table_table(out: Console, found: Sequence[TableLine], *, root: str) -> None:
+    """Tables in the order in which they are filled."""
+    names = ["table", "rows", "files", "MB", "version", "changed (UTC)", "one row is a"]
+    lines = [(t.name, t.rows, t.files, t.megabytes, t.version, t.changed, t.row) for t in found]
+    shown = len(names) if out.width >= WIDE else len(names) - 1
+    rows(out, names[:shown], [line[:shown] for line in lines], title=root, last="ellipsis")
 
 
 def _figures(figures: Mapping[str, float]) -> str:
@@ -109,6 +130,10 @@ def doctor_lines(out: Console, checks: Sequence[Check]) -> None:
     """A line for each check; below it what to type where something is not as it should be."""
     for check in checks:
         word, style = ("ok", "green") if check.ok else ("FAIL", "bold red") if check.fatal else ("warn", "yellow")
-        out.print(Text.assemble((f"{word:<5}", style), f"{check.name:<11} ", check.found))
-        if check.remedy:
-            out.print(Text.assemble(" " * 5, ("type ", "dim"), check.remedy), soft_wrap=True)
+        line = Table.grid(padding=(0, 1))
+        for width in (4, 10, None):
+            line.add_column(width=width)
+        line.add_row(Text(word, style=style), check.name, Text(check.found))
+        out.print(line)
+        if check.remedy:  # in one line, so that it can be copied
+            out.print(Text.assemble(" " * 16, ("type: ", "dim"), check.remedy), soft_wrap=True)

@@ -36,7 +36,8 @@ def install(python: Path, project: Path, extra: str, *, anew: bool) -> bool:
     with tempfile.TemporaryDirectory() as scratch:
         config = Path(scratch, "dist.cfg")
         config.write_text(_NO_DEFLATE, encoding="utf-8")
-        environ = {**os.environ, "DIST_EXTRA_CONFIG": str(config)}
+        # the pip of Python 3.11 builds without a build environment, and then knows no wheels, unless asked
+        environ = {**os.environ, "DIST_EXTRA_CONFIG": str(config), "PIP_USE_PEP517": "1"}
 
         def pip(*arguments: str) -> subprocess.Popen[bytes]:
             command = [str(python), "-m", "pip", *arguments, "-c", "constraints.txt"]

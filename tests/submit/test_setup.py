@@ -23,8 +23,8 @@ case "$1 $2" in
     "-m venv") echo "venv $3" >>"$LOG"; mkdir -p "$3/bin" && cat "$0" >"$3/bin/python" && {chmod} +x "$3/bin/python" ;;
     "-m pip")
         [[ "$*" == *" -e "* ]] || exit 0  # the packages before the clone itself
-        project="$*"; project="${{project#* -e }}"; echo "pip ${{project%% *}}" >>"$LOG"
-        {sleep} 0.2; exit "${{PIP_EXIT:-0}}" ;;
+        project="$*"; project="${{project#* -e }}"
+        echo "pip ${{project%% *}}" >>"$LOG"; {sleep} 0.2; exit "${{PIP_EXIT:-0}}" ;;
     "-m profiling_spark.launch.environment")
         exec "{python}" -c "import sys; sys.executable = '$0'; sys.argv[1:] = '${{*:3}}'.split()
 from profiling_spark.launch.environment import main; sys.exit(main())" ;;
