@@ -27,11 +27,14 @@ if TYPE_CHECKING:
     from profiling_spark.progress import Progress
 
 
-def execute(given: Given, command: str, act: Callable[[Pipeline], RunResult]) -> int:
-    """Run a command that writes; returns the exit code of the process."""
+def execute(
+    given: Given, act: Callable[[Pipeline], RunResult], *, before: Callable[[], None] = lambda: None
+) -> int:
+    """Run a command that writes; returns the exit code of the process. `before`: done once the machine is ready."""
     with reported(given), log.written_to(given.log):
         settings = load_settings(given.config, given.overrides)
         start(given)
+        before()
         from profiling_spark.pipeline import Pipeline
 
         with shown(given) as progress, Pipeline(settings, progress=progress) as pipeline:

@@ -41,7 +41,7 @@ def run(given: Given, first: str | None, only: tuple[str, ...], skip: tuple[str,
         raise ConfigError("--only and --skip leave no stage")
     whole = tuple(chosen) == STAGES
     ending = print_summary if whole and not given.quiet and not given.as_json else None
-    return execute(given, "run_pipeline", lambda p: p.run(*chosen, **_dated(given), job="run_pipeline", ending=ending))
+    return execute(given, lambda p: p.run(*chosen, **_dated(given), job="run_pipeline", ending=ending))
 
 
 @click.command()
@@ -59,7 +59,7 @@ def ingest(given: Given, replay: str | None, reload: str | None) -> int:
             return pipeline.replay(replay)
         return pipeline.reload(reload) if reload is not None else pipeline.run("ingest", as_of=given.as_of)
 
-    return execute(given, "ingest", act)
+    return execute(given, act)
 
 
 @click.command("build_features")
@@ -85,7 +85,7 @@ def build_features(given: Given, since: date | None, until: date | None, stale: 
             return pipeline.build_features(since=since, as_of=until)
         return pipeline.build_stale_features() if stale else pipeline.run("build_features", as_of=given.as_of)
 
-    return execute(given, "build_features", act)
+    return execute(given, act)
 
 
 def _stage(name: str, text: str) -> click.Command:
@@ -93,7 +93,7 @@ def _stage(name: str, text: str) -> click.Command:
     def stage(given: Given) -> int:
         from profiling_spark.cli.execute import execute
 
-        return execute(given, name, lambda p: p.run(name, **_dated(given)))
+        return execute(given, lambda p: p.run(name, **_dated(given)))
 
     return click.command(name, help=text)(stage)
 
@@ -120,7 +120,7 @@ def maintain(given: Given, check: bool) -> int:
     """Compact tables of many small files and remove files that no recent version needs."""
     from profiling_spark.cli.execute import execute
 
-    return execute(given, "maintain", lambda p: p.check() if check else p.maintain())
+    return execute(given, lambda p: p.check() if check else p.maintain())
 
 
 @click.command()

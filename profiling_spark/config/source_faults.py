@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pyspark.sql.types import TimestampType
-
 from profiling_spark.config.base import Fault, nearest
 from profiling_spark.config.formats import CsvOptions
 from profiling_spark.config.targets import IGNORED, REQUIRED, ROW_ID, TARGETS, helping, mappable
@@ -73,7 +71,7 @@ def _of_columns(source: Source) -> Iterator[Fault]:
     if source.repeats == "count" and (source.target not in ROW_ID or source.has_own_id):
         message = "repeats: count is for events and reviews without an id of their own (event_id, review_id)"
         yield Fault(("repeats",), message, (*target, ("columns",)))
-    times = [c.name for c in TARGETS[source.target].columns if isinstance(c.data_type, TimestampType)]
+    times = [c.name for c in TARGETS[source.target].columns if c.type == "timestamp"]
     no_time = [c for c in source.epochs if c not in times or c not in source.columns]
     if no_time:
         message = f"epochs {no_time}: expected columns that are mapped and times ({', '.join(times)})"

@@ -1,26 +1,31 @@
-"""What a table is: columns with types and meanings, key, slice, partition. Schemas are data and live here only."""
+"""What a table is: columns with types and meanings, key, slice, partition. Schemas are data and live here only.
+
+The settings look at contracts too, and are read where there is no Spark: functions that need it import it.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-
-from pyspark.sql import Column as SparkColumn
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
-from pyspark.sql import types as T
+from typing import TYPE_CHECKING
 
 from profiling_spark.errors import ContractError
 
-_SIMPLE: dict[str, T.DataType] = {
-    "string": T.StringType(),
-    "bigint": T.LongType(),
-    "int": T.IntegerType(),
-    "tinyint": T.ByteType(),
-    "double": T.DoubleType(),
-    "boolean": T.BooleanType(),
-    "date": T.DateType(),
-    "timestamp": T.TimestampType(),
+if TYPE_CHECKING:
+    from pyspark.sql import Column as SparkColumn
+    from pyspark.sql import DataFrame
+    from pyspark.sql import types as T
+
+# Spark's class of each simple type
+_SIMPLE = {
+    "string": "StringType",
+    "bigint": "LongType",
+    "int": "IntegerType",
+    "tinyint": "ByteType",
+    "double": "DoubleType",
+    "boolean": "BooleanType",
+    "date": "DateType",
+    "timestamp": "TimestampType",
 }
 _DECIMAL = re.compile(r"decimal\((\d+),(\d+)\)")
 
@@ -42,8 +47,11 @@ class Column:
     @property
     def data_type(self) -> T.DataType:
         """Spark's type of this column."""
+        from pyspark.sql import types as T
+
         if self.type in _SIMPLE:
-            return _SIMPLE[self.type]
+            made: T.DataType = getattr(T, _SIMPLE[self.type])()
+            return made
         match = _DECIMAL.fullmatch(self.type)
         if match is None:
             raise ContractError(f"column {self.name}: unknown type {self.type!r}")
@@ -74,6 +82,8 @@ class Table:
     @property
     def schema(self) -> T.StructType:
         """Spark schema; every column nullable, as Delta stores it (keys are guarded by `conform`)."""
+        from pyspark.sql import types as T
+
         return T.StructType([T.StructField(c.name, c.data_type, nullable=True) for c in self.columns])
 
     @property
@@ -96,6 +106,8 @@ class Table:
         return frame.select(*(self._guarded(c) for c in self.columns))
 
     def _guarded(self, column: Column) -> SparkColumn:
+        from pyspark.sql import functions as F
+
         if column.name not in self.key:
             return F.col(column.name)
         message = F.lit(f"{self.name}.{column.name}: the key must not be null")
@@ -107,6 +119,8 @@ def cast_to(table: Table, frame: DataFrame) -> DataFrame:
 
     `sum` of DECIMAL(p,s) is DECIMAL(p+10,s), so a writer says explicitly that it narrows.
     """
+    from pyspark.sql import functions as F
+
     missing = [c for c in table.names if c not in frame.columns]
     if missing:
         raise ContractError(f"{table.name}: absent columns {missing}")

@@ -40,11 +40,9 @@ class Installed:
         place = self.folder / name
         venv.create(place, with_pip=False, symlinks=True)
         own = next((place / "lib").glob("python3*")) / "site-packages"
-        subprocess.run(
-            [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "install", "--no-deps",
-             "--no-compile", "--prefix", str(place), str(self.wheel)],
-            check=True, timeout=300,
-        )  # fmt: skip
+        pip = [sys.executable, "-m", "pip", "--python", str(place / "bin" / "python"), "--disable-pip-version-check"]
+        install = [*pip, "install", "--quiet", "--no-deps", "--no-compile", str(self.wheel)]
+        subprocess.run(install, check=True, timeout=300)
         for entry in Path(pytest.__file__).parents[1].iterdir():
             hidden = (*without, "profiling_spark", "__editable__", "_")
             if not entry.name.startswith(hidden) and entry.suffix != ".pth" and not (own / entry.name).exists():
