@@ -24,7 +24,7 @@ from profiling_spark.context import Outcome
 from profiling_spark.contracts.operations import QUALITY_METRICS
 from profiling_spark.contracts.silver import EVENTS, INGESTED_FILES, REJECTED_ROWS, USERS
 from profiling_spark.errors import ConfigError, QualityError
-from profiling_spark.ingest.findings.quality import check_ends, check_limits
+from profiling_spark.ingest.findings.quality import check_ends, check_limits, metric_rows
 from profiling_spark.ingest.job import ingest
 from profiling_spark.ingest.resolving.resolve import Ends, Group
 from profiling_spark.storage import Tables
@@ -370,3 +370,11 @@ def test_a_snapshot_may_end_its_share_of_the_keys_and_no_more():
     check_ends([*tasks, Ends("shop", "g", rows=1, alive=0)], {"shop": source})
     with pytest.raises(QualityError, match=r"last file is f lacks 2 of the 3 keys .*a share of 0\.5"):
         check_ends([*tasks, Ends("shop", "f", rows=1, alive=1)], {"shop": source})
+
+
+def test_a_source_that_read_nothing_has_its_metrics_all_the_same():
+    """A file that was between two others is empty now: what the later one says is a repeat, and no row was read."""
+    moved = [Group("people", "third", "accepted", -1), Group("people", "third", "duplicate", 1)]
+    found = metric_rows("run", moved, USERS, Ingest())
+    assert ("bad_age", "reject") in {(rule, level) for _, _, _, rule, level, *_ in found}
+    assert {(*row[:3], *row[6:]) for row in found} == {("run", "people", "users", 0, 0, 0.0)}

@@ -124,9 +124,10 @@ def metric_rows(run_id: str, rows: Sequence[Group], table: Table, ingest: Ingest
     """Rows of quality_metrics in the order of its columns."""
     made: list[tuple[object, ...]] = []
     for source, mine in by_source(rows).items():
-        read = sum(r.rows for r in mine)
+        read = sum(r.rows for r in mine)  # 0 where an emptied file moves rows of others from one count to another
         for c in rule_counts(mine, table, ingest):
-            made.append((run_id, source, table.name, c.rule, c.level, c.message, c.rows, read, c.rows / read))
+            share = c.rows / read if read else 0.0
+            made.append((run_id, source, table.name, c.rule, c.level, c.message, c.rows, read, share))
     return made
 
 
