@@ -16,6 +16,7 @@ from profiling_spark.context import Context, Step
 from profiling_spark.doctor import examine, require
 from profiling_spark.expressions import check_expressions
 from profiling_spark.job_runs import FAILED, Book, RunResult
+from profiling_spark.launch.driver import SparkOptions, prepare
 from profiling_spark.messages import describe
 from profiling_spark.progress import Progress
 from profiling_spark.progress.base import Tasks
@@ -34,6 +35,8 @@ def session_for(
     if spark is not None:
         yield adopted(spark, settings)
         return
+    if not submitted() and not os.environ.get("PYSPARK_SUBMIT_ARGS"):
+        prepare(SparkOptions(), verbose=verbose)  # called from Python: no command line has done it
     jars = None if submitted() else local_jars()
     require(examine(storage_root=settings.storage.root if keeps else None, jars=jars, environ=os.environ))
     own = build_session(settings, name=name, verbose=verbose)

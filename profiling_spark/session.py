@@ -14,6 +14,7 @@ from pyspark.sql import SparkSession
 
 from profiling_spark.config import Settings
 from profiling_spark.errors import EnvironmentProblem
+from profiling_spark.launch.driver import is_given
 from profiling_spark.launch.stderr import quiet_jvm
 
 _DELTA = {
@@ -77,11 +78,13 @@ def build_session(settings: Settings, *, name: str, verbose: bool = False) -> Sp
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     # a task is one core: Polars must not start a thread per core in every task
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
-    if not submitted():
-        jars = ",".join(str(j) for j in local_jars())
-        builder = builder.master(os.environ.get("PROFILING_SPARK_MASTER", "local[*]"))
-        builder = builder.config("spark.ui.enabled", "false")
-        builder = builder.config("spark.jars", jars) if jars else builder
+    if not submitted():  # what is set here would win over what the command line has put in PYSPARK_SUBMIT_ARGS
+        if not is_given("--master"):
+            builder = builder.master(os.environ.get("PROFILING_SPARK_MASTER", "local[*]"))
+        if not is_given("--jars"):
+            builder = builder.config("spark.jars", ",".join(str(j) for j in local_jars()))
+        if not is_given("spark.ui.enabled"):
+            builder = builder.config("spark.ui.enabled", "false")
     with quiet_jvm():
         spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("WARN" if verbose else "OFF")

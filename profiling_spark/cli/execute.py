@@ -27,9 +27,7 @@ if TYPE_CHECKING:
     from profiling_spark.progress import Progress
 
 
-def execute(
-    given: Given, act: Callable[[Pipeline], RunResult], *, before: Callable[[], None] = lambda: None
-) -> int:
+def execute(given: Given, act: Callable[[Pipeline], RunResult], *, before: Callable[[], None] = lambda: None) -> int:
     """Run a command that writes; returns the exit code of the process. `before`: done once the machine is ready."""
     with reported(given), log.written_to(given.log):
         settings = load_settings(given.config, given.overrides)

@@ -113,10 +113,11 @@ def prepare(options: SparkOptions, *, verbose: bool) -> None:
 
 
 def is_given(option: str) -> bool:
-    """Whether PYSPARK_SUBMIT_ARGS names an option, such as --master: the session then must not set it as well, since
-    what Python sets wins.
+    """Whether PYSPARK_SUBMIT_ARGS names an option, such as --master, or a setting of Spark: the session then must not
+    set it as well, since what Python sets wins.
     """
-    return option in shlex.split(os.environ.get("PYSPARK_SUBMIT_ARGS", ""))
+    words = shlex.split(os.environ.get("PYSPARK_SUBMIT_ARGS", ""))
+    return any(word == option or word.startswith(f"{option}=") for word in words)
 
 
 def _users_arguments() -> str:
