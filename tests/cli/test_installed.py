@@ -31,7 +31,9 @@ class Installed:
         shutil.copytree(
             PROJECT, clone, ignore=shutil.ignore_patterns(".*", "lake*", "demo_data*", "__pycache__", "build")
         )
-        subprocess.run([*pip, "wheel", "--no-deps", "-w", str(folder), str(clone)], check=True, timeout=300)
+        subprocess.run(
+            [*pip, "wheel", "--no-deps", "-w", str(folder), str(clone)], check=True, timeout=300, env=environ()
+        )
         self.wheel = next(folder.glob("*.whl"))
         self.clone = clone
 
@@ -42,7 +44,7 @@ class Installed:
         own = next((place / "lib").glob("python3*")) / "site-packages"
         pip = [sys.executable, "-m", "pip", "--python", str(place / "bin" / "python"), "--disable-pip-version-check"]
         install = [*pip, "install", "--quiet", "--no-deps", "--no-compile", str(self.wheel)]
-        subprocess.run(install, check=True, timeout=300)
+        subprocess.run(install, check=True, timeout=300, env=environ())
         for entry in Path(pytest.__file__).parents[1].iterdir():
             hidden = (*without, "profiling_spark", "__editable__", "_")
             if not entry.name.startswith(hidden) and entry.suffix != ".pth" and not (own / entry.name).exists():

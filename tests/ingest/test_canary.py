@@ -27,7 +27,7 @@ STUMBLES = {
     "time": "to_timestamp({0}, 'yyyy-MM-dd')",
     "date": "make_date(cast({0} as int), 1, 1)",
     "json": "from_json({0}, 'a int', map('mode', 'FAILFAST')).a",
-    "element": "element_at(map('a', 1), {0}) + cast({0} as double)",
+    "binary": "cast(to_binary({0}, 'hex') as string)",
     "url": "parse_url({0}, 'HOST')",
     "number": "to_number({0}, '999')",
 }
@@ -70,7 +70,7 @@ def run(spark, folder: Path, column: str, mapped: dict[str, str], **changes: obj
     (folder / "a.csv").write_text(HEADER + "\n".join([*GOOD, bad]) + "\n")
     made = settings(str(folder / "lake"), folder, **changes).model_dump(mode="json")
     made["sources"]["log"]["columns"] |= mapped
-    log_file = folder / "run.log"
+    log_file = folder / f"{len(list(folder.iterdir()))}.log"
     with log.written_to(str(log_file)), pytest.raises(Exception) as raised:  # noqa: PT011 - of several kinds
         Pipeline(Settings.model_validate(made), spark).run("ingest")
     assert not isinstance(raised.value, (AssertionError, InputError))
