@@ -34,6 +34,7 @@ from profiling_spark.recommend.job import recommend_items
 from profiling_spark.runner import run_steps, session_for
 from profiling_spark.scores.job import score_users
 from profiling_spark.segments.job import segment_users
+from profiling_spark.session import Started
 from profiling_spark.storage import Tables
 
 Stage = Callable[[Context], Outcome]
@@ -50,7 +51,8 @@ class Pipeline:
 
     `settings`: as loaded, or one or several YAML files, of which later ones win. `spark`: a session of the caller's, in
     which Delta is set up; it stays as it is and is not stopped. Without it a session is started by the first run and
-    stopped by `close` (or at the end of `with`). A run that fails raises a ProfilingError that says why.
+    stopped by `close` (or at the end of `with`); `started`: one that is being started already (see
+    session.begin_session). A run that fails raises a ProfilingError that says why.
     """
 
     def __init__(
@@ -59,11 +61,11 @@ class Pipeline:
         spark: SparkSession | None = None,
         *,
         progress: Progress | None = None,
+        started: Started | None = None,
     ) -> None:
         self.settings = settings if isinstance(settings, Settings) else load_settings(_files(settings))
         self.progress = progress or Progress()
-        self.verbose = False
-        self._users_own = spark
+        self._users_own, self._started = spark, started
         self._spark: SparkSession | None = None
         self._open = ExitStack()
 
@@ -71,7 +73,7 @@ class Pipeline:
     def spark(self) -> SparkSession:
         """The session in which the stages run; started where there is none yet."""
         if self._spark is None:
-            session = session_for(self.settings, name="pipeline", spark=self._users_own, verbose=self.verbose)
+            session = session_for(self.settings, name="pipeline", spark=self._users_own, started=self._started)
             self._spark = self._open.enter_context(session)
         return self._spark
 

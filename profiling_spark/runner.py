@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,33 +12,33 @@ from pyspark.sql import SparkSession
 from profiling_spark import log
 from profiling_spark.config import Settings
 from profiling_spark.context import Context, Step
-from profiling_spark.doctor import examine, require
 from profiling_spark.expressions import check_expressions
 from profiling_spark.job_runs import FAILED, Book, RunResult
-from profiling_spark.launch.driver import SparkOptions, prepare
 from profiling_spark.messages import describe
 from profiling_spark.progress import Progress
 from profiling_spark.progress.base import Tasks
-from profiling_spark.session import adopted, build_session, local_jars, submitted
+from profiling_spark.session import Started, adopted, begin_session
 from profiling_spark.storage import Tables, locked
 
 
 @contextmanager
 def session_for(
-    settings: Settings, *, name: str, spark: SparkSession | None = None, verbose: bool = False, keeps: bool = True
+    settings: Settings,
+    *,
+    name: str,
+    spark: SparkSession | None = None,
+    started: Started | None = None,
+    verbose: bool = False,
+    keeps: bool = True,
 ) -> Iterator[SparkSession]:
     """A session that is ready for our tables: one beside the user's where `spark` is given, which stays as it is; else
-    a new one, stopped at the end. `keeps`: something will be written to the storage. Raises EnvironmentProblem where
-    the machine or the session lacks something.
+    the one that was begun, or a new one, stopped at the end. `keeps`: something will be written to the storage. Raises
+    EnvironmentProblem where the machine or the session lacks something.
     """
     if spark is not None:
         yield adopted(spark, settings)
         return
-    if not submitted() and not os.environ.get("PYSPARK_SUBMIT_ARGS"):
-        prepare(SparkOptions(), verbose=verbose)  # called from Python: no command line has done it
-    jars = None if submitted() else local_jars()
-    require(examine(storage_root=settings.storage.root if keeps else None, jars=jars, environ=os.environ))
-    own = build_session(settings, name=name, verbose=verbose)
+    own = (started or begin_session(settings, name=name, verbose=verbose, keeps=keeps))()
     try:
         yield own
     finally:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 
 from profiling_spark.config import Settings
+from profiling_spark.doctor import examine, require
 from profiling_spark.errors import EnvironmentProblem
-from profiling_spark.launch.driver import is_given
+from profiling_spark.launch.driver import SparkOptions, is_given, prepare
 from profiling_spark.launch.stderr import quiet_jvm
 
 _DELTA = {
@@ -90,6 +92,26 @@ def build_session(settings: Settings, *, name: str, verbose: bool = False) -> Sp
     spark.sparkContext.setLogLevel("WARN" if verbose else "OFF")
     _quiet_logger(verbose)
     return spark
+
+
+Started = Callable[[], SparkSession]
+"""Waits for a session that is being started; raises what went wrong there."""
+
+
+def begin_session(settings: Settings, *, name: str, verbose: bool = False, keeps: bool = True) -> Started:
+    """Start a session beside what this thread does meanwhile: Spark takes as long as the imports of all stages.
+
+    `keeps`: something will be written to the storage. Raises EnvironmentProblem at once where the machine lacks
+    something.
+    """
+    if not submitted() and not os.environ.get("PYSPARK_SUBMIT_ARGS"):
+        prepare(SparkOptions(), verbose=verbose)  # called from Python: no command line has done it
+    jars = None if submitted() else local_jars()
+    require(examine(storage_root=settings.storage.root if keeps else None, jars=jars, environ=os.environ))
+    pool = ThreadPoolExecutor(1, thread_name_prefix="session")
+    begun = pool.submit(build_session, settings, name=name, verbose=verbose)
+    pool.shutdown(wait=False)
+    return begun.result
 
 
 def adopted(spark: SparkSession, settings: Settings) -> SparkSession:

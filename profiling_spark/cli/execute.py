@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from profiling_spark import log
 from profiling_spark.cli.main import program
 from profiling_spark.cli.options import Given
@@ -32,12 +34,16 @@ def execute(given: Given, act: Callable[[Pipeline], RunResult], *, before: Calla
     with reported(given), log.written_to(given.log):
         settings = load_settings(given.config, given.overrides)
         start(given)
-        before()
-        from profiling_spark.pipeline import Pipeline
+        from profiling_spark.session import begin_session
 
-        with shown(given) as progress, Pipeline(settings, progress=progress) as pipeline:
-            pipeline.verbose = given.verbose
-            result = act(pipeline)
+        with shown(given) as progress:
+            name = click.get_current_context().info_name or "run"
+            started = begin_session(settings, name=name, verbose=given.verbose)
+            before()
+            from profiling_spark.pipeline import Pipeline
+
+            with Pipeline(settings, progress=progress, started=started) as pipeline:
+                result = act(pipeline)
         _hints(given, result)
         if given.as_json:
             write(json.dumps(result.as_json(), default=str, ensure_ascii=False))

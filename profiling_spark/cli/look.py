@@ -89,13 +89,16 @@ def try_mapping(given: Given, rows: int, names: tuple[str, ...]) -> int:
         if not settings.sources:
             raise ConfigError("sources: expected at least one source in the settings, found none (see --config)")
         start(given)
+        from profiling_spark.session import begin_session
+
+        started = begin_session(settings, name="try-mapping", verbose=given.verbose, keeps=False)
         from profiling_spark.cli.show import console
         from profiling_spark.cli.views import sample_lines
         from profiling_spark.overview.sample import samples
         from profiling_spark.runner import session_for
 
         out, found = console(), []
-        with session_for(settings, name="try-mapping", verbose=given.verbose, keeps=False) as spark:
+        with session_for(settings, name="try-mapping", started=started) as spark:
             for sample in samples(spark, settings, rows=rows, only=names):
                 found.append(asdict(sample))
                 if not given.as_json:
