@@ -23,6 +23,14 @@ def installed_version(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
+        return _of_its_own_spark() if package == "pyspark" else None
+
+
+def _of_its_own_spark() -> str | None:
+    """The version of a Spark that pip has not installed: a cluster's, on the path that spark-submit gives."""
+    try:
+        return str(importlib.import_module("pyspark.version").__version__)
+    except (ImportError, AttributeError):
         return None
 
 
