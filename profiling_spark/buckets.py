@@ -238,7 +238,7 @@ def _files(tables: Tables, task: _Task) -> list[tuple[int, str]]:
 def _side_rows(
     tables: Tables, sides: Mapping[str, DataFrame], buckets: int
 ) -> tuple[DataFrame, dict[str, tuple[str, ...]]]:
-    """All side frames in one, since a cogroup takes two: their columns, told apart by name."""
+    """All side frames in one, since a cogroup takes two: their columns, distinguished by name."""
     columns = {name: tuple(frame.columns) for name, frame in sides.items()}
     if not sides:
         return tables.spark.createDataFrame([], f"user_bucket int, {_SIDE} string"), columns
