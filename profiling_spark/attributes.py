@@ -51,8 +51,8 @@ def last_of_each_source(
     """One row per key and source: `values` of the last version whose day, business timezone, is before as_of (a day, or
     a column of them); None: of the newest.
 
-    Where a source without a time of its own has none so early, its earliest version speaks. A version that is ended
-    says nothing.
+    Where a source without a time of its own has none so early, its earliest version counts. A version that is ended
+    has no values.
     """
     order, content = F.struct(*_ORDER), F.struct(*values, "ended")
     if as_of is None:
@@ -81,20 +81,20 @@ def believed(
     now).
     """
     known = last_of_each_source(versions, key=key, values=values, as_of=as_of, timezone=timezone)
-    # names decide between sources that the order does not tell apart
+    # names decide between sources of equal order
     place = F.struct(source_rank(precedence), F.col("source"))
     chosen = [F.min_by(c, F.when(F.col(c).isNotNull(), place)).alias(c) for c in values]
     return known.groupBy(*key).agg(*chosen)
 
 
 def opt_outs(users: DataFrame) -> DataFrame:
-    """(user_id, personalisation_opt_out) of everyone who ever said anything about it.
+    """(user_id, personalisation_opt_out) of everyone of whom any row has it.
 
-    Null says nothing. A "yes" is ended only by a later "no" of the same source: at equal time "yes" wins, and between
+    Null has no effect. A "yes" is ended only by a later "no" of the same source: at equal time "yes" wins, and between
     sources too, whichever is believed in other things.
     """
-    said = users.where(F.col(_WISH).isNotNull())
-    last = said.groupBy("user_id", "source").agg(F.max_by(_WISH, F.struct("version_time", _WISH)).alias(_WISH))
+    reported = users.where(F.col(_WISH).isNotNull())
+    last = reported.groupBy("user_id", "source").agg(F.max_by(_WISH, F.struct("version_time", _WISH)).alias(_WISH))
     return last.groupBy("user_id").agg(F.max(_WISH).alias(_WISH))
 
 

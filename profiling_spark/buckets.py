@@ -65,7 +65,7 @@ def _sample(tables: Tables) -> list[tuple[int, str]]:
             return []
         rows = tables.read(EVENTS).select("user_bucket", "user_id").limit(_SAMPLE).distinct().limit(_USERS).collect()
         return [(row["user_bucket"], row["user_id"]) for row in rows]
-    placed = [(b, f.path) for f in tables.files(EVENTS) if (b := f.told.get("partition.user_bucket")) is not None]
+    placed = [(b, f.path) for f in tables.files(EVENTS) if (b := f.add_action.get("partition.user_bucket")) is not None]
     # the last bucket: customers of bucket 0 of 4 are also in bucket 0 of 2
     for bucket, path in sorted(placed)[-1:]:
         users = pl.read_parquet(path, columns=["user_id"], n_rows=_SAMPLE, hive_partitioning=False)["user_id"]
@@ -223,7 +223,9 @@ def _files(tables: Tables, task: _Task) -> list[tuple[int, str]]:
     """(user_bucket, file) of the snapshot's files that can hold such events."""
     rows = []
     for file in tables.files(EVENTS):
-        bucket, first, last = (file.told.get(c) for c in ("partition.user_bucket", "min.event_date", "max.event_date"))
+        bucket, first, last = (
+            file.add_action.get(c) for c in ("partition.user_bucket", "min.event_date", "max.event_date")
+        )
         if bucket is None:
             raise StorageError(f"{file.path}: expected a file in a folder user_bucket=N, as ingest writes it")
         is_later = first is not None and first >= task.before
@@ -236,7 +238,7 @@ def _files(tables: Tables, task: _Task) -> list[tuple[int, str]]:
 def _side_rows(
     tables: Tables, sides: Mapping[str, DataFrame], buckets: int
 ) -> tuple[DataFrame, dict[str, tuple[str, ...]]]:
-    """All side frames in one, since a cogroup takes two: their columns, told apart by name."""
+    """All side frames in one, since a cogroup takes two: their columns, distinguished by name."""
     columns = {name: tuple(frame.columns) for name, frame in sides.items()}
     if not sides:
         return tables.spark.createDataFrame([], f"user_bucket int, {_SIDE} string"), columns
@@ -308,6 +310,6 @@ class _Task:
     def _sides(self, table: pa.Table) -> dict[str, pl.DataFrame]:
         frames = {}
         for name, columns in self.side_schemas.items():
-            mine = _frame(table).filter(pl.col(_SIDE) == name)
-            frames[name] = mine.select(pl.col(f"{name}__{c}").alias(c) for c in columns)
+            side = _frame(table).filter(pl.col(_SIDE) == name)
+            frames[name] = side.select(pl.col(f"{name}__{c}").alias(c) for c in columns)
         return frames

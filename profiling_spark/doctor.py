@@ -111,8 +111,8 @@ def check_java(*, environ: Mapping[str, str], run: java.Run | None = None) -> Ch
     passed_over = f"passed over: {', '.join(found.passed_over)}" if found.passed_over else ""
     if found.java is None:
         return _verdict("java", f"no Java 17 or 21{f', {passed_over}' if passed_over else ''}", found.remedy)
-    told = f"; {passed_over}" if found.note else ""
-    return _verdict("java", f"{found.java.version} at {found.java.home}{told}")
+    passed_note = f"; {passed_over}" if found.note else ""
+    return _verdict("java", f"{found.java.version} at {found.java.home}{passed_note}")
 
 
 def check_jars(

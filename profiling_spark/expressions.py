@@ -59,7 +59,7 @@ def expression(frame: DataFrame, setting: str, text: str) -> tuple[Column, str]:
         column = F.expr(text)
         return column, frame.select(column.alias("value")).dtypes[0][1]
     except AnalysisException as err:
-        raise ConfigError(f"{setting} = {text!r}: {_said(err)}") from err
+        raise ConfigError(f"{setting} = {text!r}: {_error_text(err)}") from err
 
 
 def holds(condition: Column) -> Column:
@@ -84,7 +84,7 @@ def _source_faults(spark: SparkSession, name: str, source: Source) -> dict[str, 
 
 
 def _ingest_faults(spark: SparkSession, settings: Settings, target: Target) -> dict[str, str]:
-    """Of the rules of a table, and of what tells which of two rows with one key is kept."""
+    """Of the rules of a table, and of what decides which of two rows with one key is kept."""
     rules = {f"ingest.rules.{n}.when": r.when for n, r in enumerate(settings.ingest.rules) if r.target == target}
     kept = {f"ingest.keep.{target}": settings.ingest.keep[target]} if target in settings.ingest.keep else {}
     types = {c.name: c.type for c in TARGETS[target].columns}
@@ -138,7 +138,7 @@ def _faults(
             try:
                 kinds |= _kinds(frame, {setting: text})
             except AnalysisException as err:
-                faults[setting] = f"{text!r}: {_said(err)}"
+                faults[setting] = f"{text!r}: {_error_text(err)}"
     for setting in conditions:
         if kinds.get(setting, "boolean") != "boolean":
             faults[setting] = f"{texts[setting]!r}: expected true or false, found {kinds[setting]}"
@@ -160,14 +160,14 @@ def _syntax_faults(frame: DataFrame, texts: Mapping[str, str]) -> dict[str, str]
         _kinds(frame, texts)
     except ParseException as err:
         if len(texts) == 1:
-            return {setting: f"{text!r}: {_said(err)}" for setting, text in texts.items()}
+            return {setting: f"{text!r}: {_error_text(err)}" for setting, text in texts.items()}
         return {k: v for setting, text in texts.items() for k, v in _syntax_faults(frame, {setting: text}).items()}
     except AnalysisException:
         pass
     return {}
 
 
-def _said(err: AnalysisException) -> str:
+def _error_text(err: AnalysisException) -> str:
     """Spark's words in one line, without its codes."""
     first = str(err).strip().splitlines()[0]
     return re.sub(r"^\[[\w.]+\]\s*|\s*SQLSTATE: \w+;?|[;\s]*line \d+ pos \d+;?$", "", first).strip()

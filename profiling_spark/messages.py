@@ -44,7 +44,7 @@ def describe(err: BaseException) -> str:
 
 
 def trace(err: BaseException) -> str:
-    """The stack of an error and of its causes, without what they say."""
+    """The stack of an error and of its causes, without their messages."""
     return "\n".join(part for each in _chain(err) for part in _stack(each))
 
 

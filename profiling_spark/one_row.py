@@ -84,7 +84,7 @@ def one_row_faults(frame: DataFrame, expressions: Mapping[str, str], *, source: 
     others = {setting: text for setting, text in computed.items() if not found[setting]}
     if others and _by_analysis(frame, list(others.values())) is not None:
         found |= {setting: _by_analysis(frame, [text]) for setting, text in others.items()}
-    return {setting: _told(fault, source) for setting, fault in found.items() if fault}
+    return {setting: _fault_text(fault, source) for setting, fault in found.items() if fault}
 
 
 def is_sound(frame: DataFrame, expressions: Mapping[str, str], conditions: Collection[str]) -> bool:
@@ -97,13 +97,13 @@ def is_sound(frame: DataFrame, expressions: Mapping[str, str], conditions: Colle
     return _by_analysis(frame, list(expressions.values()), {expressions[c] for c in conditions}) is None
 
 
-def _told(fault: str, source: str) -> str:
+def _fault_text(fault: str, source: str) -> str:
     serves = f"; {_SERVES[fault].format(source=source)}" if source else ""
     return f"expected a value of one row, found that it {fault}{serves}"
 
 
 def _by_analysis(frame: DataFrame, texts: Sequence[str], conditions: Collection[str] = ()) -> str | None:
-    """What Spark's analysis says of the expressions, '' where it is another fault, null where there is none.
+    """What Spark's analysis finds in the expressions, '' where it is another fault, null where there is none.
 
     The condition of a join may be neither an aggregate, a window, a generator nor anything that is not deterministic,
     and each has a fault of its own; in a select some of them would pass. Of `conditions` it must be true or false.
@@ -127,7 +127,7 @@ def _by_analysis(frame: DataFrame, texts: Sequence[str], conditions: Collection[
 
 
 def _by_text(text: str, columns: set[str]) -> str | None:
-    """What the functions called in the text say of it."""
+    """The fault by the functions called in the text."""
     bare = _TOKEN.sub(_without_literals, text)
     called = {name.lower() for name in re.findall(r"(\w+)\s*\(", bare)}
     if called & _PLACES:

@@ -20,8 +20,8 @@ USERS = [f"u{n}" for n in range(12)]
 
 def of_day(day: int) -> list[dict[str, Any]]:
     time = datetime(2026, 5, day, 12, tzinfo=UTC)
-    told = {"event_time": time, "event_date": time.date(), "event_type": "view", "source": "s"}
-    return [{"event_id": f"{day} {user}", "user_id": user, "file_id": "f", "run_id": "r"} | told for user in USERS]
+    shared = {"event_time": time, "event_date": time.date(), "event_type": "view", "source": "s"}
+    return [{"event_id": f"{day} {user}", "user_id": user, "file_id": "f", "run_id": "r"} | shared for user in USERS]
 
 
 def test_a_kernel_sees_its_days_whatever_files_they_lie_in(

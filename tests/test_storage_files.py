@@ -92,9 +92,9 @@ def test_only_the_named_dates_are_replaced_and_all_readers_see_the_same(spark: S
     assert found.fetchall() == expected
     assert (target.protocol().min_reader_version, target.protocol().min_writer_version) == (1, 2)
     assert target.metadata().configuration["delta.enableDeletionVectors"] == "false"
-    told = pl.DataFrame(target.get_add_actions(flatten=True))
-    assert told["num_records"].sum() == 3
-    assert not [c for c in told.columns if c.startswith(("min.", "max."))]  # all personal: they would outlive a delete
+    actions = pl.DataFrame(target.get_add_actions(flatten=True))
+    assert actions["num_records"].sum() == 3
+    assert not [c for c in actions.columns if c.startswith(("min.", "max."))]  # personal: they would outlive a delete
     assert (
         target.version() == len(list(Path(place, "_delta_log").glob("*.json"))) - 1 == 1
     )  # a commit a write, the table's first one too
@@ -105,7 +105,7 @@ def test_death_between_moving_and_committing_leaves_the_old_version(
     spark: SparkSession, tables: Tables, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tables.replace_partitions(SCORES, frame(spark, OLD), [SUNDAY, MONDAY, TUESDAY])
-    held = set(Path(tables.path(SCORES)).rglob("*.parquet"))
+    before = set(Path(tables.path(SCORES)).rglob("*.parquet"))
 
     def die(*args: Any, **named: Any) -> None:
         raise DeltaError("gone")
@@ -114,7 +114,7 @@ def test_death_between_moving_and_committing_leaves_the_old_version(
         patch.setattr(deltalake.DeltaTable, "create_write_transaction", die)
         with pytest.raises(StorageError, match="cannot be committed"):
             tables.replace_partitions(SCORES, frame(spark, NEW), [MONDAY])
-    assert set(Path(tables.path(SCORES)).rglob("*.parquet")) > held  # moved, of no version
+    assert set(Path(tables.path(SCORES)).rglob("*.parquet")) > before  # moved, of no version
     assert stored(tables) == OLD
     tables.replace_partitions(SCORES, frame(spark, NEW), [MONDAY])
     assert stored(tables) == [OLD[0], *NEW, OLD[3]]
@@ -199,8 +199,8 @@ def test_a_slice_within_a_partition_goes_alone_also_from_a_file_with_others(tabl
     rows = [(MONDAY, "churn", "a", None, 0.1), (MONDAY, "value", "a", Decimal("2.5000"), 0.2)]
     rows += [(MONDAY, "value", "b", None, None), (SUNDAY, "churn", "a", None, 0.3)]
     for day, task in ((MONDAY, "churn"), (MONDAY, "value"), (SUNDAY, "churn")):
-        mine = [r for r in rows if r[:2] == (day, task)]
-        assert tables.replace_slice(SHARES, as_frame(SHARES, mine), as_of=day, task=task) == len(mine)
+        part = [r for r in rows if r[:2] == (day, task)]
+        assert tables.replace_slice(SHARES, as_frame(SHARES, part), as_of=day, task=task) == len(part)
     if is_compacted:
         compact(tables, SHARES, file_bytes=2**20, order_by=None)
         assert len(tables.files(SHARES)) == 2
@@ -244,7 +244,7 @@ def test_what_is_on_its_way_counts_and_to_look_pins_nothing(tables: Tables) -> N
 
 
 @pytest.mark.parametrize(
-    ("told", "is_in"),
+    ("add_action", "is_in"),
     [
         ({"partition.as_of": MONDAY, "min.task": "churn", "max.task": "churn", "null_count.task": 0}, True),
         ({"partition.as_of": SUNDAY, "min.task": "churn", "max.task": "churn", "null_count.task": 0}, False),
@@ -258,8 +258,8 @@ def test_what_is_on_its_way_counts_and_to_look_pins_nothing(tables: Tables) -> N
         ({"min.as_of": SUNDAY, "max.as_of": TUESDAY, "min.task": "churn", "max.task": "churn"}, None),
     ],
 )
-def test_what_the_log_tells_of_a_file_and_a_slice(told: dict[str, Any], is_in: bool | None) -> None:
-    assert File("a.parquet", told).in_slice({"as_of": MONDAY, "task": "churn"}) is is_in
+def test_what_the_log_tells_of_a_file_and_a_slice(add_action: dict[str, Any], is_in: bool | None) -> None:
+    assert File("a.parquet", add_action).in_slice({"as_of": MONDAY, "task": "churn"}) is is_in
 
 
 NOTES = Table(

@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from profiling_spark.recommend.board import best, close_pairs
 from profiling_spark.recommend.graph_filter import Band, GraphFilterSide, graph_filter_side, rows_at_a_time
 from profiling_spark.recommend.item_graph import (
     gram_rows,
@@ -33,6 +32,7 @@ from profiling_spark.recommend.item_graph import (
 )
 from profiling_spark.recommend.item_side import Floats, Scores, padded_blocks
 from profiling_spark.recommend.metrics import ndcg, recall
+from profiling_spark.recommend.score_block import best, close_pairs
 from profiling_spark.recommend.top_n import NONE, parts_of
 
 K = 20
@@ -81,9 +81,9 @@ def hold_out(train: sparse.csr_array, share: float, seed: int) -> tuple[sparse.c
     row = np.repeat(np.arange(len(lengths)), lengths)
     order = np.lexsort((np.random.default_rng(seed).random(train.nnz), row))
     place = np.arange(train.nnz) - np.repeat(train.indptr[:-1], lengths)
-    held = place < np.floor(lengths * share + 1e-9)[row]
+    drawn = place < np.floor(lengths * share + 1e-9)[row]
     items = train.indices[order]
-    return matrix(row[~held], items[~held], train.shape), matrix(row[held], items[held], train.shape)
+    return matrix(row[~drawn], items[~drawn], train.shape), matrix(row[drawn], items[drawn], train.shape)
 
 
 def load(folder: Path, validation: float, seed: int) -> tuple[sparse.csr_array, sparse.csr_array]:
@@ -142,11 +142,11 @@ def evaluate(
     for block, histories in padded_blocks(*columns, rows=rows_at_a_time(side)):
         with clock.step("score"):
             scored = side.score(histories)
-            board = scored.block()
+            score_block = scored.block()
         with clock.step("top_20"):
             seen = train[block].tocoo()
-            close_pairs(board, seen.row.astype(np.int64), seen.col.astype(np.int64))
-            lists, _ = best(board, K, scored.exact)
+            close_pairs(score_block, seen.row.astype(np.int64), seen.col.astype(np.int64))
+            lists, _ = best(score_block, K, scored.exact)
         is_truth = truth[block].toarray() > 0
         sizes = is_truth.sum(axis=1)
         hits = np.take_along_axis(is_truth, np.maximum(lists, 0), axis=1) & (lists != NONE)
@@ -164,9 +164,9 @@ def worst_contribution(side: GraphFilterSide, train: sparse.csr_array, clock: Cl
     for block, histories in padded_blocks(*columns, rows=1000):
         with clock.step("reasons_of_2000"):
             scored = side.score(histories)
-            board = scored.block()
-            close_pairs(board, *np.nonzero(train[block].toarray() > 0))
-            items, scores = best(board, K, scored.exact)
+            score_block = scored.block()
+            close_pairs(score_block, *np.nonzero(train[block].toarray() > 0))
+            items, scores = best(score_block, K, scored.exact)
             parts = parts_of(scored, items)
         worst = max(worst, float((np.abs(parts.sum(axis=2) - scores) / np.abs(scores)).max()))
     return worst
@@ -198,7 +198,7 @@ def main() -> int:
     prepared_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     chosen = np.random.default_rng(1).permutation(train.shape[0])[: args.users or None]
     figures = evaluate(side, train, truth, np.sort(chosen), clock)
-    told = {
+    report = {
         **{k: v for k, v in vars(args).items() if k != "data"},
         "recall@20": round(figures[0], 5),
         "ndcg@20": round(figures[1], 5),
@@ -209,7 +209,7 @@ def main() -> int:
         "peak_mb_prepare": round(prepared_mb),
         "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
-    sys.stdout.write(json.dumps(told) + "\n")
+    sys.stdout.write(json.dumps(report) + "\n")
     return 0
 
 

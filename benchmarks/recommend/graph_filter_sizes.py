@@ -136,8 +136,8 @@ def main() -> int:
         sizes = {"neighbours_share": near, "least_vectors": vectors, "passes": passes}
         tried = settings.recommend.graph_filter.model_copy(update=sizes)
         found = figures(fit(strengths, tried), pairs, items)
-        said = f"passes {passes} neighbours_share 1/{round(1 / near)} least_vectors {vectors}"
-        sys.stdout.write(f"{said}: Recall@{K} {found[0]:.4f} NDCG@{K} {found[1]:.4f}\n")
+        label = f"passes {passes} neighbours_share 1/{round(1 / near)} least_vectors {vectors}"
+        sys.stdout.write(f"{label}: Recall@{K} {found[0]:.4f} NDCG@{K} {found[1]:.4f}\n")
     return 0
 
 

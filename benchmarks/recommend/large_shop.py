@@ -45,8 +45,8 @@ class Shop:
     def taken(self, tastes: Ints) -> Ints:
         """An item for each row of tastes (customer's tastes, -1 where it has fewer)."""
         count = (tastes >= 0).sum(axis=1)
-        mine = tastes[np.arange(len(tastes)), (self.random.random(len(tastes)) * count).astype(np.int64)]
-        here = mine * self.size + np.searchsorted(self.within, self.random.random(len(tastes)))
+        taste = tastes[np.arange(len(tastes)), (self.random.random(len(tastes)) * count).astype(np.int64)]
+        here = taste * self.size + np.searchsorted(self.within, self.random.random(len(tastes)))
         anywhere = self.by_popularity[np.searchsorted(self.overall, self.random.random(len(tastes)))]
         return np.where(self.random.random(len(tastes)) < OF_TASTE, here, anywhere)
 
@@ -117,13 +117,13 @@ def main() -> None:
             generate(unfinished, users, given.items, given.pairs)
             unfinished.rename(folder)
         rows = pq.read_metadata(folder / "train.parquet").num_rows
-        told, peak = run(folder, given.set, given.memory)
-        totals[users] = sum(told["seconds"].values())
-        seconds = ", ".join(f"{step} {value:,.0f}" for step, value in told["seconds"].items())
+        report, peak = run(folder, given.set, given.memory)
+        totals[users] = sum(report["seconds"].values())
+        seconds = ", ".join(f"{step} {value:,.0f}" for step, value in report["seconds"].items())
         kinds = ", ".join(f"{kind} {value:,.0f}" for kind, value in sorted(peak.by_kind.items()) if value > 100)
         sys.stdout.write(
             f"{users:,} customers, {given.items:,} items, {rows:,} interactions: {totals[users]:,.0f} s ({seconds}); "
-            f"recall@20 {told['recall@20']}, ndcg@20 {told['ndcg@20']}, {told['customers']:,} judged; "
+            f"recall@20 {report['recall@20']}, ndcg@20 {report['ndcg@20']}, {report['customers']:,} judged; "
             f"peak {peak.megabytes:,.0f} MB (at most: {kinds})\n"
         )
         sys.stdout.flush()

@@ -52,8 +52,8 @@ def main() -> int:
     prefers = bought.join(prices, on="item_id").group_by("user_id").agg(pl.col("price_percentile").mean().alias("mean"))
     ids = pairs.select(pl.col("user_id").unique().sort())
     mean = ids.join(prefers, on="user_id", how="left", maintain_order="left")["mean"].fill_null(np.nan).to_numpy()
-    told = pl.DataFrame({"item_id": items}).join(prices, on="item_id", how="left", maintain_order="left")
-    percentiles = told["price_percentile"].fill_null(np.nan).to_numpy()
+    known = pl.DataFrame({"item_id": items}).join(prices, on="item_id", how="left", maintain_order="left")
+    percentiles = known["price_percentile"].fill_null(np.nan).to_numpy()
 
     strengths = matrix(pairs, items, (pl.col("train_units").clip(lower_bound=0) / UNITS).log1p(), "is_train_learned")
     side = fit(strengths, settings.recommend.graph_filter)
@@ -65,12 +65,13 @@ def main() -> int:
         order, _ = steered(values, steering.gains(ends, chosen), K)
         lists = np.take_along_axis(chosen, order, axis=1)
         hits = hits_in(lists, is_truth)
-        mine, gain = ends != 0, ndcg(hits, sizes)
-        suits = np.nanmean((ends[:, None] * (2 * percentiles[lists] - 1))[mine, :_FIRST])
+        is_steered, gain = ends != 0, ndcg(hits, sizes)
+        suits = np.nanmean((ends[:, None] * (2 * percentiles[lists] - 1))[is_steered, :_FIRST])
         sys.stdout.write(
-            f"strength {strength}: NDCG@{K} of all {len(users)} {gain.mean():.4f}, of {mine.sum()} steered "
-            f"{gain[mine].mean():.4f}, Recall@{K} {recall(hits, sizes)[mine].mean():.4f}; prices suit {suits:.3f}, "
-            f"places changed {(order != np.arange(K))[mine].mean():.2f}\n"
+            f"strength {strength}: NDCG@{K} of all {len(users)} {gain.mean():.4f}, of {is_steered.sum()} steered "
+            f"{gain[is_steered].mean():.4f}, Recall@{K} {recall(hits, sizes)[is_steered].mean():.4f}; "
+            f"prices suit {suits:.3f}, "
+            f"places changed {(order != np.arange(K))[is_steered].mean():.2f}\n"
         )
     return 0
 

@@ -53,8 +53,8 @@ class Rank:
     side: Any
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        from profiling_spark.recommend.board import best, close_pairs
         from profiling_spark.recommend.item_side import block_rows, padded_blocks, rows_of
+        from profiling_spark.recommend.score_block import best, close_pairs
 
         table = pa.Table.from_batches(list(batches)).sort_by([("user", "ascending"), ("item", "ascending")])
         users, items = (table[c].to_numpy().astype(np.int64) for c in ("user", "item"))
@@ -66,8 +66,8 @@ class Rank:
             found, values = best(scores, N, scored.exact)
             ends = np.arange(0, found.size + 1, N, dtype=np.int32)
             lists = {"items": found, "scores": values}
-            told = {name: pa.ListArray.from_arrays(ends, flat.ravel()) for name, flat in lists.items()}
-            yield pa.RecordBatch.from_pydict({"user": block, **told})
+            columns = {name: pa.ListArray.from_arrays(ends, flat.ravel()) for name, flat in lists.items()}
+            yield pa.RecordBatch.from_pydict({"user": block, **columns})
 
 
 def noop(frame: Any) -> None:
@@ -116,8 +116,8 @@ def numbered_pairs(part: Any, partitions: int) -> Any:
 
     user = (F.dense_rank().over(Window.orderBy("user_id")) - 1).cast("int").alias("user")
     item = F.col("item").cast("int").alias("item")
-    told = numbered(part.pairs, part.totals.items).select(user, item, F.lit(1.0).alias("rating"))
-    return told.repartition(partitions, "user").persist()
+    rated = numbered(part.pairs, part.totals.items).select(user, item, F.lit(1.0).alias("rating"))
+    return rated.repartition(partitions, "user").persist()
 
 
 def fitted(known: Any) -> Any:

@@ -23,7 +23,7 @@ FAULTS = "faults"
 class Fault:
     """What cannot be meant: the setting's path from the model that finds it, what is wrong with it and expected.
 
-    `also`: paths of other settings that the message rests on. Where one of all these is itself wrong, nothing is said.
+    `also`: paths of other settings that the message rests on. Where one of all these is itself wrong, it is not raised.
     """
 
     keys: Keys

@@ -1,4 +1,4 @@
-"""Features that the settings describe: what may be said, and what is refused before anything runs."""
+"""Features that the settings describe: what may be given, and what is refused before anything runs."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def judged(given: Given, found: Sequence[tuple[Origin, Fault]]) -> tuple[Setting
     """(the settings, None where they are wrong; every fault as a line). `found`: what reading the files found.
 
     What is wrong is taken out and the rest is judged again, so that one fault hides no other; of what rests on a value
-    that is wrong nothing is said.
+    that is wrong nothing is reported.
     """
     broken = {keys for keys, g in given.all() if g.is_broken} | {f.keys for _, f in found}
     lines = [(origin, f"{'.'.join(f.keys)}: {f.message}") for origin, f in found]
@@ -70,7 +70,7 @@ def _in_order(lines: Sequence[tuple[Origin, str]]) -> list[str]:
 
 
 def _faults(loc: Keys, error: dict[str, Any], given: Given) -> Iterator[tuple[Fault, dict[str, Any]]]:
-    """What one validation error says, each with the error."""
+    """The faults of one validation error, each with the error."""
     listed: Iterable[Fault] | None = error.get("ctx", {}).get(FAULTS)
     if listed is not None:
         yield from ((f.under(*loc), {}) for f in listed)

@@ -1,4 +1,4 @@
-"""How features are made ready for models: what may be said per column, and what is refused before anything runs."""
+"""How features are made ready for models: what may be given per column, and what is refused before anything runs."""
 
 from __future__ import annotations
 

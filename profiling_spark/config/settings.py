@@ -282,7 +282,7 @@ class Settings(Model):
 
     @property
     def flagging(self) -> tuple[str, ...]:
-        """Rules whose flagged events count, and are told of where a figure rests on them."""
+        """Rules whose flagged events count, and are reported where a figure rests on them."""
         return tuple(r.name for r in self.ingest.rules if r.level == "flag" and r.features == "keep")
 
     def known_columns(self, name: str) -> frozenset[str]:

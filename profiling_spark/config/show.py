@@ -81,11 +81,11 @@ def schema() -> dict[str, Any]:
 
 
 def _of_docstring(name: str, text: str) -> str:
-    """What a model's docstring says of a setting (`name`: ...), else its first paragraph."""
+    """What a model's docstring has on a setting (`name`: ...), else its first paragraph."""
     start = r"`\w+`(?:, `\w+`)*(?: \([^)]*\))?: "
     sentences = re.findall(rf"({start})(.*?)(?=\s{start}|\n\n|$)", text, re.DOTALL)
-    mine = next((said for head, said in sentences if f"`{name}`" in head), text.partition("\n\n")[0])
-    return " ".join(mine.split())
+    description = next((sentence for head, sentence in sentences if f"`{name}`" in head), text.partition("\n\n")[0])
+    return " ".join(description.split())
 
 
 def _allow_variable(field: dict[str, Any]) -> None:

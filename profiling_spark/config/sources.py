@@ -93,7 +93,7 @@ class FillDown(Model):
     columns: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
 
 
-# what a row of an array's elements says beside its own values: how many equal elements stand before it in its array
+# what a row of an array's elements has beside its own values: how many equal elements stand before it in its array
 EQUAL_BEFORE = "_equal_before"
 
 
@@ -162,7 +162,7 @@ class Source(Model):
 
     @property
     def has_versions(self) -> bool:
-        """Whether the source tells attributes, of which each delivery adds to what is known."""
+        """Whether the source reports attributes, of which each delivery adds to what is known."""
         return TARGETS[self.target] in ATTRIBUTES
 
     @property

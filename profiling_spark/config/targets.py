@@ -15,7 +15,7 @@ _DERIVED = {
 DISTINCT_BY = "distinct_by"
 # column of a row's own id
 ROW_ID = {"events": "event_id", "reviews": "review_id"}
-# columns without which a row says nothing
+# columns without which a row has no meaning
 REQUIRED = {
     "events": ("event_time", "user_id", "event_type"),
     "users": ("user_id",),
@@ -32,7 +32,7 @@ def mappable(target: str) -> tuple[str, ...]:
 def helping(target: str) -> tuple[str, ...]:
     """Columns that a source may map beside those of the table: they change others and are not stored.
 
-    `currency`: code of the currency of the row's figures, such as USD. `distinct_by`: what else tells rows apart that
+    `currency`: code of the currency of the row's figures, such as USD. `distinct_by`: what else distinguishes rows that
     are equal in all mapped columns; part of the ids of rows without one of their own.
     """
     return (*(("currency",) if target != "reviews" else ()), *((DISTINCT_BY,) if target in ROW_ID else ()))

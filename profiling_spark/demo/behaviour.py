@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from profiling_spark.demo.assortment import Assortment, query_pieces, sku_names
 from profiling_spark.demo.faults import Fault, Tally, mixed, plant, put, repeats
 from profiling_spark.demo.people import uid_names
 from profiling_spark.demo.rolls import DAY_MS, dice, lookup
-from profiling_spark.demo.shelf import Shelf, query_pieces, sku_names
 from profiling_spark.demo.story import ACTIONS, where_pieces, words_of
 from profiling_spark.demo.words import CATEGORIES
 
@@ -34,11 +34,11 @@ STRAY = ("--- log rotated, part {} ---", "ERROR write failed: connection reset b
 
 
 def write_behaviour(
-    out: Path, events: pl.DataFrame, shelf: Shelf, *, people: int, first_day: date, days: int, seed: int
+    out: Path, events: pl.DataFrame, assortment: Assortment, *, people: int, first_day: date, days: int, seed: int
 ) -> tuple[Tally, Counter[str]]:
     """Write behaviour/*.jsonl from compact events sorted by `at`; the counts, and accepted events by action."""
     tally, actions = Tally(), Counter[str]()
-    uids, things, queries, places = _pieces(shelf, people)
+    uids, things, queries, places = _pieces(assortment, people)
     bounds = np.searchsorted(events["at"].to_numpy(), np.arange(days + 1) * DAY_MS)
     resend = set(dice(seed, "resend behaviour").permutation(days)[: max(1, days // 60)].tolist())
     carried = pl.Series([], dtype=pl.String)
@@ -79,13 +79,13 @@ def write_behaviour(
     return tally, Counter({ACTIONS[int(number)]: count for number, count in actions.items()})
 
 
-def _pieces(shelf: Shelf, people: int) -> tuple[pl.Series, list[str], list[str], list[str]]:
+def _pieces(assortment: Assortment, people: int) -> tuple[pl.Series, list[str], list[str], list[str]]:
     """Ready JSON members for customers, products, search texts and places."""
     uids = pl.select(pl.concat_str(pl.lit(',"uid":"'), pl.Series(uid_names(people)), pl.lit('"'))).to_series()
-    skus = sku_names(len(shelf))
+    skus = sku_names(len(assortment))
     things = [
         f',"sku":"{skus[i]}","cate":"{CATEGORIES[c].name}","brand":"{CATEGORIES[c].brands[b]}"'
-        for i, (c, b) in enumerate(zip(shelf.category.tolist(), shelf.brand.tolist(), strict=True))
+        for i, (c, b) in enumerate(zip(assortment.category.tolist(), assortment.brand.tolist(), strict=True))
     ]
     return uids, things, [f',"query":{text}' for text in query_pieces()], where_pieces()
 

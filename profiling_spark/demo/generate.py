@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from profiling_spark.demo.assortment import Assortment, make_assortment
 from profiling_spark.demo.behaviour import write_behaviour
 from profiling_spark.demo.kinds import NAMES
 from profiling_spark.demo.orders import with_outliers, write_orders
 from profiling_spark.demo.people import People, gather_people, uid_names
 from profiling_spark.demo.rolls import DAY_MS, Bools, Ints, dice, lookup
-from profiling_spark.demo.shelf import Shelf, stock_shelf
-from profiling_spark.demo.story import Story, tell
+from profiling_spark.demo.story import Story, simulate
 from profiling_spark.demo.tables import write_items, write_reviews, write_users
 from profiling_spark.demo.truth import FILE, VERSION, DemoError, DemoTruth
 from profiling_spark.demo.visits import browse, plan_visits
@@ -68,31 +68,31 @@ def _standing(out: Path) -> DemoTruth | None:
 def _write(out: Path, *, customers: int, days: int, seed: int, end: date) -> DemoTruth:
     """Draw the shop, write all its files under `out`, the truth last."""
     first_day = end - timedelta(days=days - 1)
-    shelf = stock_shelf(int(np.clip(customers // 5, 600, 1000)), seed)
+    assortment = make_assortment(int(np.clip(customers // 5, 600, 1000)), seed)
     people = gather_people(customers, days=days, seed=seed)
-    stories = list(_stories(people, shelf, days=days, first_day=first_day, seed=seed))
+    stories = list(_stories(people, assortment, days=days, first_day=first_day, seed=seed))
     events = _by_time(pl.concat([s.events for s in stories]))
     used = sum(s.orders for s in stories)
-    lines = with_outliers(pl.concat([s.lines for s in stories]), shelf, orders=used, seed=seed)
+    lines = with_outliers(pl.concat([s.lines for s in stories]), assortment, orders=used, seed=seed)
     refunds = pl.concat([s.refunds for s in stories]).with_columns(outlier=pl.lit(False))
     orders = _by_time(pl.concat([lines.with_columns(type=0), refunds.with_columns(type=1)]))
     reviews = _by_time(pl.concat([s.reviews for s in stories]))
     del stories
     behaviour, actions = write_behaviour(
-        out, events, shelf, people=customers, first_day=first_day, days=days, seed=seed
+        out, events, assortment, people=customers, first_day=first_day, days=days, seed=seed
     )
-    bought, facts = write_orders(out, orders, shelf, people=customers, first_day=first_day, days=days, seed=seed)
+    bought, facts = write_orders(out, orders, assortment, people=customers, first_day=first_day, days=days, seed=seed)
     frames = {"behaviour": events, "orders": orders, "reviews": reviews}
     users, user_facts = write_users(out, people, _first(frames, customers), days=days, end=end, seed=seed)
     written = {
         "behaviour": behaviour, "orders": bought, "users": users,
-        "items": write_items(out, shelf, days=days, end=end, seed=seed),
-        "reviews": write_reviews(out, reviews, shelf, people=customers, first_day=first_day, seed=seed),
+        "items": write_items(out, assortment, days=days, end=end, seed=seed),
+        "reviews": write_reviews(out, reviews, assortment, people=customers, first_day=first_day, seed=seed),
     }  # fmt: skip
     table = _customers(people, frames, days=days)
     truth = DemoTruth(
         version=VERSION, customers=customers, days=days, seed=seed, end=end, as_of=end + timedelta(days=1),
-        timezone=TIMEZONE, items=len(shelf),
+        timezone=TIMEZONE, items=len(assortment),
         sources={name: tally.truth() for name, tally in written.items()},
         actions=dict(sorted(actions.items())), orders=facts, users=user_facts,
         kinds={name: int((table["kind"] == name).sum()) for name in NAMES},
@@ -105,14 +105,14 @@ def _write(out: Path, *, customers: int, days: int, seed: int, end: date) -> Dem
     return truth
 
 
-def _stories(people: People, shelf: Shelf, *, days: int, first_day: date, seed: int) -> Iterator[Story]:
+def _stories(people: People, assortment: Assortment, *, days: int, first_day: date, seed: int) -> Iterator[Story]:
     """What each group of customers did, visits and orders numbered over the whole shop."""
     visits_before = orders_before = 0
     for part, start in enumerate(range(0, len(people), GROUP)):
         rng = dice(seed, "visits", part)
         members = np.arange(start, min(start + GROUP, len(people)))
         visits = plan_visits(people, members, days=days, first_day=first_day, rng=rng)
-        story = tell(people, visits, browse(people, visits, shelf, rng), shelf, rng)
+        story = simulate(people, visits, browse(people, visits, assortment, rng), assortment, rng)
         yield Story(
             story.events.with_columns((pl.col("visit") + visits_before).cast(pl.Int32)),
             story.lines.with_columns(pl.col("order") + orders_before),

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from profiling_spark.demo.assortment import Assortment, price_text, sku_names
 from profiling_spark.demo.faults import Fault, Tally, mixed, plant, put, repeats
 from profiling_spark.demo.people import uid_names
 from profiling_spark.demo.rolls import DAY_MS, dice, lookup
-from profiling_spark.demo.shelf import Shelf, price_text, sku_names
 from profiling_spark.demo.story import words_of
 from profiling_spark.demo.truth import OrderFacts
 from profiling_spark.demo.words import CATEGORIES, CHANNELS, PAYMENTS, REMARKS
@@ -37,7 +37,7 @@ OUTLIERS = 0.0006
 DIRTY_LINE = 500  # line numbers from here on stand only on refused rows
 
 
-def with_outliers(lines: pl.DataFrame, shelf: Shelf, *, orders: int, seed: int) -> pl.DataFrame:
+def with_outliers(lines: pl.DataFrame, assortment: Assortment, *, orders: int, seed: int) -> pl.DataFrame:
     """The order lines and a few of an absurd quantity, each an order of its own at the time of a real one.
 
     Adds `outlier`. `orders`: order numbers already in use.
@@ -45,7 +45,7 @@ def with_outliers(lines: pl.DataFrame, shelf: Shelf, *, orders: int, seed: int) 
     rng = dice(seed, "outliers")
     count = min(len(lines), max(2, round(len(lines) * OUTLIERS)))
     # cheap products, so that a few absurd orders do not outweigh all others together
-    price = shelf.price[lines["item"].to_numpy()]
+    price = assortment.price[lines["item"].to_numpy()]
     picks = np.sort(rng.permutation(np.flatnonzero((price >= 1000) & (price < 150_000)))[:count])
     odd = lines[picks].with_columns(
         order=orders + pl.int_range(pl.len()),
@@ -58,11 +58,11 @@ def with_outliers(lines: pl.DataFrame, shelf: Shelf, *, orders: int, seed: int) 
 
 
 def write_orders(
-    out: Path, rows: pl.DataFrame, shelf: Shelf, *, people: int, first_day: date, days: int, seed: int
+    out: Path, rows: pl.DataFrame, assortment: Assortment, *, people: int, first_day: date, days: int, seed: int
 ) -> tuple[Tally, OrderFacts]:
     """Write orders/*.csv from order and refund lines (`type` 0 and 1) sorted by `at`."""
     tally, late_count = Tally(), 0
-    texts = _texts(rows, shelf, people, first_day)
+    texts = _texts(rows, assortment, people, first_day)
     bounds = np.searchsorted(rows["at"].to_numpy(), np.arange(days + 1) * DAY_MS)
     resend = set(dice(seed, "resend orders").permutation(days)[: max(1, days // 60)].tolist())
     carried = pl.Series([], dtype=pl.String)
@@ -86,14 +86,14 @@ def write_orders(
         tally.rejected.update(dirty["_reason"].to_list())
         late_count += int(is_late.sum())
         carried = pl.concat([lines[np.flatnonzero(is_late)], lines[again]])
-    return tally, _facts(rows, shelf, late_count)
+    return tally, _facts(rows, assortment, late_count)
 
 
-def _texts(rows: pl.DataFrame, shelf: Shelf, people: int, first_day: date) -> pl.DataFrame:
+def _texts(rows: pl.DataFrame, assortment: Assortment, people: int, first_day: date) -> pl.DataFrame:
     """All columns of the files as text, one row per order line."""
     item = rows["item"].to_numpy()
-    groups = [CATEGORIES[c] for c in shelf.category]
-    brands = [g.brands[b] for g, b in zip(groups, shelf.brand.tolist(), strict=True)]
+    groups = [CATEGORIES[c] for c in assortment.category]
+    brands = [g.brands[b] for g, b in zip(groups, assortment.brand.tolist(), strict=True)]
     start = pl.lit(first_day).cast(pl.Datetime("ms"))
     cents = pl.col("discount")
     return rows.select(
@@ -101,11 +101,11 @@ def _texts(rows: pl.DataFrame, shelf: Shelf, people: int, first_day: date) -> pl
         line_no=pl.col("line").cast(pl.String),
         order_time=(start + pl.col("at").cast(pl.Duration("ms"))).dt.to_string("%Y-%m-%d %H:%M:%S"),
         uid=lookup(uid_names(people), rows["customer"].to_numpy()),
-        sku=lookup(sku_names(len(shelf)), item),
+        sku=lookup(sku_names(len(assortment)), item),
         cate=lookup([g.name for g in groups], item),
         brand=lookup(brands, item),
         qty=pl.col("quantity").cast(pl.String),
-        price=lookup([price_text(int(p)) for p in shelf.price], item),
+        price=lookup([price_text(int(p)) for p in assortment.price], item),
         discount=pl.concat_str((cents // 100).cast(pl.String), pl.lit("."), (cents % 100).cast(pl.String).str.zfill(2)),
         type=words_of("type", TYPES, rows),
         pay=words_of("pay", PAYMENTS, rows),
@@ -128,9 +128,9 @@ def _spoiled(dirty: pl.DataFrame) -> pl.Series:
     ).to_series()
 
 
-def _facts(rows: pl.DataFrame, shelf: Shelf, late: int) -> OrderFacts:
+def _facts(rows: pl.DataFrame, assortment: Assortment, late: int) -> OrderFacts:
     """Exact sums, in mils before they become CNY."""
-    mils = rows["quantity"].to_numpy() * shelf.price[rows["item"].to_numpy()] - rows["discount"].to_numpy() * 10
+    mils = rows["quantity"].to_numpy() * assortment.price[rows["item"].to_numpy()] - rows["discount"].to_numpy() * 10
     bought, odd = rows["type"].to_numpy() == 0, rows["outlier"].to_numpy()
 
     def cny(chosen: np.ndarray) -> Decimal:

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from profiling_spark.demo.assortment import PRICE_LEVELS, STYLES
 from profiling_spark.demo.kinds import KINDS, LAPSING, NEW, setting
 from profiling_spark.demo.rolls import Bools, Floats, Ints, cdf, dice, one_of, pick
-from profiling_spark.demo.shelf import PRICE_LEVELS, STYLES
 from profiling_spark.demo.words import BRANDS, CATEGORIES, DEVICES, PLACES
 
 NEVER = 10_000  # a day no data set reaches

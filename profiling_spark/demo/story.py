@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from profiling_spark.demo.assortment import Assortment
 from profiling_spark.demo.kinds import setting
 from profiling_spark.demo.people import People
 from profiling_spark.demo.rolls import DAY_MS, Ints, lookup, one_of, pick, running_number
-from profiling_spark.demo.shelf import Shelf
 from profiling_spark.demo.visits import Views, Visits
 from profiling_spark.demo.words import CHANNELS, DEVICES, PAYMENTS, PLACES, QUERIES, REMARKS
 
@@ -37,25 +37,25 @@ class Story:
     orders: int
 
 
-def tell(people: People, visits: Visits, views: Views, shelf: Shelf, rng: np.random.Generator) -> Story:
+def simulate(people: People, visits: Visits, views: Views, assortment: Assortment, rng: np.random.Generator) -> Story:
     """Put everything a visit held on its time axis, then let refunds and reviews follow in later visits."""
     bought = np.flatnonzero(views.is_bought)
     # in a burst every product is an order of its own
     key = views.visit * SLOTS * SLOTS + np.where(visits.is_burst[views.visit], views.position + 1, 0)
     order_key, order = np.unique(key[bought], return_inverse=True)
     line_of, refund_at = _refunded(people, visits, views, bought, rng)
-    timeline = _timeline(people, visits, views, shelf, order_key, refund_at, rng)
+    timeline = _timeline(people, visits, views, assortment, order_key, refund_at, rng)
     at, end = _clock(visits, timeline, rng)
     placed = timeline["action"].to_numpy() == ORDER
     when = np.zeros(len(order_key), dtype=np.int64)
     when[timeline["order"].to_numpy()[placed]] = at[placed]
-    lines = _lines(people, visits, views, shelf, bought, order, when, rng)
+    lines = _lines(people, visits, views, assortment, bought, order, when, rng)
     refund_time = end[refund_at] + rng.integers(60, 600, len(refund_at)) * 1000
     refunds = lines[line_of].with_columns(at=pl.Series(refund_time))
     events = _events(visits, timeline, at, placed, rng)
     is_refunded = np.zeros(len(bought), dtype=bool)
     is_refunded[line_of] = True
-    reviews = _reviews(people, visits, views, shelf, bought, is_refunded, end, rng)
+    reviews = _reviews(people, visits, views, assortment, bought, is_refunded, end, rng)
     return Story(events, lines, refunds, reviews, len(visits), len(order_key))
 
 
@@ -76,7 +76,7 @@ def _timeline(
     people: People,
     visits: Visits,
     views: Views,
-    shelf: Shelf,
+    assortment: Assortment,
     order_key: Ints,
     refund_at: Ints,
     rng: np.random.Generator,
@@ -91,7 +91,7 @@ def _timeline(
         rng.random(len(v)) < np.minimum(share[kind] * np.where(views.position == 0, 1.4, 0.85), 0.95)
     )
     shown = np.flatnonzero(rng.random(len(v)) < np.minimum(setting("ads")[kind] * 0.25, 0.6))
-    other = pick(shelf.popular, np.zeros(len(shown), dtype=np.int64), rng)
+    other = pick(assortment.popular, np.zeros(len(shown), dtype=np.int64), rng)
     clicked, liked, carted = (np.flatnonzero(x) for x in (views.is_ad, views.is_favourite, views.is_cart))
     calls = rng.random(len(visits)) < np.minimum(
         setting("service")[kinds] * np.exp(0.8 * people.trouble[visits.customer]), 0.5
@@ -102,7 +102,7 @@ def _timeline(
     logged = np.flatnonzero((rng.random(len(visits)) < 0.88) | ~is_seen)
     order_visit, order_place = np.divmod(order_key, SLOTS * SLOTS)
     order_slot = np.where(order_place > 0, order_place * SLOTS - 4, LAST - 2)
-    query = shelf.subcategory(views.item[asked]) * len(QUERIES) + rng.integers(0, len(QUERIES), len(asked))
+    query = assortment.subcategory(views.item[asked]) * len(QUERIES) + rng.integers(0, len(QUERIES), len(asked))
     parts = [
         _part(LOGIN, logged, np.zeros(len(logged), dtype=np.int64)),
         _part(SEARCH, v[asked], base[asked] + 1, query=query),
@@ -145,7 +145,7 @@ def _clock(visits: Visits, timeline: pl.DataFrame, rng: np.random.Generator) -> 
 def _events(
     visits: Visits, timeline: pl.DataFrame, at: Ints, placed: np.ndarray, rng: np.random.Generator
 ) -> pl.DataFrame:
-    """Behaviour events without the orders; compact types, since all of them are held until they are written."""
+    """Behaviour events without the orders; compact types, since all of them stay in memory until they are written."""
     visit = timeline["visit"].to_numpy()
     following = np.r_[at[1:], 0] - at
     is_last = np.r_[visit[1:] != visit[:-1], True] if len(visit) else np.zeros(0, dtype=bool)
@@ -169,7 +169,7 @@ def _lines(
     people: People,
     visits: Visits,
     views: Views,
-    shelf: Shelf,
+    assortment: Assortment,
     bought: Ints,
     order: Ints,
     when: Ints,
@@ -178,7 +178,7 @@ def _lines(
     """One row per order line; `discount` in cents, off the whole line, never above its amount."""
     visit, item = views.visit[bought], views.item[bought]
     who = visits.customer[visit]
-    kind, price = people.kind[who], shelf.price[item]
+    kind, price = people.kind[who], assortment.price[item]
     quantity = 1 + rng.geometric(0.75, len(bought)) - 1
     quantity = np.where(price < 1000, rng.integers(20, 200, len(bought)), np.minimum(quantity, 9))
     depth = np.clip(setting("depth")[kind] * rng.lognormal(-0.1, 0.45, len(bought)), 0.02, 0.7)
@@ -203,7 +203,7 @@ def _reviews(
     people: People,
     visits: Visits,
     views: Views,
-    shelf: Shelf,
+    assortment: Assortment,
     bought: Ints,
     is_refunded: np.ndarray,
     end: Ints,
@@ -216,7 +216,7 @@ def _reviews(
     is_possible = target >= 0
     line, visit, target = line[is_possible], visit[is_possible], target[is_possible]
     who, item = visits.customer[visit], views.item[bought[line]]
-    mood = 4.3 + shelf.liked[item] - 0.5 * people.trouble[who] - 1.6 * is_refunded[line]
+    mood = 4.3 + assortment.liked[item] - 0.5 * people.trouble[who] - 1.6 * is_refunded[line]
     stars = np.clip(np.round(mood + rng.normal(0, 0.8, len(line))), 1, 5).astype(np.int64)
     at = end[target] + rng.integers(30, 800, len(line)) * 1000
     return pl.DataFrame({"customer": who, "at": at, "item": item, "stars": stars})

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from profiling_spark.demo.assortment import Assortment, catalogue, sku_names
 from profiling_spark.demo.faults import Fault, Tally, mixed, plant, put
 from profiling_spark.demo.kinds import setting
 from profiling_spark.demo.people import People, uid_names
 from profiling_spark.demo.rolls import Bools, Ints, dice, lookup, one_of
-from profiling_spark.demo.shelf import Shelf, catalogue, sku_names
 from profiling_spark.demo.truth import UserFacts
 from profiling_spark.demo.words import CATEGORIES, GENDER_FORMS, JOBS, PARTS, PLACES, REVIEWS
 
@@ -130,9 +130,9 @@ def _user_facts(rows: pl.DataFrame) -> UserFacts:
     )
 
 
-def write_items(out: Path, shelf: Shelf, *, days: int, end: date, seed: int) -> Tally:
+def write_items(out: Path, assortment: Assortment, *, days: int, end: date, seed: int) -> Tally:
     """Write the catalogue in two deliveries: in the first some prices were higher; in the second two rows repeat."""
-    rows = catalogue(shelf, end=end, seed=seed)
+    rows = catalogue(assortment, end=end, seed=seed)
     dearer = (pl.col("price") * pl.lit(6) / 5).cast(pl.Decimal(18, 3))
     before = rows.with_columns(price=pl.when(_every(12)).then(dearer).otherwise("price"))
     (out / "items").mkdir(parents=True)
@@ -141,18 +141,20 @@ def write_items(out: Path, shelf: Shelf, *, days: int, end: date, seed: int) -> 
     return _in_two_deliveries(before, rows, 2)
 
 
-def write_reviews(out: Path, reviews: pl.DataFrame, shelf: Shelf, *, people: int, first_day: date, seed: int) -> Tally:
+def write_reviews(
+    out: Path, reviews: pl.DataFrame, assortment: Assortment, *, people: int, first_day: date, seed: int
+) -> Tally:
     """Write reviews.jsonl from reviews sorted by `at`."""
     rng, tally = dice(seed, "reviews"), Tally()
-    number = shelf.subcategory(reviews["item"].to_numpy())
-    said = (reviews["stars"].to_numpy() - 1) * len(CATEGORIES) * PARTS + number
+    number = assortment.subcategory(reviews["item"].to_numpy())
+    review_kind = (reviews["stars"].to_numpy() - 1) * len(CATEGORIES) * PARTS + number
     start = pl.lit(first_day).cast(pl.Datetime("ms"))
     good = reviews.select(
         review_id=pl.int_range(pl.len()),
         uid=lookup(uid_names(people), reviews["customer"].to_numpy()),
-        sku=lookup(sku_names(len(shelf)), reviews["item"].to_numpy()),
+        sku=lookup(sku_names(len(assortment)), reviews["item"].to_numpy()),
         stars=pl.col("stars").cast(pl.String),
-        text=lookup(_review_texts(), said * _FORMS + rng.integers(0, _FORMS, len(reviews))),
+        text=lookup(_review_texts(), review_kind * _FORMS + rng.integers(0, _FORMS, len(reviews))),
         ts=(start + pl.col("at").cast(pl.Duration("ms"))).dt.to_string("%Y-%m-%dT%H:%M:%S+08:00"),
     )
     dirty = plant(good, REVIEW_FAULTS, rng).with_columns(review_id=len(good) + pl.int_range(pl.len()))

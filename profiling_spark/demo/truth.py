@@ -14,7 +14,7 @@ FILE = Path("truth") / "truth.json"
 
 
 class DemoError(ConfigError):
-    """The request for a demo shop cannot be met; the message says what was expected and found."""
+    """The request for a demo shop cannot be met; the message names what was expected and found."""
 
 
 class _Frozen(BaseModel):

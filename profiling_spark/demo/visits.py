@@ -5,10 +5,10 @@ from datetime import date, timedelta
 
 import numpy as np
 
+from profiling_spark.demo.assortment import STYLES, Assortment, draw_items, taste_row
 from profiling_spark.demo.kinds import LAPSING, NEW, setting
 from profiling_spark.demo.people import People
 from profiling_spark.demo.rolls import DAY_MS, Bools, Floats, Ints, one_of, pick, running_number
-from profiling_spark.demo.shelf import STYLES, Shelf, draw_items, taste_row
 from profiling_spark.demo.words import CHANNELS, PLACES
 
 WEEK = (0.9, 0.88, 0.92, 0.95, 1.1, 1.3, 1.2)  # Monday first
@@ -96,7 +96,7 @@ def _bursts(people: People, customer: Ints, rng: np.random.Generator) -> Bools:
     return chosen
 
 
-def browse(people: People, visits: Visits, shelf: Shelf, rng: np.random.Generator) -> Views:
+def browse(people: People, visits: Visits, assortment: Assortment, rng: np.random.Generator) -> Views:
     """The products seen in each visit, and which of them were kept, carted and bought."""
     customer = visits.customer
     kind = people.kind[customer]
@@ -107,10 +107,10 @@ def browse(people: People, visits: Visits, shelf: Shelf, rng: np.random.Generato
     count = np.where(~visits.is_burst & (rng.random(len(visits)) < 0.08), 0, count)  # just checked in
     visit = np.repeat(np.arange(len(visits)), count)
     who = customer[visit]
-    item = _items(people, visits, shelf, visit, rng)
+    item = _items(people, visits, assortment, visit, rng)
     kind = people.kind[who]
     centre = (people.level[who] + 0.5) / 5
-    fits = np.exp(-1.5 * np.maximum(np.abs(shelf.percentile[item] - centre) - 0.1, 0))
+    fits = np.exp(-1.5 * np.maximum(np.abs(assortment.percentile[item] - centre) - 0.1, 0))
     fits = np.where(kind == LAPSING, 1.0, fits)
     favourite = setting("favourite")[kind] * np.exp(-0.5 * people.trouble[who])
     cart = rng.random(len(visit)) < setting("cart")[kind] * fits
@@ -125,12 +125,12 @@ def browse(people: People, visits: Visits, shelf: Shelf, rng: np.random.Generato
     )  # fmt: skip
 
 
-def _items(people: People, visits: Visits, shelf: Shelf, visit: Ints, rng: np.random.Generator) -> Ints:
+def _items(people: People, visits: Visits, assortment: Assortment, visit: Ints, rng: np.random.Generator) -> Ints:
     """A product for each view: mostly the visit's own category, the customer's style and brand in it."""
     who = visits.customer[visit]
     aim = pick(people.categories, visits.customer, rng)[visit]
     category = np.where(rng.random(len(visit)) < 0.6, aim, pick(people.categories, who, rng))
     style = np.where(rng.random(len(visit)) < 0.85, people.style[who, category], rng.integers(0, STYLES, len(visit)))
-    mine = draw_items(shelf, taste_row(category, style, people.brand[who, category], people.level[who]), rng)
-    trend = pick(shelf.popular, np.zeros(len(visit), dtype=np.int64), rng)
-    return np.where(rng.random(len(visit)) < 0.06, trend, mine)
+    by_taste = draw_items(assortment, taste_row(category, style, people.brand[who, category], people.level[who]), rng)
+    trend = pick(assortment.popular, np.zeros(len(visit), dtype=np.int64), rng)
+    return np.where(rng.random(len(visit)) < 0.06, trend, by_taste)

@@ -1,4 +1,4 @@
-"""What the documentation and the contract say of a configured feature, in words made from what is computed."""
+"""The documentation's and the contract's text on a configured feature, made from what is computed."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ BEHAVIOUR: tuple[Entry, ...] = (
         "Behaviour",
         "boolean",
         "more events of one's own (no ad impressions) on any day than `recommend.bot_events_per_day`; bots have no "
-        "segment, score or audience and count neither in the RFM cut points nor in what is said of items",
+        "segment, score or audience and count neither in the RFM cut points nor in the features of items",
         "true or false",
         "event_type, event_date",
         empty=False,

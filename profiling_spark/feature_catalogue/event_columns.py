@@ -1,4 +1,4 @@
-"""Which event columns a configured feature may filter by, sum and tell apart; the settings are checked against it."""
+"""Which event columns a configured feature may filter by, sum and count; the settings are checked against it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Every feature of a customer: name, type, formula, unit, sources, meaning of null.
 
-The one place that says what a feature is: the kernel takes order, types and zeros from here, the contract its columns,
+The one definition of a feature: the kernel takes order, types and zeros from here, the contract its columns,
 docs/features.md its text.
 """
 

@@ -74,7 +74,7 @@ def load_bucket(
     """Encode the events dated before `before`. Columns beyond EVENT_COLUMNS and those of `extra` are not read.
 
     `extra` are further columns of `events`; `totals` aggregates of them, further columns of `days`. Events that one of
-    the rules `left_out` flagged tell of their customer alone: their days count nothing.
+    the rules `left_out` flagged show that their customer exists: their days count nothing.
     """
     # Codes are handed out by Polars for as long as one column of them lives; this one outlives the scan's batches.
     keep_codes = pl.Series("keep", [""], dtype=pl.Categorical)

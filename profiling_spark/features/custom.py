@@ -1,7 +1,7 @@
-"""Features that the settings describe: the same kernels, told by data what to count. No text of a setting is code.
+"""Features that the settings describe: the same kernels, given as data what to count. No text of a setting is code.
 
 What adds up by day (events, sums, the last match) becomes a column of the bucket's customer-day rows, so it costs one
-expression for all windows and dates. What must be told apart (orders, distinct values) is reduced as in distinct.py.
+expression for all windows and dates. What counts once (orders, distinct values) is reduced as in distinct.py.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class _Total:
         return tuple(t for t in self.event_types if self.column is None and t in ORDER_TYPES)
 
     @property
-    def is_told_apart(self) -> bool:
+    def is_distinct(self) -> bool:
         """Whether orders or values count, each once."""
         return bool(self.orders) or (self.column is not None and not self.sums)
 
@@ -62,7 +62,7 @@ class _Total:
         return _matches(self.single, self.where).sum().alias(self.name) if self.single else None
 
     def apart(self, events: pl.LazyFrame) -> pl.LazyFrame:
-        """One row (customer, age of the latest match) for each order or value that is told apart."""
+        """One row (customer, age of the latest match) for each order or value that counts once."""
         if self.column is None:
             return pl.concat([latest_order(events.filter(_matches((t,), self.where))) for t in self.orders])
         matching = events.filter(_matches(self.event_types, self.where))
@@ -71,7 +71,7 @@ class _Total:
     def value(self, days: int | None) -> pl.Expr:
         """The finished total of a window from the columns that both parts left."""
         parts = [pl.col(_spanned(self.name, days))] if self.by_day() is not None else []
-        parts += [pl.col(_spanned(f"{self.name}.apart", days))] if self.is_told_apart else []
+        parts += [pl.col(_spanned(f"{self.name}.apart", days))] if self.is_distinct else []
         total = pl.sum_horizontal(parts) if len(parts) > 1 else parts[0]
         return total / _MILLISECONDS if self.column == "duration_seconds" else total
 
@@ -110,12 +110,12 @@ def day_metrics(params: FeatureParams) -> list[pl.Expr]:
 
 
 def parts(events: pl.LazyFrame, params: FeatureParams) -> list[pl.LazyFrame]:
-    """Counts of what is told apart, a frame a total. `events`: all events of the date, with their age."""
+    """Counts of distinct orders and values, a frame a total. `events`: all events of the date, with their age."""
     frames = []
     for feature in params.custom:
         spans = feature.spans(params.windows)
         windows = tuple(w for w in spans if w is not None)
-        for total in (t for t in _totals(feature) if t.is_told_apart):
+        for total in (t for t in _totals(feature) if t.is_distinct):
             values, name = total.apart(events.filter(within(windows[-1])) if windows else events), f"{total.name}.apart"
             ever = values.group_by(USER).agg(pl.len().alias(name))
             frames.append(count_within(values, name, windows) if windows else ever)

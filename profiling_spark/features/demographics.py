@@ -27,7 +27,7 @@ USER_COLUMNS: tuple[str, ...] = (
     "source",
 )
 _VERSION = ("valid_from", "version_time", "delivered_at", "ended")
-_TOLD = tuple(c for c in USER_COLUMNS if c not in ("user_id", "source", *_VERSION))
+_ATTRIBUTES = tuple(c for c in USER_COLUMNS if c not in ("user_id", "source", *_VERSION))
 _CONFLICTS = "attribute_conflicts"
 
 # youngest age of the band and its name, falling
@@ -74,7 +74,7 @@ def registered_days(params: FeatureParams) -> pl.Expr:
 def believed(versions: pl.LazyFrame, params: FeatureParams) -> pl.DataFrame:
     """One row per customer from one row per customer and source: each attribute from the first source of
     `params.precedence` (then by name) that knows it. `attribute_conflicts` lists "attribute: source" where another
-    source says otherwise; null where none does.
+    source differs; null where none does.
     """
     rank = {name: place for place, name in enumerate(params.precedence)}
     place = pl.col("source").replace_strict(rank, default=len(rank), return_dtype=pl.Int32)
@@ -85,13 +85,13 @@ def believed(versions: pl.LazyFrame, params: FeatureParams) -> pl.DataFrame:
         pl.when(pl.col(c).drop_nulls().n_unique() > 1)
         .then(pl.concat_str(pl.lit(f"{c}: "), pl.col("source").filter(pl.col(c).is_not_null()).first()))
         .alias(f"_{c}")
-        for c in _TOLD
+        for c in _ATTRIBUTES
     ]
-    told = ordered.group_by("user_id", maintain_order=True).agg(
-        *(pl.col(c).drop_nulls().first() for c in _TOLD), *winners
+    merged = ordered.group_by("user_id", maintain_order=True).agg(
+        *(pl.col(c).drop_nulls().first() for c in _ATTRIBUTES), *winners
     )
-    listed = pl.concat_str([f"_{c}" for c in _TOLD], separator=", ", ignore_nulls=True)
-    return told.with_columns(pl.when(listed != "").then(listed).alias(_CONFLICTS))
+    listed = pl.concat_str([f"_{c}" for c in _ATTRIBUTES], separator=", ", ignore_nulls=True)
+    return merged.with_columns(pl.when(listed != "").then(listed).alias(_CONFLICTS))
 
 
 def speaking(versions: pl.LazyFrame, params: FeatureParams) -> pl.LazyFrame:

@@ -1,4 +1,4 @@
-"""The first pass over the events: what those of all customers say of the items, and of recency, frequency and money.
+"""The first pass over the events: what those of all customers give for the items, and of recency, frequency and money.
 
 The customers' kernels need both, so no customer can be built before it ends. Each bucket is read once for all dates.
 """

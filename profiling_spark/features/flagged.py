@@ -43,7 +43,7 @@ def flagged_share(names: Collection[str], columns: Collection[str]) -> Column | 
 
 
 def note(share: float, rules: Sequence[str], language: Literal["en", "zh"]) -> str:
-    """The sentence that says how much of the amounts rests on rows that `rules` flagged."""
+    """The sentence on how much of the amounts rests on rows that `rules` flagged."""
     before, after = note_parts(rules, language)
     return f"{before}{100 * share:.0f}%{after}"
 

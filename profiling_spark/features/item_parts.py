@@ -1,4 +1,4 @@
-"""What one bucket's events say of the items: partial sums that add up over buckets (no Spark, no I/O).
+"""What one bucket's events contribute to the items: partial sums that add up over buckets (no Spark, no I/O).
 
 A customer's events are all in one bucket, so buyers and orders of different buckets are different ones.
 """
@@ -45,7 +45,7 @@ class ItemParts:
     `windows` after them, so that no window begins or ends among the rows.
 
     Views, carts, orders and their customers are people's: bots count in none. Category, brand and prices are the
-    item's own, whoever's event tells them. Who is a bot at some dates alone counts at each of the others by itself:
+    item's own, whoever's event has them. Who is a bot at some dates alone counts at each of the others by itself:
     these rows name that date in ONLY, which is null where all dates from FIRST on take the row.
     """
 
@@ -62,7 +62,7 @@ class ItemParts:
         parts = [*self._counts(past), _part(PRICES, self._prices(past))]
         if len(ever):
             theirs = past.filter("_is_bot")
-            parts += [part for day, mine in bots.items() for part in self._at(day, theirs, mine)]
+            parts += [part for day, day_bots in bots.items() for part in self._at(day, theirs, day_bots)]
         out = pl.concat(parts, how="diagonal_relaxed")
         absent = [pl.lit(None, pl.Date).alias(ONLY)] if ONLY not in out.columns else []
         return out.with_columns(pl.col(*_COUNTS).cast(pl.Int64), *absent).select(SCHEMA.names)

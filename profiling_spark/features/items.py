@@ -1,4 +1,4 @@
-"""Features of items: what the buckets' events say of them, added up, beside the catalogue and the reviews.
+"""Features of items: the buckets' partial sums, added up, beside the catalogue and the reviews.
 
 Customers' kernels take the prices and the popular items.
 """
@@ -123,7 +123,7 @@ def ratings(reviews: DataFrame, dates: Sequence[date], timezone: str) -> pl.Data
 
 
 def _zero_if_supplied(column: str, event_type: str, supplied: Collection[str]) -> pl.Expr:
-    """An item of the catalogue that nobody touched has 0, unless no source could have told."""
+    """An item of the catalogue that nobody touched has 0, unless no source supplies such events."""
     count = pl.col(column).fill_null(0) if event_type in supplied else pl.lit(None, pl.Int64)
     return count.alias(column)
 

@@ -1,4 +1,4 @@
-"""What the buckets' first pass says, added up: sums of items, most viewed items, and values of RFM measures.
+"""What the buckets' first pass found, added up: sums of items, most viewed items, and values of RFM measures.
 
 A kernel: no Spark, no I/O. It is given all parts of an item, and all of one value of a measure; each task of a large
 lake adds up a share of both.

@@ -29,7 +29,7 @@ class FeatureParams:
     """What a build of features depends on besides the rows.
 
     `as_of` is exclusive. `windows` are days, rising. `supplied` names the event types that any configured source
-    supplies: a feature that needs another type is null, not 0. The flags say the same of optional columns.
+    supplies: a feature that needs another type is null, not 0. The flags mean the same for optional columns.
     `custom` are the features that the settings describe; `columns`, for them, the event columns that are supplied with
     each event type (None: all of them). `precedence`: sources of attributes, the one that is believed first first.
     Events that one of the rules `left_out` flagged count in nothing. Who has more than `bot_events_per_day` events on

@@ -49,10 +49,10 @@ class Batch:
     ends: list[Ends] = field(default_factory=list)
 
     def mark(self, marked: DataFrame, day: Column, *, without_id: Collection[str]) -> None:
-        """Count again what `mark_stored` said of the accepted rows, and keep those that still are."""
-        held = marked.persist(StorageLevel.MEMORY_AND_DISK)
-        self.releases.append(lambda: held.unpersist())
-        found = held.groupBy("source", "file_id", "_status", LOST_SOURCE, LOST_FILE, DIFFERS).agg(
+        """Count again what `mark_stored` decided about the accepted rows, and keep those that still are."""
+        cached = marked.persist(StorageLevel.MEMORY_AND_DISK)
+        self.releases.append(lambda: cached.unpersist())
+        found = cached.groupBy("source", "file_id", "_status", LOST_SOURCE, LOST_FILE, DIFFERS).agg(
             F.count(F.lit(1)).alias("rows"), F.min(day).alias("first"), F.max(day).alias("last")
         )
         self.days = []
@@ -70,7 +70,7 @@ class Batch:
                     differs=r[DIFFERS] if r["source"] in without_id else None,
                 )
                 self.groups += [moved, now]
-        self.accepted = held.where(F.col("_status") == ACCEPTED).select(*self.table.names)
+        self.accepted = cached.where(F.col("_status") == ACCEPTED).select(*self.table.names)
         self.files = None
 
     def _add_days(self, *days: date | None) -> None:

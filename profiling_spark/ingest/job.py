@@ -29,7 +29,7 @@ from profiling_spark.ingest.findings.overlap import counted_twice
 from profiling_spark.ingest.findings.quality import by_source, check_ends, check_limits, metric_rows, refused_reasons
 from profiling_spark.ingest.findings.stale import features_stale_from
 from profiling_spark.ingest.new_rows import judge, rows_of_files
-from profiling_spark.ingest.resolving.hold import clear_staging
+from profiling_spark.ingest.resolving.staging import clear_staging
 from profiling_spark.ingest.resolving.versions import Deliveries
 from profiling_spark.remembered import Remembered, check_zone, remember, remembered
 from profiling_spark.storage import literal
@@ -96,7 +96,7 @@ def _load(ctx: Context, again: str | None = None) -> Outcome:
     for file in todo.files:
         if file.hint:
             ctx.note(f"{file.path}: {file.hint}")
-    files = {t.name: mine for t in TARGETS if (mine := [f for f in todo.files if f.target == t.name])}
+    files = {t.name: of_target for t in TARGETS if (of_target := [f for f in todo.files if f.target == t.name])}
     rows = {table.name: rows_of_files(ctx, table, files[table.name]) for table in TARGETS if table.name in files}
     with undone_on_failure(ctx) as versions:
         ledger.claim(ctx.tables, [*todo.files, *todo.refused], again=todo.again, versions=versions)
@@ -194,7 +194,7 @@ def _publish_rejected(ctx: Context, batches: Sequence[Batch], todo: ToTake) -> N
 
 
 def _absent_lines(ctx: Context, absent: Sequence[str], taken: Sequence[Taken]) -> list[str]:
-    """What is said of sources that are not required and have no file."""
+    """Lines on sources that are not required and have no file."""
     stored = {t.key.source for t in taken}
     stays = {True: "what it delivered before stays", False: "it counts as not supplied"}
     paths = {name: ctx.settings.sources[name].path for name in absent}

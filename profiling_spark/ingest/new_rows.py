@@ -1,8 +1,8 @@
 """The way of a target's new rows: read, mapped, judged by the rules, deduplicated.
 
 One row can be followed from here: `reading/readers.py` makes it of a file, `judging/mapping.py` gives it canonical
-columns and an id, `judging/rules.py` says what it breaks; `resolving/hold.py` takes it to its customer's bucket, where
-`resolving/resolve.py` (of users and items: `versions.py`) compares it with the others of its key. What is stored
+columns and an id, `judging/rules.py` finds what it breaks; `resolving/staging.py` takes it to its customer's bucket,
+where `resolving/resolve.py` (of users and items: `versions.py`) compares it with the others of its key. What is stored
 already is compared at the end.
 """
 
@@ -38,8 +38,8 @@ from profiling_spark.ingest.resolving.deduplicate import (
     mark_stored,
     repeatable,
 )
-from profiling_spark.ingest.resolving.hold import Held, hold, tasks_per_bucket
 from profiling_spark.ingest.resolving.resolve import ACCEPTED
+from profiling_spark.ingest.resolving.staging import StagedRows, stage_rows, tasks_per_bucket
 from profiling_spark.ingest.resolving.versions import STORED, Deliveries
 from profiling_spark.one_row import check_one_row
 from profiling_spark.storage.upkeep import size
@@ -52,8 +52,8 @@ def rows_of_files(ctx: Context, table: Table, files: Sequence[SourceFile]) -> Da
         source = ctx.settings.sources[name]
         has_position = source.has_versions or source.fill_down is not None
         reading = Reading(source, ctx.settings.known_columns(name), has_position=has_position)
-        mine = [f for f in files if f.source == name]
-        for frame in read_source(ctx.spark, reading, mine):
+        of_source = [f for f in files if f.source == name]
+        for frame in read_source(ctx.spark, reading, of_source):
             if source.fill_down is not None:
                 frame = filled_down(frame, source.fill_down, setting=f"sources.{name}.fill_down")
             frames.append(checked(ctx, name, frame))
@@ -120,7 +120,7 @@ def judge(
     has_catalogue = items is not None or ctx.tables.exists(ITEMS)
     text = ctx.settings.ingest.keep.get(table.name)  # type: ignore[call-overload]
     is_column = text in table.names
-    held = hold(
+    staged = stage_rows(
         _with_helpers(ctx, rows, table, None if text is None or is_column else keep, day),
         table,
         ctx.tables,
@@ -131,7 +131,7 @@ def judge(
         buckets=buckets,
         tasks_per_bucket=tasks_per_bucket(files, table, buckets),
     )
-    batch = _batch_of(table, held, old)
+    batch = _batch_of(table, staged, old)
     if not ctx.tables.exists(table):
         return batch
     stored = ctx.tables.read(table)
@@ -169,7 +169,7 @@ def _judge_versions(
     files: Collection[SourceFile],
     deliveries: Deliveries,
 ) -> Batch:
-    """All versions of the table's keys, the stored ones among them: what is new depends on what was said before."""
+    """All versions of the table's keys, the stored ones among them: what is new depends on what was known before."""
     new = _with_helpers(ctx, rows, table, None, F.lit(None).cast("date"))
     stored_bytes = 0
     if ctx.tables.exists(table):
@@ -178,7 +178,7 @@ def _judge_versions(
         new = new.unionByName(stored.withColumn("_status", F.lit(STORED)), allowMissingColumns=True)
     texts = {name: F.lit(None).cast("bigint") for name in POSITION if name not in new.columns}
     absent = {c.name: F.lit(None).cast(c.data_type) for c in table.columns if c.name not in new.columns}
-    held = hold(
+    staged = stage_rows(
         new.withColumns({**texts, **absent}),
         table,
         ctx.tables,
@@ -189,20 +189,20 @@ def _judge_versions(
         tasks_per_bucket=tasks_per_bucket(files, table, ctx.settings.buckets, stored_bytes=stored_bytes),
         deliveries=replace(deliveries, removed=frozenset((k.source, k.file_id) for k in old)),
     )
-    return _batch_of(table, held, old)
+    return _batch_of(table, staged, old)
 
 
-def _batch_of(table: Table, held: Held, old: Collection[FileKey]) -> Batch:
+def _batch_of(table: Table, staged: StagedRows, old: Collection[FileKey]) -> Batch:
     return Batch(
         table,
-        held.accepted,
-        held.refused,
-        held.groups,
-        held.files,
-        held.refused_files,
+        staged.accepted,
+        staged.refused,
+        staged.groups,
+        staged.files,
+        staged.refused_files,
         frozenset(old),
-        [held.release],
-        ends=held.ends,
+        [staged.release],
+        ends=staged.ends,
     )
 
 
@@ -225,7 +225,7 @@ def _absent(ctx: Context, table: Table) -> set[str]:
 
 
 def _with_helpers(ctx: Context, rows: DataFrame, table: Table, keep: Column | None, day: Column) -> DataFrame:
-    """What `resolve` needs beside the rows themselves; what it can tell from them is left out (see `hold`)."""
+    """What `resolve` needs beside the rows themselves; what it can tell from them is left out (see `stage_rows`)."""
     is_refused = F.col("_status") == REJECTED
     stored_by = F.col("_row_hash") if "_row_hash" in rows.columns else F.when(is_refused, F.md5("_raw"))
     helpers = {

@@ -38,7 +38,7 @@ def table_lines(tables: Tables, settings: Settings) -> list[TableLine]:
         if place is not None:
             log = place / "_delta_log" / f"{version:020d}.json"
             changed = datetime.fromtimestamp(log.stat().st_mtime, UTC)
-        rows = sum(int(f.told["num_records"]) for f in files) if place is not None else None
+        rows = sum(int(f.add_action["num_records"]) for f in files) if place is not None else None
         megabytes = round(found.bytes / 2**20, 2)
         lines.append(TableLine(table.name, table.layer, table.row, rows, found.files, megabytes, version, changed))
     return lines

@@ -34,7 +34,7 @@ def fit_preparation(
     """Parameters from a sample (rows: customers, NaN where missing).
 
     `names` are the raw columns: features, and for each whose missing values are carried forward `earlier(name)`. A
-    feature without a known value or without spread says nothing and is dropped, with a note; so is a flag. With
+    feature without a known value or without spread has no information and is dropped, with a note; so is a flag. With
     `standardise` off (trees need no scale) the rules `auto` of scaling and outliers leave features as they are. No
     outliers of encoded text columns are looked for. `never`: see `never_happened`.
     """

@@ -1,4 +1,4 @@
-"""Fewer numbers that say almost the same: principal components, fitted once and stored with the preparation."""
+"""Fewer numbers with almost the same information: principal components, fitted once and stored with the preparation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which features tell a label: six rankings of one sample, and the choice of the best.
+"""Which features predict a label: six rankings of one sample, and the choice of the best.
 
 Every method sees features as a model does: missing values filled by `fit_preparation`. Results do not depend on the
 order of the columns; the same rows in the same order (`Sample` has one) give the same figures.
@@ -39,7 +39,7 @@ _DIGITS, _DECIMALS = 9, 12
 
 @dataclass(frozen=True)
 class Ranking:
-    """One feature's place by one method: `rank` 1 is the best, `score` 0 is of one that tells nothing.
+    """One feature's place by one method: `rank` 1 is the best, `score` 0 is of one without information.
 
     variance: of the values scaled to 0..1 by their minimum and maximum, at most 0.25; one far outlier makes it small.
     correlation: absolute Pearson correlation with the label, 0 to 1.
@@ -95,13 +95,13 @@ def select(rankings: Iterable[Ranking], *, keep: int, methods: Sequence[str] = L
     if keep < 1:
         raise ConfigError(f"features to keep: expected at least 1, found {keep}")
     ranks: dict[str, list[int]] = defaultdict(list)
-    telling = set()
+    informative = set()
     for row in rankings:
         if row.method in methods:
             ranks[row.feature].append(row.rank)
             if row.score > 0:
-                telling.add(row.feature)
-    return sorted(telling, key=lambda name: (sum(ranks[name]) / len(ranks[name]), name))[:keep]
+                informative.add(row.feature)
+    return sorted(informative, key=lambda name: (sum(ranks[name]) / len(ranks[name]), name))[:keep]
 
 
 def bins(values: Floats) -> Ints:
@@ -221,9 +221,9 @@ def _held_out_losses(prepared: Floats, label: Floats, fold: Ints, model: Logisti
     """By fold: mean negative log likelihood of its rows, in nats, by the model fitted on the other folds."""
     sign, losses = np.where(label == 1, 1.0, -1.0), []
     for k in range(FOLDS):
-        held = fold == k
-        odds = model.fit(prepared[~held], label[~held]).decision_function(prepared[held])
-        losses.append(float(np.logaddexp(0.0, -sign[held] * odds).mean()))
+        held_out = fold == k
+        odds = model.fit(prepared[~held_out], label[~held_out]).decision_function(prepared[held_out])
+        losses.append(float(np.logaddexp(0.0, -sign[held_out] * odds).mean()))
     return losses
 
 

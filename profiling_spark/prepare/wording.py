@@ -1,4 +1,4 @@
-"""How a feature is said in a sentence, in English and Chinese: label, unit, figures, direction."""
+"""How a feature is worded in a sentence, in English and Chinese: label, unit, figures, direction."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Family:
     zh: str
 
 
-_SAID: dict[str, Family] = {
+_FAMILIES: dict[str, Family] = {
     "recency_days": Family("since", "order", "下单"),
     "days_since_last_event": Family("since", "activity", "活动"),
     "tenure_days": Family("count", "days as a customer", "成为客户天数"),
@@ -126,11 +126,11 @@ def _indicated(feature: str, language: Language) -> tuple[str, str, str] | None:
 
 
 def family_of(feature: str) -> Family:
-    """How a feature is said; one that nobody described is said by its column's name."""
+    """How a feature is worded; one that nobody described by its column's name."""
     if _parts(feature)[1]:
         return Family("share", "", "")
     stem = stem_of(feature)
-    return _SAID.get(stem, Family("number", stem.replace("_", " "), stem))
+    return _FAMILIES.get(stem, Family("number", stem.replace("_", " "), stem))
 
 
 def label(feature: str, language: Language) -> str:
@@ -165,8 +165,8 @@ def sentences(feature: str, values: Floats, typical: float, language: Language) 
     if indicated:
         _, yes, no = indicated
         unknown = _STATES["missing"][language][1].format(label(_parts(feature)[0], language))
-        said = pl.when(pl.col("v") == 1).then(pl.lit(yes)).when(pl.col("v") == 0).then(pl.lit(no))
-        return frame.select(said.otherwise(pl.lit(unknown))).to_series()
+        state = pl.when(pl.col("v") == 1).then(pl.lit(yes)).when(pl.col("v") == 0).then(pl.lit(no))
+        return frame.select(state.otherwise(pl.lit(unknown))).to_series()
     shown, middle = _figures(family.kind), frame.select(v=pl.lit(typical)).select(_figures(family.kind)).item()
     known = _since(family, shown, middle, typical, language)
     if family.kind != "since":

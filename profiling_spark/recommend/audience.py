@@ -1,4 +1,4 @@
-"""Whom to tell of an item: the customers who score it highest, for campaigns. The serving pass the other way round."""
+"""The audience of an item: the customers who score it highest, for campaigns. The serving pass the other way round."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from profiling_spark.config.settings import Recommend
-from profiling_spark.recommend.board import every
 from profiling_spark.recommend.catalogue import Catalogue
 from profiling_spark.recommend.graph_filter import scoring_all
 from profiling_spark.recommend.histories import map_histories
 from profiling_spark.recommend.interactions import HISTORY_COLUMNS, UNITS, HistoryParams, interactions
 from profiling_spark.recommend.item_side import Ints, block_rows, padded_blocks
+from profiling_spark.recommend.score_block import every
 from profiling_spark.recommend.stored import StoredSide
 from profiling_spark.storage import Tables
 
@@ -50,7 +50,7 @@ def wanted_items(catalogue: Catalogue, settings: Recommend, known: int) -> Ints:
 @dataclass(frozen=True)
 class AudienceKernel:
     """Kernel over (events, sides["users"]: user_id, is_opted_out): the `customers` best of a bucket for each of the
-    `wanted` items. Left out: who opted out, who bought the item, and whom the engine has nothing to say about.
+    `wanted` items. Left out: who opted out, who bought the item, and whom the engine has no score for.
     """
 
     item_ids: tuple[str, ...]
@@ -75,11 +75,11 @@ class AudienceKernel:
         columns = known["user"].to_numpy(), known["item"].to_numpy(), known["units"].to_numpy() / UNITS
         for block, histories in padded_blocks(*columns, rows=block_rows(side.items)):
             scored = side.score(histories)
-            is_said = np.isfinite(every(scored.block())[:, self.wanted])
+            has_score = np.isfinite(every(scored.block())[:, self.wanted])
             for at in range(0, len(self.wanted), _MOST_ITEMS):
                 part = self.wanted[at : at + _MOST_ITEMS]
                 values = scored.exact(np.tile(part, (len(block), 1)))
-                row, column = np.nonzero(is_said[:, at : at + _MOST_ITEMS])
+                row, column = np.nonzero(has_score[:, at : at + _MOST_ITEMS])
                 frame = pl.DataFrame(
                     {
                         "item_id": items["item_id"].gather(part[column]),

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from profiling_spark.recommend.board import every
 from profiling_spark.recommend.graph_filter import scoring_all
 from profiling_spark.recommend.item_side import Floats, Histories, Ints, ItemSide, Scored, Scores
+from profiling_spark.recommend.score_block import every
 from profiling_spark.recommend.top_n import select_top
 
 BLEND = "blend"
@@ -44,8 +44,8 @@ class _Blended:
 
 @dataclass(frozen=True)
 class BlendSide:
-    """`weights` of the `sides`, above 0. Where an engine has nothing to say of an item it adds 0; an item of which none
-    has anything to say is not offered.
+    """`weights` of the `sides`, above 0. Where an engine has no score for an item it adds 0; an item without any is
+    not offered.
     """
 
     sides: tuple[ItemSide, ...]
@@ -65,9 +65,9 @@ class BlendSide:
             scores = every(part.block())
             # by its exact score, so that the last bits of float32 do not depend on who else is in the block
             best = select_top(scores, 1, part.exact)[1][:, 0]
-            is_said = np.nan_to_num(best) > 0
-            scale = np.where(is_said, weight / np.where(is_said, best, 1.0), 0.0)
-            is_open = np.isfinite(scores) & is_said[:, None]
+            has_score = np.nan_to_num(best) > 0
+            scale = np.where(has_score, weight / np.where(has_score, best, 1.0), 0.0)
+            is_open = np.isfinite(scores) & has_score[:, None]
             np.multiply(scores, scale[:, None].astype(np.float32), out=scores, where=is_open)
             np.add(np.where(np.isfinite(total), total, 0.0), scores, out=total, where=is_open)
             scales.append(scale)

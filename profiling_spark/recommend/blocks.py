@@ -38,7 +38,7 @@ def strength(units: str) -> Column:
 
 
 def customer_blocks(pairs: DataFrame, items: Sequence[str], *, units: str, is_used: str, blocks: int) -> DataFrame:
-    """The rows of `pairs` where `is_used`, as strong as `units` say, packed: one row per piece of a block of customers.
+    """The rows of `pairs` where `is_used`, strong as their `units`, packed: one row per piece of a block of customers.
 
     `lengths` (int64) of the customers' rows, then their items (int32) and strengths (float64), in the order of hashes.
     """
@@ -72,9 +72,9 @@ class _Pack:
         ends = np.r_[begins[1:], len(order)][: len(begins)]
         owner = block[begins]
         for number in np.unique(owner):
-            mine = np.flatnonzero(owner == number)
-            for piece, part in enumerate(self._pieces(begins[mine], ends[mine])):
-                here = mine[part]
+            of_block = np.flatnonzero(owner == number)
+            for piece, part in enumerate(self._pieces(begins[of_block], ends[of_block])):
+                here = of_block[part]
                 rows = slice(int(begins[here[0]]), int(ends[here[-1]]))
                 yield packed_row(int(number), piece, ends[here] - begins[here], item[rows], values[rows])
 

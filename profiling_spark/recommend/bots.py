@@ -19,10 +19,10 @@ class Bots:
         """`rows` without theirs."""
         return rows.join(F.broadcast(self.ids), on="user_id", how="left_anti") if self.count else rows
 
-    def told(self, users: DataFrame) -> DataFrame:
+    def flagged(self, users: DataFrame) -> DataFrame:
         """`users` with the column is_bot."""
-        mine = F.broadcast(self.ids.select("user_id", F.lit(True).alias("_is_bot")))
-        joined = users.join(mine, on="user_id", how="left")
+        bot_ids = F.broadcast(self.ids.select("user_id", F.lit(True).alias("_is_bot")))
+        joined = users.join(bot_ids, on="user_id", how="left")
         return joined.select(*users.columns, F.coalesce("_is_bot", F.lit(False)).alias("is_bot"))
 
 

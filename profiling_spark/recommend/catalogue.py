@@ -77,18 +77,18 @@ class Catalogue:
 
     def content(self) -> ContentSpace:
         """What the items are like."""
-        told = {
+        columns = {
             "title": self.titles,
             "category": self.categories,
             "subcategory": self.subcategories,
             "brand": self.brands,
         }
-        texts = [pl.Series(name, values, dtype=pl.String) for name, values in told.items()]
+        texts = [pl.Series(name, values, dtype=pl.String) for name, values in columns.items()]
         return content_space(pl.DataFrame([*texts, pl.Series("price", self.prices, dtype=pl.Float64)]))
 
 
 def served_users(features: DataFrame, tables: Tables) -> DataFrame:
-    """(user_id, is_opted_out, price_preference) of everyone in user_features; who said nothing is not opted out."""
+    """(user_id, is_opted_out, price_preference) of everyone in user_features; opted out: by a recorded wish only."""
     opted_out = F.coalesce("personalisation_opt_out", F.lit(False)).alias("is_opted_out")
     wishes = opt_outs(versions(tables, USERS))
     known = features.select("user_id", "price_preference").join(wishes, on="user_id", how="left")
@@ -162,9 +162,9 @@ def _described(tables: Tables, settings: Settings) -> pl.DataFrame:
 def new_items(described: pl.DataFrame, first_dates: pl.DataFrame, *, as_of: date, days: int) -> set[str]:
     """Ids of the items that came in the `days` before as_of: the earlier of first event and first version.
 
-    Where the events (the catalogue) themselves begin in these days, they cannot tell what is new.
+    Where the events (the catalogue) themselves begin in these days, they do not show what is new.
     """
     since = as_of - timedelta(days=days)
     both = described.select("item_id", "listed").join(first_dates, on="item_id", how="full", coalesce=True)
-    told = [pl.when(pl.col(c).min() < since).then(c) for c in ("listed", "first_date")]
-    return set(both.filter(pl.min_horizontal(told) >= since)["item_id"])
+    dates = [pl.when(pl.col(c).min() < since).then(c) for c in ("listed", "first_date")]
+    return set(both.filter(pl.min_horizontal(dates) >= since)["item_id"])

@@ -1,7 +1,7 @@
 """Compare the engines on a split by time, name the one that serves, and fit it on everything.
 
 The customers who are judged fall into two halves by a hash of their ids. What serves is chosen on the one
-(`validation`); the other (`test`) has taken no part in the choice and says how good it is, also by group of customers.
+(`validation`); the other (`test`) has taken no part in the choice and measures its quality, also by group of customers.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Live:
 
 @dataclass(frozen=True)
 class Fitted:
-    """The engine that serves (`side` None: popular) and the figures that say why, by protocol, engine and group of
+    """The engine that serves (`side` None: popular) and the figures behind the choice, by protocol, engine and group of
     customers; no figures: nothing to compare on. `engine` LIVE: the model that serves now is better and stays.
     """
 

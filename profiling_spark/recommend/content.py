@@ -65,7 +65,7 @@ def item_terms(items: pl.DataFrame) -> pl.DataFrame:
 @dataclass(frozen=True)
 class ContentSpace:
     """`items` (items, terms): TF-IDF rows of length 1, a row of zeros where nothing is known. A term that only one item
-    has says nothing about what items share and is left out. `kinds` of the terms, such as "brand"."""
+    has carries no information about what items share and is left out. `kinds` of the terms, such as "brand"."""
 
     items: sparse.csr_array
     terms: tuple[str, ...]

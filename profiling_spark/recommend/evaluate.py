@@ -18,11 +18,11 @@ from pyspark.sql import functions as F
 
 from profiling_spark.contracts.operations import EVERYONE
 from profiling_spark.recommend import metrics
-from profiling_spark.recommend.board import best, close_items, close_pairs
 from profiling_spark.recommend.carrier import carrier
 from profiling_spark.recommend.graph_filter import rows_at_a_time
 from profiling_spark.recommend.interactions import UNITS
 from profiling_spark.recommend.item_side import Bools, Ints, ItemSide, padded_blocks, rows_of
+from profiling_spark.recommend.score_block import best, close_items, close_pairs
 from profiling_spark.recommend.stored import StoredSide, sent_side
 from profiling_spark.recommend.top_n import NONE
 
@@ -197,16 +197,16 @@ class _Evaluate:
         columns = past["user"].to_numpy(), past["item"].to_numpy(), past["train_units"].to_numpy() / UNITS
         for block, histories in padded_blocks(*columns, rows=rows_at_a_time(side)):
             scored = side.score(histories)
-            board = scored.block()
-            close_items(board, ~self.training.is_offered)
+            score_block = scored.block()
+            close_items(score_block, ~self.training.is_offered)
             for protocol in self.protocols:
                 if protocol.masks_seen:
-                    close_pairs(board, *seen.of_block(block))
-                found, _ = best(board, K, scored.exact)
+                    close_pairs(score_block, *seen.of_block(block))
+                found, _ = best(score_block, K, scored.exact)
                 hits, sizes = truths[protocol].hits(block, found)
                 for group, is_member in members[protocol].items():
-                    mine = is_member[block]
-                    sums[protocol, group].add(found[mine], hits[mine], sizes[mine])
+                    in_group = is_member[block]
+                    sums[protocol, group].add(found[in_group], hits[in_group], sizes[in_group])
         return sums
 
 

@@ -1,4 +1,4 @@
-"""What evaluate_recommender tells, for the terminal."""
+"""What evaluate_recommender reports, for the terminal."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _TITLES = {
 _WIDTH = 14
 
 
-def table(told: Mapping[str, Any]) -> str:
+def table(report: Mapping[str, Any]) -> str:
     """The figures: of each protocol a row a metric and length of the list, a column an engine."""
-    lines = [f"{told['engine']}: {told['customers']:,} customers"]
-    engines = {told["engine"]: told, **told["beside"]}
+    lines = [f"{report['engine']}: {report['customers']:,} customers"]
+    engines = {report["engine"]: report, **report["beside"]}
     lines += ["", _TITLES[NEW_ITEMS.name], *_rows(engines)]
-    if ALL_ITEMS.name in told:
+    if ALL_ITEMS.name in report:
         lines += ["", _TITLES[ALL_ITEMS.name], *_rows({name: of[ALL_ITEMS.name] for name, of in engines.items()})]
-    if "weights" in told:
-        weights = ", ".join(f"{engine} {weight}" for engine, weight in told["weights"].items())
+    if "weights" in report:
+        weights = ", ".join(f"{engine} {weight}" for engine, weight in report["weights"].items())
         lines += ["", f"weights fitted on held-out training pairs: {weights}"]
-    if told["chosen"]:
-        lines += ["", "chosen on held-out training pairs: " + ", ".join(told["chosen"])]
-    lines += ["", "seconds: " + ", ".join(f"{name} {value}" for name, value in told["seconds"].items())]
+    if report["chosen"]:
+        lines += ["", "chosen on held-out training pairs: " + ", ".join(report["chosen"])]
+    lines += ["", "seconds: " + ", ".join(f"{name} {value}" for name, value in report["seconds"].items())]
     return "\n".join(lines)
 
 
@@ -41,10 +41,10 @@ def _rows(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def rating_table(told: Mapping[str, Any]) -> str:
+def rating_table(report: Mapping[str, Any]) -> str:
     """How far off each engine is, a row an engine."""
-    lines = [f"{told['ratings']:,} ratings of the test file", f"{'':<20}{'rmse':>{_WIDTH}}{'mae':>{_WIDTH}}"]
-    for engine, off in told["errors"].items():
+    lines = [f"{report['ratings']:,} ratings of the test file", f"{'':<20}{'rmse':>{_WIDTH}}{'mae':>{_WIDTH}}"]
+    for engine, off in report["errors"].items():
         lines.append(f"{engine:<20}" + "".join(f"{off[name]:>{_WIDTH}.4f}" for name in ("rmse", "mae")))
-    lines += ["", "seconds: " + ", ".join(f"{name} {value}" for name, value in told["seconds"].items())]
+    lines += ["", "seconds: " + ", ".join(f"{name} {value}" for name, value in report["seconds"].items())]
     return "\n".join(lines)

@@ -11,7 +11,7 @@ from profiling_spark.recommend.fit import ENGINES
 from profiling_spark.recommend.own_history import OwnHistorySide
 from profiling_spark.recommend.popular import POPULAR
 
-_TOLD = ("recall", "ndcg", "coverage")
+_AS_FACTS = ("recall", "ndcg", "coverage")
 # where repeat purchases count the figures are of another task, so their split has another name
 _SPLIT = {NEW_ITEMS.name: "{}", ALL_ITEMS.name: "{}_all_items"}
 
@@ -40,17 +40,19 @@ def figure_rows(found: Comparison) -> list[Figure]:
 def figure_facts(found: Comparison) -> dict[str, float | None]:
     """A few of the test half's figures for new items as facts of the job."""
     return {
-        f"{name}_at_{K}_{engine}": f.values.get(f"{name}@{K}") for engine, f in _tested(found).items() for name in _TOLD
+        f"{name}_at_{K}_{engine}": f.values.get(f"{name}@{K}")
+        for engine, f in _tested(found).items()
+        for name in _AS_FACTS
     }
 
 
 def figure_line(found: Comparison, serving: str) -> str:
     """One line for the terminal. `serving` LIVE: the model that serves now stays."""
-    told = [f"{engine} {f.recall:.3f} / {f.ndcg:.3f}" for engine, f in _tested(found).items() if f.lists]
-    if not told:
+    parts = [f"{engine} {f.recall:.3f} / {f.ndcg:.3f}" for engine, f in _tested(found).items() if f.lists]
+    if not parts:
         return f"{serving} serves; too little history to compare engines on a split by time"
     what = "the live model ranked better and stays" if serving == LIVE else f"{serving} serves"
-    return f"Recall@{K} / NDCG@{K} for new items: {', '.join(told)}; {what}"
+    return f"Recall@{K} / NDCG@{K} for new items: {', '.join(parts)}; {what}"
 
 
 def _tested(found: Comparison) -> dict[str, Figures]:

@@ -31,8 +31,8 @@ def read_interactions(spark: SparkSession, path: str) -> DataFrame:
             return _named(_table(spark, path, is_csv=bare.endswith(".csv")), path)
         return _lines(spark, path)
     except AnalysisException as err:
-        said = str(err).splitlines()[0]
-        raise InputError(f"{path}: expected a readable file of interactions, found: {said}") from err
+        message = str(err).splitlines()[0]
+        raise InputError(f"{path}: expected a readable file of interactions, found: {message}") from err
 
 
 def _lines(spark: SparkSession, path: str) -> DataFrame:
@@ -92,11 +92,11 @@ def held_out(rows: DataFrame, *, share: float, salt: int) -> tuple[DataFrame, Da
     pairs = rows.groupBy("user_id", "item_id").agg(
         (units_where() / F.lit(UNITS)).alias("weight"), F.max("time").alias("time")
     )
-    mine = Window.partitionBy("user_id")
+    by_user = Window.partitionBy("user_id")
     place = F.row_number().over(
-        mine.orderBy(F.desc_nulls_last("time"), F.xxhash64(F.lit(salt), "user_id", "item_id"), "item_id")
+        by_user.orderBy(F.desc_nulls_last("time"), F.xxhash64(F.lit(salt), "user_id", "item_id"), "item_id")
     )
-    most = F.floor(F.count("*").over(mine) * F.lit(share) + F.lit(1e-9))
+    most = F.floor(F.count("*").over(by_user) * F.lit(share) + F.lit(1e-9))
     marked = pairs.withColumn("_held", place <= most)
     return marked.where("NOT _held").drop("_held"), marked.where("_held").drop("_held")
 

@@ -18,7 +18,17 @@ from scipy import sparse
 
 from profiling_spark.recommend.entries import entries
 from profiling_spark.recommend.item_graph import power
-from profiling_spark.recommend.item_side import Board, Bools, Few, Floats, Histories, Ints, ItemSide, Scores, block_rows
+from profiling_spark.recommend.item_side import (
+    Bools,
+    Floats,
+    Histories,
+    Ints,
+    ItemSide,
+    ScoreBlock,
+    Scores,
+    SparseScores,
+    block_rows,
+)
 from profiling_spark.recommend.top_n import NONE, contenders
 
 _PART_BYTES = 2**24  # of a temporary; small enough for the cache
@@ -110,7 +120,7 @@ class Filtered:
     past: sparse.csr_array
     user: Floats
 
-    def block(self) -> Board:
+    def block(self) -> ScoreBlock:
         if self.side.candidates:
             return self._of_candidates()
         scores: Scores = self.user.astype(np.float32) @ self.side.vectors.T
@@ -119,7 +129,7 @@ class Filtered:
         scores[np.diff(self.past.indptr) == 0] = -np.inf
         return scores
 
-    def _of_candidates(self) -> Few:
+    def _of_candidates(self) -> SparseScores:
         """Scores of each customer's past items and of the nearest others."""
         side, user, single = self.side, self.user.astype(np.float32), self.past.astype(np.float32)
         lengths = np.diff(single.indptr)
@@ -137,7 +147,7 @@ class Filtered:
                 kept = kept[np.argsort(item[kept])]
                 items[row, : len(kept)] = item[kept]
                 scores[row, : len(kept)] = value[kept] + side.vectors[item[kept]] @ user[row]
-        return Few(items, scores)
+        return SparseScores(items, scores)
 
     def exact(self, chosen: Ints) -> Floats:
         values: Floats = self._near(chosen).sum(axis=2)
@@ -217,7 +227,7 @@ def graph_filter_side(
 
 def _band_weights(plain: GraphFilterSide, ratios: Floats, sample: sparse.csr_array) -> Floats:
     """(bands,): w_b such that the mean score of the 20 best unseen items, in band b, is `ratios` times the item-item
-    part's. `plain`: the side with all weights 1. A band that says nothing about the sample has weight 0.
+    part's. `plain`: the side with all weights 1. A band without information about the sample has weight 0.
     """
     near, sums = 0.0, np.zeros(len(ratios))
     for part in _parts(sample.shape[0], plain.items * 4):

@@ -31,7 +31,7 @@ _PART_BYTES = 2**22  # of a range of an image: as many of them as blocks are add
 _COLUMNS = 100  # of an image made from mapped rows at a time: few enough for the cache
 _FEW_PRODUCTS = 2**31  # of an image: about a second
 _LEAST_ITEMS = 8  # for each vector
-_LEAST_NEIGHBOURS = 8  # one of them is the item itself, which says nothing of new ones
+_LEAST_NEIGHBOURS = 8  # one of them is the item itself, which carries no information on new ones
 _SHARES = "part int, block int, share binary"
 _TOTALS = "part int, total binary"
 

@@ -88,9 +88,9 @@ class _GroupSums:
         count = pl.len().cast(pl.Int64)
         found = [_SUMS.to_frame()]
         for kind in GROUP_STEPS:
-            mine = taken.filter(pl.col(kind).is_not_null()).with_columns(name=kind)
-            by_item = mine.group_by("name", "item_id").agg(pl.col("units").sum(), customers=count)
-            by_group = mine.group_by("name").agg(customers=pl.col("user_id").n_unique().cast(pl.Int64))
+            of_kind = taken.filter(pl.col(kind).is_not_null()).with_columns(name=kind)
+            by_item = of_kind.group_by("name", "item_id").agg(pl.col("units").sum(), customers=count)
+            by_group = of_kind.group_by("name").agg(customers=pl.col("user_id").n_unique().cast(pl.Int64))
             found += [by_item.with_columns(kind=pl.lit(kind)), by_group.with_columns(kind=pl.lit(kind))]
         is_taken = pl.col("item_id").is_not_null() & (pl.col("event_date") < self.params.as_of)
         theirs = events.filter(is_taken).join(sides["users"], on="user_id", how="semi")
@@ -151,9 +151,9 @@ def group_steps(top: pl.DataFrame, item_ids: Sequence[str]) -> dict[str, GroupPo
     numbered = top.join(numbers, on="item_id", how="inner", maintain_order="left")
     steps = {}
     for kind, engine in GROUP_STEPS.items():
-        mine = numbered.filter(pl.col("kind") == kind)
-        sizes = mine.group_by("name", maintain_order=True).len()
+        of_kind = numbered.filter(pl.col("kind") == kind)
+        sizes = of_kind.group_by("name", maintain_order=True).len()
         ends = np.r_[0, np.cumsum(sizes["len"].to_numpy())].astype(np.int64)
-        items, weights = mine["item"].to_numpy().astype(np.int64), mine["units"].to_numpy() / UNITS
+        items, weights = of_kind["item"].to_numpy().astype(np.int64), of_kind["units"].to_numpy() / UNITS
         steps[kind] = GroupPopularity(engine, tuple(sizes["name"]), ends, items, weights)
     return steps

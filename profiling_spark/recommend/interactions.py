@@ -65,7 +65,7 @@ def interactions(events: pl.DataFrame, params: HistoryParams) -> pl.DataFrame:
     its purchase as of the purchase's own day, and one without a purchase in the window counts nothing (see `refunds`).
     `kind`: position in `params.kinds` of the strongest event that was not taken back, -1 without one. `is_history`:
     units above 0 and among the customer's `params.items` strongest. A row that is no history (refunded, or cut) still
-    says "has seen it".
+    means "has seen it".
     """
     acted = pl.col("item_id").is_not_null() & ~pl.col("event_type").is_in(NOT_ACTS)
     in_window = (pl.col("event_date") >= params.since) & (pl.col("event_date") < params.as_of)
@@ -95,7 +95,7 @@ def split_interactions(
     `train_units`, `is_train`: units and is_history of the events before the cutoff, aged from the cutoff's day; null
     and false for an item that was not seen by then. `is_test`: with an event at or after the cutoff that speaks for the
     item; `is_truth`: the same, and first seen then. Without a cutoff nothing is split. `is_learned`,
-    `is_train_learned`: is_history and is_train of customers with `min_items` such items; fewer say nothing about what
+    `is_train_learned`: is_history and is_train of customers with `min_items` such items; fewer do not show what
     goes together.
     """
     every = interactions(events, params).with_columns(is_learned=_learned("is_history", params.min_items))

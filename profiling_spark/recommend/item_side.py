@@ -36,7 +36,7 @@ class Histories:
 
 
 @dataclass(frozen=True)
-class Few:
+class SparseScores:
     """Scores of a few items a customer, (customers, width) each: `columns` are items by number, in rising order, -1 at
     the end where a customer has fewer; `scores` are theirs, -inf where there is none. What is not listed has -inf."""
 
@@ -44,15 +44,15 @@ class Few:
     scores: Scores
 
 
-Board = Scores | Few
+ScoreBlock = Scores | SparseScores
 """Scores of a block: (customers, items), or of a large catalogue, where nearly all would be -inf, of a few items."""
 
 
 class Scored(Protocol):
     """A block of customers as an engine sees them."""
 
-    def block(self) -> Board:
-        """Scores of the items, a row per customer; -inf where the engine has nothing to say."""
+    def block(self) -> ScoreBlock:
+        """Scores of the items, a row per customer; -inf where the engine has no score."""
 
     def exact(self, chosen: Ints) -> Floats:
         """Scores of chosen items in double precision: (customers, chosen)."""

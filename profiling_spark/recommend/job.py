@@ -98,7 +98,7 @@ def _events(ctx: Context) -> DataFrame:
 
 def _users(ctx: Context, features: DataFrame, bots: Bots) -> DataFrame:
     users = served_users(features, ctx.tables)
-    return with_groups(bots.told(users), features, ctx.tables, as_of=ctx.as_of)
+    return with_groups(bots.flagged(users), features, ctx.tables, as_of=ctx.as_of)
 
 
 def _choice(ctx: Context, stored: Stored | None, pairs: DataFrame, totals: Totals, neighbours: pa.Table) -> Choice:

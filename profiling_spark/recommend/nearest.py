@@ -28,7 +28,7 @@ _ROWS = "first int, lengths binary, places binary, strengths binary"
 
 
 def nearest(rows: CustomerRows, counts: Ints, *, most: int, ranges: int, way: Carrier) -> sparse.csr_array:
-    """(items, items) float32: R~'R~, of each column the `most` largest entries: [i, j] says how i speaks for j."""
+    """(items, items) float32: R~'R~, of each column the `most` largest entries: [i, j] is how strongly i suggests j."""
     items = len(counts)
     edges = range_edges(counts, ranges)
     task = _Nearest(items, edges, most, way)
@@ -62,7 +62,7 @@ class _Send:
         self.normalisation, self.edges = normalisation, edges
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        piece = 0  # tells the order of a block's pieces; it need not start anew with each block
+        piece = 0  # the order of a block's pieces; it need not start anew with each block
         for batch in batches:
             for block, taken in self.normalisation.rows(batch):
                 customer = np.repeat(np.arange(taken.shape[0]), np.diff(taken.indptr))
@@ -94,14 +94,14 @@ class _Nearest:
     def of_part(self, part: int, taken: sparse.csr_array) -> pa.Table:
         """The rows of a range, from the customers who touch it (others change nothing)."""
         first, end = self.edges[part : part + 2].tolist()
-        mine = by_item(taken, slice(first, end))
-        found = [self._rows(first + a, mine[a:b] @ taken) for a, b in self._steps(mine, np.diff(taken.indptr))]
+        own_rows = by_item(taken, slice(first, end))
+        found = [self._rows(first + a, own_rows[a:b] @ taken) for a, b in self._steps(own_rows, np.diff(taken.indptr))]
         return pa.concat_tables(found)
 
-    def _steps(self, mine: sparse.csr_array, lengths: Ints) -> Iterator[tuple[int, int]]:
+    def _steps(self, own_rows: sparse.csr_array, lengths: Ints) -> Iterator[tuple[int, int]]:
         """Ranges of items with at most `products` products each, unless one item alone has more."""
-        total = np.r_[0, np.cumsum(lengths[mine.indices], dtype=np.int64)][mine.indptr]
-        begin, end = 0, mine.shape[0]
+        total = np.r_[0, np.cumsum(lengths[own_rows.indices], dtype=np.int64)][own_rows.indptr]
+        begin, end = 0, own_rows.shape[0]
         while begin < end:
             stop = int(np.searchsorted(total, total[begin] + self.products, side="right")) - 1
             stop = min(max(stop, begin + 1), end)
@@ -129,5 +129,5 @@ class _OfFiles:
 
 def by_part(rows: DataFrame, task: Callable[[pa.Table], pa.Table], schema: str) -> pa.Table:
     """What the task makes of the rows of each `part`."""
-    # Spark wants a function here: from an object with __call__ it cannot tell what is passed
+    # Spark wants a function here: of an object with __call__ it does not know what is passed
     return rows.groupBy("part").applyInArrow(lambda table: task(table), schema).toArrow()

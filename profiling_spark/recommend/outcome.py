@@ -48,12 +48,12 @@ class LeftOut:
 
     def lines(self, settings: Recommend) -> list[str]:
         """For the terminal; none where there are no such customers."""
-        most, told = settings.bot_events_per_day, []
+        most, parts = settings.bot_events_per_day, []
         if self.bots.count:
-            told.append(f"customers with more than {most:,} events on a day (bots) {self.bots.count:,}")
+            parts.append(f"customers with more than {most:,} events on a day (bots) {self.bots.count:,}")
         if self.few_items:
-            told.append(f"customers with fewer than {settings.min_items} items {self.few_items:,}")
-        return ["not learned from: " + ", ".join(told)] if told else []
+            parts.append(f"customers with fewer than {settings.min_items} items {self.few_items:,}")
+        return ["not learned from: " + ", ".join(parts)] if parts else []
 
 
 def counts() -> list[Any]:
@@ -77,16 +77,16 @@ def outcome(
     removed = {rule: int(counted[rule]) for rule in RULES if counted[rule]}
     facts |= {"removed_by_policy": removed, "bots": left_out.bots.count, "few_items": left_out.few_items, **next_uses}
     facts |= {"fitted": choice.is_new, **figure_facts(choice.figures)}
-    told = f"{POPULAR} serves: too few customers took items to learn from"
+    serving = f"{POPULAR} serves: too few customers took items to learn from"
     if choice.model is not None:
         stored = choice.model.stored
         facts["model_version"] = stored.version
-        told = (
+        serving = (
             figure_line(choice.figures, LIVE if choice.stays else choice.engine)
             if choice.figures or choice.is_new
             else f"{stored.version} ({choice.engine}) serves"
         )
     lists = f"{users:,} customers have a list; first item by: " + ", ".join(f"{s} {v:.1%}" for s, v in shares.items())
-    told_removed = ", ".join(f"{rule} {count:,}" for rule, count in removed.items())
-    taken = [f"first places changed by policy: {told_removed}"] if removed else []
-    return Outcome(rows_out=written, facts=facts, lines=(told, lists, *taken, *left_out.lines(settings)))
+    removed_counts = ", ".join(f"{rule} {count:,}" for rule, count in removed.items())
+    taken = [f"first places changed by policy: {removed_counts}"] if removed else []
+    return Outcome(rows_out=written, facts=facts, lines=(serving, lists, *taken, *left_out.lines(settings)))

@@ -14,8 +14,8 @@ import numpy as np
 import polars as pl
 
 from profiling_spark.config.policy import RecommendPolicy
-from profiling_spark.recommend.board import best, close_pairs, columns_of, scores_of, some_rows
-from profiling_spark.recommend.item_side import Board, Bools, Floats, Ints
+from profiling_spark.recommend.item_side import Bools, Floats, Ints, ScoreBlock
+from profiling_spark.recommend.score_block import best, close_pairs, columns_of, scores_of, some_rows
 from profiling_spark.recommend.steering import PRICE_STEERING, Steering
 from profiling_spark.recommend.top_n import NONE
 
@@ -86,18 +86,18 @@ class Policy:
         found = np.zeros(before.shape, dtype=bool)
         counts = {}
         for rule, barred in self.barred.items():
-            mine = is_open & ~found & barred[before]
-            counts[rule], found = int(mine.sum()), found | mine
-        mine = is_open & ~found & self.outside(habits, before)
-        counts["price"], found = int(mine.sum()), found | mine
+            removed = is_open & ~found & barred[before]
+            counts[rule], found = int(removed.sum()), found | removed
+        removed = is_open & ~found & self.outside(habits, before)
+        counts["price"], found = int(removed.sum()), found | removed
         is_listed = (before[:, :, None] == listed[:, None, :]).any(axis=2)
         for cap in self.caps:
             # what no other rule took and is still not listed was one too many of a full group
             groups = np.where(listed != NONE, cap.groups[listed], NONE)
             own = cap.groups[before]
             full = ((groups[:, None, :] == own[:, :, None]) & (own[:, :, None] != NONE)).sum(axis=2) >= cap.most
-            mine = is_open & ~found & ~is_listed & full
-            counts[cap.rule], found = int(mine.sum()), found | mine
+            removed = is_open & ~found & ~is_listed & full
+            counts[cap.rule], found = int(removed.sum()), found | removed
         return counts
 
 
@@ -148,22 +148,22 @@ def _numbers(names: Sequence[str | None]) -> Ints:
 
 
 def select_capped(
-    board: Board, n: int, exact: Callable[[Ints], Floats], caps: Sequence[Cap], *, listed: Ints | None = None
+    block: ScoreBlock, n: int, exact: Callable[[Ints], Floats], caps: Sequence[Cap], *, listed: Ints | None = None
 ) -> tuple[Ints, Floats]:
     """`best`, going down each row's ranking and passing over items of a group that is full.
 
-    `listed` (rows, any): items that the list has already, which count. `board` is changed.
+    `listed` (rows, any): items that the list has already, which count. `block` is changed.
     """
-    rows = len(scores_of(board))
+    rows = len(scores_of(block))
     if not caps:
-        return best(board, n, exact)
+        return best(block, n, exact)
     chosen, values = np.full((rows, n), NONE), np.full((rows, n), np.nan)
     length = np.zeros(rows, dtype=np.int64)
     counts = [_group_counts(cap, listed, rows) for cap in caps]
-    _close_full(board, np.arange(rows), caps, counts)
+    _close_full(block, np.arange(rows), caps, counts)
     active = np.arange(rows)
     while len(active):
-        found, value = best(some_rows(board, active), n, _for_rows(exact, active, rows))
+        found, value = best(some_rows(block, active), n, _for_rows(exact, active, rows))
         passed_over = np.zeros(len(active), dtype=bool)
         for place in range(n):
             item = found[:, place]
@@ -176,11 +176,11 @@ def select_capped(
             row, taken = active[fits], item[fits]
             chosen[row, length[row]], values[row, length[row]] = taken, value[fits, place]
             length[row] += 1
-            close_pairs(board, row, taken)
+            close_pairs(block, row, taken)
             for cap, count in zip(caps, counts, strict=True):
                 count[row, cap.groups[taken]] += 1  # unknown groups count in the last column, which is never read
         active = active[passed_over & (length[active] < n)]
-        _close_full(board, active, caps, counts)
+        _close_full(block, active, caps, counts)
     return chosen, values
 
 
@@ -204,10 +204,10 @@ def _group_counts(cap: Cap, listed: Ints | None, rows: int) -> Ints:
     return counts
 
 
-def _close_full(board: Board, rows: Ints, caps: Sequence[Cap], counts: Sequence[Ints]) -> None:
+def _close_full(block: ScoreBlock, rows: Ints, caps: Sequence[Cap], counts: Sequence[Ints]) -> None:
     """Take the items of full groups out of the running."""
-    scores = scores_of(board)
-    columns = np.broadcast_to(columns_of(board), scores.shape)
+    scores = scores_of(block)
+    columns = np.broadcast_to(columns_of(block), scores.shape)
     for cap, count in zip(caps, counts, strict=True):
         is_full = count[rows] >= cap.most
         is_full[:, NONE] = False

@@ -84,7 +84,7 @@ class Popularity:
         chosen, found = select_capped(
             scores, n, lambda c: np.take_along_axis(values, c, axis=1).astype(np.float64), caps, listed=listed
         )
-        return self._told(chosen, found, codes)
+        return self._decoded(chosen, found, codes)
 
     def _scores(self, codes: Ints) -> Scores:
         """Whole numbers, no two of a row equal: a step's are larger than those of all steps after it. Exact in float32
@@ -95,15 +95,15 @@ class Popularity:
         for number in reversed(range(len(self.groups))):
             group, tier = self.groups[number], len(self.groups) + 1 - number
             for code in np.unique(codes[codes[:, number + 1] != NONE, number + 1]):
-                mine = group.items[group.ends[code] : group.ends[code + 1]]
+                group_items = group.items[group.ends[code] : group.ends[code + 1]]
                 rows = np.flatnonzero(codes[:, number + 1] == code)
-                scores[np.ix_(rows, mine)] = tier * count - np.arange(len(mine))
+                scores[np.ix_(rows, group_items)] = tier * count - np.arange(len(group_items))
         own = (codes[:, :1] != NONE) & (self.categories == codes[:, :1])
         ahead = ((len(self.groups) + 2) * count - places).astype(np.float32)
         filled: Scores = np.where(own, ahead, scores)
         return filled
 
-    def _told(self, chosen: Ints, values: Floats, codes: Ints) -> Fill:
+    def _decoded(self, chosen: Ints, values: Floats, codes: Ints) -> Fill:
         """Read step and place back from the scores."""
         count = len(self.weights)
         whole = np.where(chosen != NONE, values, 1.0).astype(np.int64)

@@ -11,9 +11,9 @@ from scipy import sparse
 from profiling_spark.recommend import reasons
 from profiling_spark.recommend.catalogue import Catalogue
 from profiling_spark.recommend.content import WORD, ContentSpace, words
+from profiling_spark.recommend.eligible_items import EligibleItems, named
 from profiling_spark.recommend.item_side import Ints, ItemSide, padded_blocks
 from profiling_spark.recommend.sessions import CATEGORY, ITEM, SEARCH
-from profiling_spark.recommend.shelf import Shelf, named
 from profiling_spark.recommend.top_n import NONE, parts_of
 
 _RANKED = pl.Schema(
@@ -41,8 +41,8 @@ class Documents:
         """`found` with the kind and title of its past document."""
         titles = pl.DataFrame({"past_title": self.titles}).with_row_index("past").cast({"past": pl.Int64})
         kinds = self.rows.select("user", "past", "kind")
-        said = found.join(kinds, on=["user", "past"], how="left", maintain_order="left")
-        return said.join(titles, on="past", how="left", maintain_order="left")
+        with_kinds = found.join(kinds, on=["user", "past"], how="left", maintain_order="left")
+        return with_kinds.join(titles, on="past", how="left", maintain_order="left")
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Lists:
 
 
 def ranked(
-    shelf: Shelf, side: ItemSide, documents: Documents, numbers: Ints, lists: Lists, *, new: bool, rows: int
+    eligible: EligibleItems, side: ItemSide, documents: Documents, numbers: Ints, lists: Lists, *, new: bool, rows: int
 ) -> pl.DataFrame:
     """The best items of each customer with documents: user, place (from 0), column and item (its number), score, past
     (the document that added most), its kind and past_title; lift: to which end of the prices steering moved it up.
@@ -79,7 +79,7 @@ def ranked(
     for users, histories in padded_blocks(columns[0], columns[1], columns[2], rows=rows):
         scored = side.score(histories)
         n = open_lists.shape[1]
-        chosen, scores, lifts = shelf.best(scored, users, numbers, n, listed=lists.listed(users), counts=not new)
+        chosen, scores, lifts = eligible.best(scored, users, numbers, n, listed=lists.listed(users), counts=not new)
         if not new:
             chosen[np.arange(n) >= lists.room(users)[:, None]] = NONE
         open_lists[users] = named(chosen, numbers)
@@ -107,11 +107,11 @@ def visit_documents(
     items = pl.DataFrame({"text": catalogue.item_ids}, schema={"text": pl.String}).with_row_index("past")
     others = visits.filter(pl.col("document") != ITEM).select("document", "text").unique().sort("document", "text")
     others = others.with_row_index("row").with_columns(past=pl.col("row") + len(items))
-    said = others.filter(pl.col("document") == SEARCH)
-    spoken = words(said["text"])
-    spoken = spoken.select(row=said["row"].gather(spoken["row"]), term=f"{WORD}:" + pl.col("word"))
+    searches = others.filter(pl.col("document") == SEARCH)
+    searched = words(searches["text"])
+    searched = searched.select(row=searches["row"].gather(searched["row"]), term=f"{WORD}:" + pl.col("word"))
     browsed = others.filter(pl.col("document") == CATEGORY).select("row", term="category:" + pl.col("text"))
-    matrix = sparse.vstack([content.items, content.rows_of(pl.concat([spoken, browsed]), len(others))], format="csr")
+    matrix = sparse.vstack([content.items, content.rows_of(pl.concat([searched, browsed]), len(others))], format="csr")
     numbers = pl.concat(
         [items.select("past", "text", document=pl.lit(ITEM)), others.select("past", "text", "document")]
     )

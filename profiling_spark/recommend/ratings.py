@@ -1,4 +1,4 @@
-"""Ratings: what a customer will say of an item, and how far off each engine is. For files with ratings.
+"""Ratings: what a customer will give an item, and how far off each engine is. For files with ratings.
 
 mean         mu, of all training ratings
 biases       mu + b_i + b_u, each damped towards 0 by the paper's constants: b_i = sum(r - mu) / (25 + n) over the
@@ -47,18 +47,18 @@ def rating_errors(train: DataFrame, test: DataFrame, settings: Settings) -> tupl
         near = by_neighbours(wanted, known, pearson_neighbours(known, items, neighbours=settings.recommend.neighbours))
         factors = by_factors(wanted, known, items, settings)
         every = wanted.join(near, on=_PAIR, how="left").join(factors, on=_PAIR, how="left")
-        told = {
+        predictions = {
             MEAN: F.lit(mean),
             BIASES: F.col("bias"),
             ITEM_CF: F.col("bias") + F.coalesce("near", F.lit(0.0)),
             EXPLICIT_MF: F.col("bias") + F.coalesce("factors", F.lit(0.0)),
         }
-        off = {name: F.col("rating") - column for name, column in told.items()}
+        off = {name: F.col("rating") - column for name, column in predictions.items()}
         means = [F.sqrt(F.avg(e * e)).alias(f"rmse {name}") for name, e in off.items()]
         means += [F.avg(F.abs(e)).alias(f"mae {name}") for name, e in off.items()]
         row = every.agg(F.count("*").alias("ratings"), *means).first()
         assert row is not None  # for mypy: an aggregate without groups has one row
-        return row["ratings"], {name: {m: row[f"{m} {name}"] for m in ("rmse", "mae")} for name in told}
+        return row["ratings"], {name: {m: row[f"{m} {name}"] for m in ("rmse", "mae")} for name in predictions}
     finally:
         known.unpersist()
         wanted.unpersist()
@@ -89,7 +89,7 @@ def biases_of(known: DataFrame) -> tuple[float, DataFrame, DataFrame]:
 
 
 def with_bias(rows: DataFrame, mean: float, of_items: DataFrame, of_users: DataFrame) -> DataFrame:
-    """The rows with `bias`: what their customer says of their item on average."""
+    """The rows with `bias`: what their customer gives their item on average."""
     joined = rows.join(of_items, on="item_id", how="left").join(of_users, on="user_id", how="left")
     bias = F.lit(mean) + F.coalesce("item_bias", F.lit(0.0)) + F.coalesce("user_bias", F.lit(0.0))
     return joined.withColumn("bias", bias).drop("item_bias", "user_bias")

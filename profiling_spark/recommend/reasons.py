@@ -96,9 +96,9 @@ def strongest(contributions: Floats, weights: Floats) -> Ints:
 
 def because(language: Language, kinds: tuple[str, ...]) -> pl.Expr:
     """Text from the columns `kind` (place in `kinds`, else -1) and `past_title`."""
-    said = [_DID[language].get(kind, _OTHER[language]) for kind in kinds]
+    phrases = [_DID[language].get(kind, _OTHER[language]) for kind in kinds]
     template = pl.col("kind").replace_strict(
-        list(range(len(said))), said, default=_OTHER[language], return_dtype=pl.String
+        list(range(len(phrases))), phrases, default=_OTHER[language], return_dtype=pl.String
     )
     return _filled(template, "past_title")
 

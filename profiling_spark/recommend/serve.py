@@ -13,13 +13,13 @@ from profiling_spark.config.policy import RecommendPolicy
 from profiling_spark.recommend import reasons
 from profiling_spark.recommend.catalogue import Catalogue
 from profiling_spark.recommend.content import CONTENT, ContentSide, ContentSpace, shared_kinds
+from profiling_spark.recommend.eligible_items import LIST, EligibleItems
 from profiling_spark.recommend.graph_filter import rows_at_a_time, scoring_all
 from profiling_spark.recommend.interactions import UNITS, HistoryParams, favourite_category, interactions
 from profiling_spark.recommend.item_side import Ints, block_rows
 from profiling_spark.recommend.popular import POPULAR_IN_GROUP, GroupPopularity, Popularity
 from profiling_spark.recommend.ranking import Documents, Lists, ranked, visit_documents
 from profiling_spark.recommend.sessions import CATEGORY, LAST_SESSION, SEARCH, last_session
-from profiling_spark.recommend.shelf import LIST, Shelf
 from profiling_spark.recommend.stored import StoredSide
 from profiling_spark.recommend.top_n import NONE
 
@@ -85,16 +85,16 @@ class Serve:
             return LIST.to_frame()
         open_users = users.filter(~pl.col("is_opted_out") & ~pl.col("is_bot"))
         past = self._past(events, open_users)
-        shelf = self._shelf(past, popularity, len(users), open_users)
+        eligible = self._eligible(past, popularity, len(users), open_users)
         new_places = int(self.offer.top_n * self.offer.new_items_share + 1e-9)
         lists = Lists(*(np.full((len(users), places), NONE) for places in (self.offer.top_n, new_places)))
-        chosen = [_CHOSEN.to_frame(), self._new(past, shelf, lists), self._personal(past, shelf, lists)]
-        chosen.append(self._last_session(events, open_users, shelf, lists))
+        chosen = [_CHOSEN.to_frame(), self._new(past, eligible, lists), self._personal(past, eligible, lists)]
+        chosen.append(self._last_session(events, open_users, eligible, lists))
         codes = self._codes(events, open_users, category_numbers, len(users))
-        chosen += self._popular(shelf, lists, codes)
-        return pl.concat([self._named(pl.concat(chosen), users), shelf.removed()])
+        chosen += self._popular(eligible, lists, codes)
+        return pl.concat([self._named(pl.concat(chosen), users), eligible.removed()])
 
-    def _shelf(self, past: pl.DataFrame, popularity: Popularity, count: int, users: pl.DataFrame) -> Shelf:
+    def _eligible(self, past: pl.DataFrame, popularity: Popularity, count: int, users: pl.DataFrame) -> EligibleItems:
         """What may be offered to whom."""
         policy = self.goods.catalogue.policy(self.offer.rules)
         pairs = past.select("user", "item").to_numpy()
@@ -105,7 +105,7 @@ class Serve:
         preferences = np.full(count, np.nan)
         preferences[users["user"].to_numpy()] = users["price_preference"].cast(pl.Float64).fill_null(np.nan).to_numpy()
         ends = policy.steering.ends(preferences)
-        return Shelf(popularity, policy, is_offered, seen, habits, ends, np.zeros(count, dtype=bool))
+        return EligibleItems(popularity, policy, is_offered, seen, habits, ends, np.zeros(count, dtype=bool))
 
     def _past(self, events: pl.DataFrame, users: pl.DataFrame) -> pl.DataFrame:
         """The customers' interactions with items of the catalogue, numbered, sorted by user."""
@@ -120,11 +120,11 @@ class Serve:
     def _codes(self, events: pl.DataFrame, users: pl.DataFrame, numbers: Mapping[str, int], count: int) -> Ints:
         """(users, steps): number of each user's favourite category and groups, -1 where unknown or opted out."""
         liked = favourite_category(events, self.params).join(users.select("user_id", "user"), on="user_id", how="inner")
-        told = [(liked["user"], liked["category"], numbers)]
+        memberships = [(liked["user"], liked["category"], numbers)]
         for column, group in self.goods.groups.items():
-            told.append((users["user"], users[column], {name: n for n, name in enumerate(group.names)}))
-        codes = np.full((count, len(told)), NONE)
-        for step, (user, name, number) in enumerate(told):
+            memberships.append((users["user"], users[column], {name: n for n, name in enumerate(group.names)}))
+        codes = np.full((count, len(memberships)), NONE)
+        for step, (user, name, number) in enumerate(memberships):
             code = name.replace_strict(list(number), list(number.values()), default=NONE, return_dtype=pl.Int64)
             codes[user.to_numpy(), step] = code.fill_null(NONE).to_numpy()
         return codes
@@ -135,7 +135,7 @@ class Serve:
         rows = known.select("user", past="item", weight=pl.col("units") / UNITS, kind="kind")
         return Documents(rows, pl.Series(self.goods.catalogue.titles, dtype=pl.String))
 
-    def _personal(self, past: pl.DataFrame, shelf: Shelf, lists: Lists) -> pl.DataFrame:
+    def _personal(self, past: pl.DataFrame, eligible: EligibleItems, lists: Lists) -> pl.DataFrame:
         """The engine's items."""
         if self.side is None:
             return _CHOSEN.to_frame()
@@ -143,14 +143,14 @@ class Serve:
         if self.offer.rules.is_narrow:
             side = scoring_all(side)
         numbers, documents = np.arange(side.items), self._history(past, side.items)
-        found = ranked(shelf, side, documents, numbers, lists, new=False, rows=rows_at_a_time(side))
+        found = ranked(eligible, side, documents, numbers, lists, new=False, rows=rows_at_a_time(side))
         language = self.offer.language
         text = pl.concat_str(reasons.because(language, self.params.kinds), reasons.steered(language))
         return found.select(
             "user", "item", "score", order=pl.col("place") + 1, engine=pl.lit(side.engine), reason=text
         ).select(pl.col(c).cast(t) for c, t in _CHOSEN.items())
 
-    def _new(self, past: pl.DataFrame, shelf: Shelf, lists: Lists) -> pl.DataFrame:
+    def _new(self, past: pl.DataFrame, eligible: EligibleItems, lists: Lists) -> pl.DataFrame:
         """New items that are like the history, for the places kept for them."""
         numbers = np.flatnonzero(self.goods.catalogue.are_new)
         if not len(numbers) or not lists.new.shape[1]:
@@ -158,27 +158,29 @@ class Serve:
         items = self.goods.content.items
         side = ContentSide(items, items[numbers])
         documents = self._history(past, items.shape[0])
-        found = ranked(shelf, side, documents, numbers, lists, new=True, rows=block_rows(3 * len(numbers)))
+        found = ranked(eligible, side, documents, numbers, lists, new=True, rows=block_rows(3 * len(numbers)))
         order = _new_order(pl.col("place") + 1, self.offer.new_items_share)
         return self._alike(found, side, order, CONTENT)
 
-    def _last_session(self, events: pl.DataFrame, users: pl.DataFrame, shelf: Shelf, lists: Lists) -> pl.DataFrame:
+    def _last_session(
+        self, events: pl.DataFrame, users: pl.DataFrame, eligible: EligibleItems, lists: Lists
+    ) -> pl.DataFrame:
         """What is like the last visit, for customers to whom the engine offers nothing."""
         if self.offer.session_gap is None:
             return _CHOSEN.to_frame()
         without = users.filter(pl.Series((lists.own[users["user"].to_numpy()] == NONE).all(axis=1)))
-        mine = events.join(without.select("user_id"), on="user_id", how="semi")
-        visits = last_session(mine, self.params, gap=self.offer.session_gap)
+        user_events = events.join(without.select("user_id"), on="user_id", how="semi")
+        visits = last_session(user_events, self.params, gap=self.offer.session_gap)
         visits = visits.join(without.select("user_id", "user"), on="user_id", how="inner")
         content = self.goods.content
         documents, matrix = visit_documents(visits, self.goods.catalogue, content, len(self.params.kinds))
         side = ContentSide(matrix, content.items)
         count = content.items.shape[0]
-        found = ranked(shelf, side, documents, np.arange(count), lists, new=False, rows=block_rows(3 * count))
+        found = ranked(eligible, side, documents, np.arange(count), lists, new=False, rows=block_rows(3 * count))
         return self._alike(found, side, pl.col("place") + 1, LAST_SESSION)
 
     def _alike(self, found: pl.DataFrame, side: ContentSide, order: pl.Expr, engine: str) -> pl.DataFrame:
-        """Rows of a content step; the reason says what the item shares with a past one."""
+        """Rows of a content step; the reason names what the item shares with a past one."""
         language, items = self.offer.language, self.goods.content.items.shape[0]
         kinds = shared_kinds(side, self.goods.content, found["past"].to_numpy(), found["column"].to_numpy())
         shared = pl.Series(reasons.shared(language, kinds, is_new=engine == CONTENT), dtype=pl.String)
@@ -190,13 +192,13 @@ class Serve:
             pl.col(c).cast(t) for c, t in _CHOSEN.items()
         )
 
-    def _popular(self, shelf: Shelf, lists: Lists, codes: Ints) -> list[pl.DataFrame]:
+    def _popular(self, eligible: EligibleItems, lists: Lists, codes: Ints) -> list[pl.DataFrame]:
         short = np.flatnonzero(lists.room(slice(None)) > 0)
         rows = min(block_rows(len(self.goods.catalogue.item_ids)), 4096)
         found = []
         for at in range(0, len(short), rows):
             users = short[at : at + rows]
-            fill = shelf.fill(users, lists.listed(users), codes[users], lists.room(users), self.offer.top_n)
+            fill = eligible.fill(users, lists.listed(users), codes[users], lists.room(users), self.offer.top_n)
             row, place = np.nonzero(fill.items != NONE)
             begun = (lists.own[users] != NONE).sum(axis=1)
             steps = fill.steps[row, place]
@@ -206,7 +208,7 @@ class Serve:
                     "order": begun[row] + place + 1,
                     "item": fill.items[row, place],
                     "score": fill.weights[row, place],
-                    "engine": pl.Series(shelf.popularity.steps, dtype=pl.String).gather(steps),
+                    "engine": pl.Series(eligible.popularity.steps, dtype=pl.String).gather(steps),
                     "subject": self._subjects(steps, fill.items[row, place], codes[users][row]),
                     "lift": fill.lifts[row, place],
                 }
@@ -221,13 +223,13 @@ class Serve:
         subjects = np.full(len(steps), None, dtype=object)
         names = [np.array(self.goods.catalogue.categories, dtype=object)]
         for group in self.goods.groups.values():
-            told = group.names
+            labels = group.names
             if group.engine == POPULAR_IN_GROUP:
-                told = tuple(reasons.people(self.offer.language, name) for name in told)
-            names.append(np.array(told, dtype=object))
-        for step, mine in enumerate(names):
+                labels = tuple(reasons.people(self.offer.language, name) for name in labels)
+            names.append(np.array(labels, dtype=object))
+        for step, step_names in enumerate(names):
             is_here = steps == step
-            subjects[is_here] = mine[items[is_here] if step == 0 else codes[is_here, step]]
+            subjects[is_here] = step_names[items[is_here] if step == 0 else codes[is_here, step]]
         return pl.Series(subjects.tolist(), dtype=pl.String)
 
     def _named(self, chosen: pl.DataFrame, users: pl.DataFrame) -> pl.DataFrame:

@@ -52,8 +52,8 @@ def last_session(events: pl.DataFrame, params: HistoryParams, *, gap: timedelta)
 
 
 def _documents(events: pl.DataFrame, document: str, column: str) -> pl.DataFrame:
-    told = events.filter(pl.col(column).is_not_null())
-    return told.select(
+    with_text = events.filter(pl.col(column).is_not_null())
+    return with_text.select(
         "user_id", "event_time", "event_type", "taken", pl.lit(document).alias("document"),
         pl.col(column).alias("text"), pl.lit(1.0).alias("weight"),
     )  # fmt: skip

@@ -63,8 +63,8 @@ def _segments(ctx: Context) -> list[str]:
 
 
 def _models(ctx: Context) -> list[str]:
-    is_told = (pl.col("customers") == EVERYONE) & pl.col("split").is_in(["holdout", "test", "sample"])
-    rows = ctx.tables.rows(MODEL_RUNS, as_of=ctx.as_of).filter(is_told).to_dicts()
+    is_reported = (pl.col("customers") == EVERYONE) & pl.col("split").is_in(["holdout", "test", "sample"])
+    rows = ctx.tables.rows(MODEL_RUNS, as_of=ctx.as_of).filter(is_reported).to_dicts()
     stages = {"churn": "score_users", "recommendations": "recommend_items", "segments": "segment_users"}
     lines = [_title("Models, on customers and events they did not see")]
     for task, metrics in _FIGURES:

@@ -23,6 +23,6 @@ def fit_calibration(score: Floats, label: Floats) -> Calibration:
         return Calibration("isotonic", tuple(fitted.X_thresholds_.tolist()), tuple(fitted.y_thresholds_.tolist()))
     model = LogisticRegression(C=100.0).fit(logit(score)[:, None], label)
     slope = float(model.coef_[0, 0])
-    if slope <= 0:  # a score that points the wrong way says nothing: everyone gets the mean
+    if slope <= 0:  # a score that points the wrong way has no information: everyone gets the mean
         return Calibration("platt", (0.0,), (float(logit(np.array([label.mean()]))[0]),))
     return Calibration("platt", (slope,), (float(model.intercept_[0]),))

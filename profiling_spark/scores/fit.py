@@ -27,7 +27,7 @@ from profiling_spark.scores.calibrate import fit_calibration
 from profiling_spark.scores.evaluate import Floats, best_threshold, figures
 from profiling_spark.scores.forest import Forest
 from profiling_spark.scores.labels import CALIBRATION, HOLDOUT, TRAIN, labelled, population, split, training_set
-from profiling_spark.scores.leakage import require_past, telling_features, youngest
+from profiling_spark.scores.leakage import leaking_features, require_past, youngest
 from profiling_spark.scores.mllib import fit_forest, read_forest
 
 TASK, MODEL = "churn", "random_forest"
@@ -39,7 +39,7 @@ _SPLITS = (TRAIN, CALIBRATION, HOLDOUT)
 DROPPED = "dropped"  # training rows that the settings leave out for a missing value
 _NUMERIC = ("int", "bigint", "double", "decimal")
 # Who someone is is no reason to be written off; RFM scores repeat their measures; an hour of the day is no size; how
-# much of the amounts is in doubt says nothing about the customer.
+# much of the amounts is in doubt is no trait of the customer.
 _LEFT_OUT_FAMILIES = ("Demographics",)
 _LEFT_OUT = ("r_score", "f_score", "m_score", "rfm_score", "favorite_hour", "flagged_amount")
 
@@ -162,7 +162,7 @@ def _fit(ctx: Context, rows: DataFrame, inputs: Inputs, wanted: Wanted, version:
     )  # fmt: skip
     forest = read_forest(ctx.spark, models.save_mllib(ctx.tables, TASK, version, model))
     judged = _judged(forest, preparation, sample, names)
-    telling = telling_features(values, label, features, suspicious_auc=churn.suspicious_auc)
+    leaking = leaking_features(values, label, features, suspicious_auc=churn.suspicious_auc)
     declaration = {
         "task": TASK,
         "train_as_of": (ctx.as_of - timedelta(days=churn.horizon_days)).isoformat(),
@@ -172,7 +172,7 @@ def _fit(ctx: Context, rows: DataFrame, inputs: Inputs, wanted: Wanted, version:
         "params": dict(wanted.params),
         "preparation": preparation.to_json(),
         "base": forest.base,
-        "telling_features": telling,
+        "telling_features": leaking,
         "rankings": [asdict(r) for r in ranked],
         "ranked_rows": min(len(values), RANKING_ROWS),
         **judged,
@@ -181,7 +181,7 @@ def _fit(ctx: Context, rows: DataFrame, inputs: Inputs, wanted: Wanted, version:
 
 
 def _ranked(raw: Floats, label: Floats, names: list[str], *, seed: int) -> list[Ranking]:
-    """Features by how much they say about the label; none where one label has too few rows to rank by."""
+    """Features by how much they predict the label; none where one label has too few rows to rank by."""
     if min(int(label.sum()), int(len(label) - label.sum())) < RANKING_LEAST:
         return []
     return rank_features(raw, label, names, seed=seed)
@@ -192,7 +192,7 @@ def _judged(forest: Forest, preparation: Preparation, sample: Sample, names: lis
     kept = [names.index(n) for n in preparation.inputs]
     prepared = preparation.matrix(sample.raw[:, kept])
     label, part = sample.extra["label"].astype(np.float64), sample.extra["split"]
-    train, middle, held = (part == name for name in _SPLITS)
+    train, middle, held_out = (part == name for name in _SPLITS)
     score = forest.scores(prepared)
     calibration = fit_calibration(score[middle], label[middle])
     tuned = middle if 0 < label[middle].sum() < middle.sum() else train
@@ -200,14 +200,14 @@ def _judged(forest: Forest, preparation: Preparation, sample: Sample, names: lis
     quiet = sample.raw[:, names.index("days_since_last_event")]
     quiet_from = best_threshold(label[train], quiet[train])
     rate = float(label[train].mean())
-    constant = np.full(int(held.sum()), rate)
+    constant = np.full(int(held_out.sum()), rate)
     found = [
         *figures(
-            MODEL, label[held], score[held], positive=score[held] >= threshold,
-            probability=calibration.probability(score[held]),
+            MODEL, label[held_out], score[held_out], positive=score[held_out] >= threshold,
+            probability=calibration.probability(score[held_out]),
         ),
-        *figures("majority", label[held], constant, positive=constant > 0.5, probability=constant),
-        *figures("recency", label[held], quiet[held], positive=quiet[held] >= quiet_from, probability=None),
+        *figures("majority", label[held_out], constant, positive=constant > 0.5, probability=constant),
+        *figures("recency", label[held_out], quiet[held_out], positive=quiet[held_out] >= quiet_from, probability=None),
     ]  # fmt: skip
     return {
         "calibration": calibration.to_json(),

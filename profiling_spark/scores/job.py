@@ -1,4 +1,4 @@
-"""The stage: fit or load the churn model, score everyone who is still here, say why."""
+"""The stage: fit or load the churn model, score everyone who is still here, with reasons."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def score_users(ctx: Context) -> Outcome:
     Scored: everyone with an event in the last active_days before as_of; others have left already and get no row. A
     stored model is applied where one serves (see models.serving); else one is fitted on the features of
     as_of - horizon_days and the events since. model_runs then holds that fit's held-out figures, also on later days
-    that apply it (train_as_of says of when they are).
+    that apply it (train_as_of is their date).
     """
     wanted = wanted_model(ctx.settings)
     stored = models.serving(ctx, wanted)
@@ -137,15 +137,15 @@ def _report(ctx: Context, stored: Stored, rows: int, levels: dict[str, int], *, 
     for model, figures in found.items():
         shown = ", ".join(f"{m} {figures[m]:.3f}" for m in ("auc", "f1", "accuracy") if figures.get(m) is not None)
         lines.append(f"{model}: {shown}")
-    telling = stored.declaration.get("telling_features", {})
+    leaking = stored.declaration.get("telling_features", {})
     lines += [
-        f"check {n}: alone it has an AUC of {auc:.3f}; was it known before the label?" for n, auc in telling.items()
+        f"check {n}: alone it has an AUC of {auc:.3f}; was it known before the label?" for n, auc in leaking.items()
     ]
     facts = {
         "levels": levels,
         "holdout": found,
         "model_version": stored.version,
         "fitted": fitted,
-        "telling_features": telling,
+        "telling_features": leaking,
     }
     return Outcome(rows_in=rows, rows_out=rows, facts=facts, lines=tuple(lines))

@@ -34,8 +34,8 @@ def require_past(counted: Row, *, as_of: str) -> None:
         )
 
 
-def telling_features(values: Floats, label: Floats, names: Sequence[str], *, suspicious_auc: float) -> dict[str, float]:
-    """Features that tell the label alone, too well to be true: name to AUC, the best first.
+def leaking_features(values: Floats, label: Floats, names: Sequence[str], *, suspicious_auc: float) -> dict[str, float]:
+    """Features that predict the label alone, too well to be true: name to AUC, the best first.
 
     `values` is rows by features, NaN where missing (missing rows rank lowest: that a value is missing can give the
     label away as well). A feature that points the other way counts by 1 - AUC.

@@ -23,7 +23,7 @@ REASONS = 3
 
 
 def strongest_reasons(names: tuple[str, ...], raw: Floats, typical: Floats, added: Floats, above: Any) -> Ints:
-    """Numbers of the features that say why, the strongest first: rows by REASONS, -1 where there is none.
+    """Numbers of the features that explain the score, the strongest first: rows by REASONS, -1 where there is none.
 
     They explain which side of the average the customer is on: where the score is `above` the base, what raised it, else
     what lowered it. The windows of one feature count together and speak through the strongest of them. A value that is
@@ -41,7 +41,7 @@ def strongest_reasons(names: tuple[str, ...], raw: Floats, typical: Floats, adde
     strength = np.where(usual & (strength > 0), strength * 1e-6, strength)
     order = np.argsort(-strength, axis=1, kind="stable")[:, :REASONS]
     chosen = np.where(np.take_along_axis(strength, order, axis=1) > 0, np.take_along_axis(speaker, order, axis=1), -1)
-    # nothing moved this customer's score: the strongest still says what was looked at
+    # nothing moved this customer's score: the strongest still shows what was looked at
     chosen[:, 0] = np.where(chosen[:, 0] < 0, np.take_along_axis(speaker, order[:, :1], axis=1)[:, 0], chosen[:, 0])
     if chosen.shape[1] < REASONS:
         chosen = np.pad(chosen, ((0, 0), (0, REASONS - chosen.shape[1])), constant_values=-1)

@@ -34,7 +34,7 @@ def looks_back(ctx: Context) -> bool:
         return True
     try:
         return models.serving(ctx, wanted_model(ctx.settings)) is None
-    except ModelError:  # a damaged model: the stage that applies it says so
+    except ModelError:  # a damaged model: the stage that applies it reports it
         return False
 
 

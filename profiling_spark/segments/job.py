@@ -45,7 +45,7 @@ _DIGITS = 9
 
 
 def segment_users(ctx: Context) -> Outcome:
-    """Group customers who behave alike, name the groups, and say why each customer is in one.
+    """Group customers who behave alike, name the groups, and give the reason why each customer is in one.
 
     Takes part: everyone with an event before as_of, but for bots. A stored model is applied where one serves (see
     models.serving), names and ids included; else one is fitted.

@@ -23,7 +23,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Trait:
-    """What one or several features say about a customer; `sign` -1 where a small figure means a lot of it."""
+    """What one or several features show of a customer; `sign` -1 where a small figure means a lot of it."""
 
     stems: frozenset[str]
     high: Word
@@ -109,8 +109,8 @@ def names(
     chosen: dict[int, Name] = {}
     for i in sorted(range(len(differences)), key=lambda i: (-sizes[i], i)):
         candidates = _candidates(differences[i])
-        told_apart = (_with_figure(candidates[0], feature, means[i]) for feature in _by_strength(differences[i]))
-        possible = chain(candidates, told_apart, [_by_size(candidates[0], sizes[i])])
+        with_figures = (_with_figure(candidates[0], feature, means[i]) for feature in _by_strength(differences[i]))
+        possible = chain(candidates, with_figures, [_by_size(candidates[0], sizes[i])])
         name = next(n for n in possible if n.en not in taken)
         taken.add(name.en)
         chosen[i] = name
@@ -123,15 +123,15 @@ def describe(
     """The strongest differences with the segment's and the population's means, in the features' own units."""
     parts = []
     for feature in _by_strength(difference)[:SHOWN]:
-        mine, all_ = figure(feature, mean[feature]), figure(feature, population[feature])
+        own, all_ = figure(feature, mean[feature]), figure(feature, population[feature])
         name = label(feature, language)
-        said = f"{name}: {mine} (all customers: {all_})" if language == "en" else f"{name}：{mine}（全体 {all_}）"
-        parts.append(said)
+        text = f"{name}: {own} (all customers: {all_})" if language == "en" else f"{name}：{own}（全体 {all_}）"
+        parts.append(text)
     return "; ".join(parts) if language == "en" else "；".join(parts)
 
 
 def _candidates(difference: Mapping[str, float]) -> list[Name]:
-    """Names from the strongest to the weakest; the first says the segment's notable traits, or that it has none."""
+    """Names from the strongest to the weakest; the first has the segment's notable traits, or that it has none."""
     scored = _strengths(difference)
     notable = [t for t, s in scored if abs(s) >= NOTABLE]
     strength = dict(scored)

@@ -1,4 +1,4 @@
-"""The only room that says "delta": tables, their files and log on a local disk, the lock, and the way back."""
+"""The only room that names "delta": tables, their files and log on a local disk, the lock, and the way back."""
 
 from profiling_spark.storage.files import as_frame
 from profiling_spark.storage.lock import locked

@@ -51,16 +51,16 @@ class NewFile:
         for name, value in values.items():
             ends = {known["minValues"].get(name), known["maxValues"].get(name)}
             found = {self.partition} if name in table.partition_by else ends
-            # the log says nothing of long texts
+            # the log has no statistics of long texts
             if found not in ({str(value)}, {None}):
                 raise ContractError(f"{table.name}: expected rows of {name} = {value}, found {sorted(map(str, found))}")
 
 
 @dataclass(frozen=True)
 class FileWriter:
-    """Writes rows of a table as its files in `folder`. Holds only plain values, so that it travels to any worker.
+    """Writes rows of a table as its files in `folder`. Has only plain values, so that it travels to any worker.
 
-    `columns` are the table's; `schema` is what a file holds, all of them but the partition column.
+    `columns` are the table's; `schema` is what a file has, all of them but the partition column.
     """
 
     table: str
@@ -74,8 +74,8 @@ class FileWriter:
     @classmethod
     def of(cls, table: Table, folder: Path) -> FileWriter:
         """The writer of a table that has one partition column at most."""
-        held = T.StructType([f for f in table.schema if f.name not in table.partition_by])
-        schema = to_arrow_schema(held, timezone="UTC")
+        in_file = T.StructType([f for f in table.schema if f.name not in table.partition_by])
+        schema = to_arrow_schema(in_file, timezone="UTC")
         partition = next(iter(table.partition_by), None)
         return cls(table.name, str(folder), schema, table.names, table.key, table.statistics_columns, partition)
 
@@ -104,13 +104,13 @@ class FileWriter:
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Write a task's rows; what comes back is of `WRITTEN`, see `written`."""
-        held: list[pa.RecordBatch] = []
+        pending: list[pa.RecordBatch] = []
         for batch in batches:
-            held.append(batch)
-            if sum(b.num_rows for b in held) >= _FILE_ROWS:
-                yield from self._written(held)
-                held = []
-        yield from self._written(held)
+            pending.append(batch)
+            if sum(b.num_rows for b in pending) >= _FILE_ROWS:
+                yield from self._written(pending)
+                pending = []
+        yield from self._written(pending)
 
     def _written(self, batches: Sequence[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         if batches:
@@ -120,7 +120,7 @@ class FileWriter:
 
 
 def report(files: Sequence[NewFile]) -> pa.Table:
-    """What a task says of the files that it wrote: rows of `WRITTEN`."""
+    """What a task reports of the files that it wrote: rows of `WRITTEN`."""
     return pa.table({_FILE: pa.array([json.dumps(asdict(f)) for f in files], pa.string())})
 
 
@@ -220,13 +220,13 @@ def file_statistics(rows: pl.DataFrame, columns: Sequence[str]) -> str:
     found = {c: (rows[c].null_count(), rows[c].min(), rows[c].max()) for c in columns}
     ends = {c: (_statistic(low), _statistic(high)) for c, (_, low, high) in found.items()}
     known = [c for c, (low, high) in ends.items() if low is not None and high is not None]
-    told = {
+    statistics = {
         "numRecords": len(rows),
         "minValues": {c: ends[c][0] for c in known},
         "maxValues": {c: ends[c][1] for c in known},
         "nullCount": {c: nulls for c, (nulls, _, _) in found.items()},
     }
-    return json.dumps(told)
+    return json.dumps(statistics)
 
 
 def _statistic(value: Any) -> str | None:

@@ -39,10 +39,10 @@ _CUT = 32
 
 @dataclass(frozen=True)
 class File:
-    """A file of a stored table and what the log tells of it (`min.event_date`, `partition.user_bucket`, ...)."""
+    """A file of a stored table and its add action in the log, flat (`min.event_date`, `partition.user_bucket`, ...)."""
 
     path: str
-    told: Mapping[str, Any]
+    add_action: Mapping[str, Any]
 
     def in_slice(self, values: Mapping[str, SliceValue]) -> bool | None:
         """Whether its rows have these values: all of them, none of them, or (null) some or not known."""
@@ -50,18 +50,18 @@ class File:
         return False if False in found else None if None in found else True
 
     def _has(self, name: str, value: SliceValue) -> bool | None:
-        if f"partition.{name}" in self.told:
-            return bool(self.told[f"partition.{name}"] == value)
-        low, high = self.told.get(f"min.{name}"), self.told.get(f"max.{name}")
+        if f"partition.{name}" in self.add_action:
+            return bool(self.add_action[f"partition.{name}"] == value)
+        low, high = self.add_action.get(f"min.{name}"), self.add_action.get(f"max.{name}")
         if low is None or high is None or (isinstance(value, str) and max(len(low), len(high)) >= _CUT):
             return None
         if not low <= value <= high:
             return False
-        return True if low == high and self.told.get(f"null_count.{name}") == 0 else None
+        return True if low == high and self.add_action.get(f"null_count.{name}") == 0 else None
 
 
 def signed(run_id: str) -> CommitProperties:
-    """What says in the log whose a commit is, under the name that Spark's commits have it under."""
+    """What names the run of a commit in the log, under the name that Spark's commits have it under."""
     return CommitProperties(custom_metadata={"userMetadata": run_id})
 
 
@@ -104,8 +104,8 @@ def stored_schema(place: Path, version: int) -> T.StructType:
 
 def files_of(place: Path, version: int) -> list[File]:
     """The files of one version of a table."""
-    told = pl.DataFrame(deltalake.DeltaTable(place, version=version).get_add_actions(flatten=True))
-    return [File(str(place.absolute() / row["path"]), row) for row in told.rows(named=True)]
+    actions = pl.DataFrame(deltalake.DeltaTable(place, version=version).get_add_actions(flatten=True))
+    return [File(str(place.absolute() / row["path"]), row) for row in actions.rows(named=True)]
 
 
 def not_needed(place: Path, *, keep_days: int) -> list[Path]:
@@ -123,8 +123,8 @@ def commit(place: Path, table: Table, files: Sequence[NewFile], *, gone: Sequenc
     now = time.time_ns() // 1_000_000
     actions: list[AddAction | RemoveAction] = [_moved_into(place, table, file) for file in files]
     for file in gone:
-        parts = {c: _as_text(file.told[f"partition.{c}"]) for c in table.partition_by}
-        actions.append(RemoveAction(file.told["path"], True, now, file.told["size_bytes"], parts))
+        parts = {c: _as_text(file.add_action[f"partition.{c}"]) for c in table.partition_by}
+        actions.append(RemoveAction(file.add_action["path"], True, now, file.add_action["size_bytes"], parts))
     try:
         target = deltalake.DeltaTable(place)
         target.create_write_transaction(
@@ -147,7 +147,7 @@ def rows_of(files: Sequence[File], table: Table) -> pl.DataFrame:
     """All rows of the files, the table's columns in order; null where a file is older than a column."""
     schema = to_arrow_schema(table.schema, timezone="UTC")
     parts = [
-        read_parquet(f.path).with_columns(pl.lit(f.told[f"partition.{c}"]).alias(c) for c in table.partition_by)
+        read_parquet(f.path).with_columns(pl.lit(f.add_action[f"partition.{c}"]).alias(c) for c in table.partition_by)
         for f in files
     ]
     empty = pl.from_arrow(schema.empty_table())

@@ -98,7 +98,7 @@ class Tables:
         if place is None or len(files) > _FEW_FILES:
             frame = self.spark.read.format("delta").option("versionAsOf", version).load(self.path(table))
         else:
-            # Delta takes half a second of Spark jobs to tell a version's files
+            # Delta takes half a second of Spark jobs to list a version's files
             paths, stored = [f.path for f in files], stored_schema(place, version)
             frame = read_files(self.spark, paths, stored, within=str(place.absolute()))
         # a table written before a column was added to the contract reads as null there
@@ -115,7 +115,7 @@ class Tables:
         if local_path(self.root) is None:
             return False
         if self._bytes is None:  # of the newest versions: to look pins none
-            self._bytes = sum(int(f.told["size_bytes"]) for t in _GROWING for f in self.newest_files(t))
+            self._bytes = sum(int(f.add_action["size_bytes"]) for t in _GROWING for f in self.newest_files(t))
         return self._bytes + self.incoming_bytes <= SMALL_BYTES
 
     def files(self, table: Table, **where: SliceValue) -> list[File]:
@@ -295,8 +295,8 @@ class Tables:
 
         Without Spark on a local disk: the log has it by file.
         """
-        files = [f for f in self.files(table) if f.told["num_records"]]
-        found = [f.told.get(f"max.{column}") for f in files]
+        files = [f for f in self.files(table) if f.add_action["num_records"]]
+        found = [f.add_action.get(f"max.{column}") for f in files]
         if found and None not in found:
             return max(found)  # type: ignore[type-var]
         row = self.read(table).agg(F.max(column).alias("greatest")).first()
@@ -319,7 +319,7 @@ class Tables:
         return place
 
     def _defaults(self) -> dict[str, str]:
-        """Properties that the session gives to every new table (session.py says which)."""
+        """Properties that the session gives to every new table (session.py lists them)."""
         return {f"delta.{name}": self.spark.conf.get(f"{_DEFAULTS}.{name}") for name in _PROPERTIES}  # type: ignore[misc]
 
     def _commit_files(self, table: Table, files: Sequence[NewFile], gone: Sequence[File]) -> int:
@@ -337,7 +337,7 @@ class Tables:
         self.read_versions.pop(table.name, None)
 
     def sign(self) -> None:
-        """The next commit of Spark's says whose it is: what a dead run wrote can be undone (undo.py)."""
+        """The next commit of Spark's names its run: what a dead run wrote can be undone (undo.py)."""
         self.spark.conf.set(_SIGNATURE, self.run_id)
 
     def moved(self, table: Table) -> None:

@@ -100,9 +100,9 @@ def _commits_after(tables: Tables, table: Table, version: int | None) -> list[_C
 
 def _of_log(log: Path) -> _Commit:
     actions = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line]
-    told: dict[str, str] = next((a["commitInfo"] for a in actions if "commitInfo" in a), {})
+    info: dict[str, str] = next((a["commitInfo"] for a in actions if "commitInfo" in a), {})
     moved = [a[kind] for a in actions for kind in ("add", "remove") if kind in a]
-    return _Commit(int(log.stem), told.get("userMetadata"), any(m.get("dataChange", True) for m in moved))
+    return _Commit(int(log.stem), info.get("userMetadata"), any(m.get("dataChange", True) for m in moved))
 
 
 def _files_gone(tables: Tables, table: Table, version: int | None) -> int:

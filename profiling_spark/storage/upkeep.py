@@ -25,7 +25,7 @@ def size(tables: Tables, table: Table) -> Size:
     """Of the table's newest version."""
     files = tables.newest_files(table)
     if files or local_path(tables.root) is not None:
-        return Size(len(files), sum(int(f.told["size_bytes"]) for f in files))
+        return Size(len(files), sum(int(f.add_action["size_bytes"]) for f in files))
     row = DeltaTable.forPath(tables.spark, tables.path(table)).detail().select("numFiles", "sizeInBytes").first()
     if row is None:
         raise StorageError(f"{tables.path(table)}: has no version")

@@ -35,7 +35,7 @@ def test_engines_write_the_same_features(tables: dict[str, Path]) -> None:
     assert differences(tables) == []
 
 
-def test_a_difference_is_told(tables: dict[str, Path], tmp_path: Path) -> None:
+def test_a_difference_is_reported(tables: dict[str, Path], tmp_path: Path) -> None:
     other = {
         "views_90d": pl.col("views_90d") + 1,
         "night_share_90d": pl.col("night_share_90d") + 1e-8,
@@ -44,11 +44,11 @@ def test_a_difference_is_told(tables: dict[str, Path], tmp_path: Path) -> None:
     }
     changed = pl.read_parquet(tables["polars"] / "0.parquet").with_columns(**other)
     changed.write_parquet(tmp_path / "0.parquet")
-    told = differences({"duckdb": tables["duckdb"], "changed": tmp_path})
-    assert [text.split(" of ")[0] for text in told] == list(other)
+    found = differences({"duckdb": tables["duckdb"], "changed": tmp_path})
+    assert [text.split(" of ")[0] for text in found] == list(other)
 
 
-def test_missing_customers_are_told(tables: dict[str, Path], tmp_path: Path) -> None:
+def test_missing_customers_are_reported(tables: dict[str, Path], tmp_path: Path) -> None:
     pl.read_parquet(tables["polars"] / "0.parquet").head(50).write_parquet(tmp_path / "0.parquet")
     assert differences({"duckdb": tables["duckdb"], "changed": tmp_path})[0].startswith("customers: ")
 

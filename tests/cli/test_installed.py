@@ -46,7 +46,7 @@ class Installed:
         install = [*pip, "install", "--quiet", "--no-deps", "--no-compile", str(self.wheel)]
         subprocess.run(install, check=True, timeout=300, env=environ())
         for entry in Path(pytest.__file__).parents[1].iterdir():
-            hidden = (*without, "profiling_spark", "__editable__", "_")
+            hidden = (*without, "profiling_spark", "__editable__", "_editable_impl", "__pycache__")
             if not entry.name.startswith(hidden) and entry.suffix != ".pth" and not (own / entry.name).exists():
                 (own / entry.name).symlink_to(entry)
         return place

@@ -155,7 +155,7 @@ sources:
 """
     found = [line.partition(": ")[0::2] for line in faults(tmp_path, text)]
     assert [
-        (place.removeprefix("shop.yaml:"), said.partition(" = ")[0].partition(":")[0]) for place, said in found
+        (place.removeprefix("shop.yaml:"), message.partition(" = ")[0].partition(":")[0]) for place, message in found
     ] == [
         ("1", "buckets"),
         ("3", "segments.max_age_days"),

@@ -10,7 +10,7 @@ from pathlib import Path
 PROJECT = Path(__file__).parents[2]
 PAGE = (PROJECT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 _BLOCK = re.compile(r"^`(\S+)`\n\n```(diff|python|yaml)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_TOLD = re.compile(r"^(\d+) lines in (\d+) files?\.$", re.MULTILINE)
+_COUNTS = re.compile(r"^(\d+) lines in (\d+) files?\.$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Example:
     """A section of the page: what it says it takes, and its blocks."""
 
     title: str
-    told: tuple[int, int]
+    counts: tuple[int, int]
     changes: tuple[Change, ...]
 
 
@@ -66,10 +66,10 @@ def examples() -> dict[str, Example]:
     found = {}
     for section in re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]:
         title, _, text = section.partition("\n")
-        told = _TOLD.search(text)
-        if told:
+        counts = _COUNTS.search(text)
+        if counts:
             changes = tuple(Change(*match.groups()) for match in _BLOCK.finditer(text))
-            found[title] = Example(title, (int(told[1]), int(told[2])), changes)
+            found[title] = Example(title, (int(counts[1]), int(counts[2])), changes)
     return found
 
 

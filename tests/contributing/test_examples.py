@@ -86,7 +86,7 @@ def test_the_page_has_an_example_of_each_kind() -> None:
 @pytest.mark.parametrize("title", TITLES)
 def test_an_example_takes_the_lines_and_files_that_it_says(title: str) -> None:
     changes = EXAMPLES[title].changes
-    assert (sum(c.lines for c in changes), len({c.path for c in changes})) == EXAMPLES[title].told
+    assert (sum(c.lines for c in changes), len({c.path for c in changes})) == EXAMPLES[title].counts
 
 
 def test_the_examples_have_the_style_that_is_asked_for(copy: Path) -> None:
@@ -107,8 +107,8 @@ def test_a_command_adds_up_refused_rows_by_rule(copy: Path, tmp_path: Path) -> N
     kinds = {"occurrences": pa.int64(), "first_line": pa.int64()}
     names = ("file_id", "target_table", "row_hash", "raw", "reasons", "occurrences", "first_line", "source", "run_id")
     schema = pa.schema([(name, kinds.get(name, pa.string())) for name in (*names, "replayed_by")])
-    told = [("a", "no_user", 2), ("b", "bad_age,no_user", 3), ("c", "bad_age", 1), ("d", "unreadable", 1)]
-    rows = [{"row_hash": row, "reasons": reasons, "occurrences": n} for row, reasons, n in told]
+    refused = [("a", "no_user", 2), ("b", "bad_age,no_user", 3), ("c", "bad_age", 1), ("d", "unreadable", 1)]
+    rows = [{"row_hash": row, "reasons": reasons, "occurrences": n} for row, reasons, n in refused]
     write_deltalake(str(tmp_path / "rejected_rows"), pa.Table.from_pylist(rows, schema=schema))
     at = ("-m", "profiling_spark", "refused", "--set", f"storage.root={tmp_path}")
     assert run(copy, *at) == "        5  no_user\n        4  bad_age\n        1  unreadable\n"

@@ -107,7 +107,17 @@ _WHERE: dict[str, st.SearchStrategy[Any]] = {
     "hour": _HOURS | st.lists(st.integers(0, 23), min_size=1, max_size=3),
     "weekday": st.sampled_from((7, [1, 6, 7], {"min": 6, "max": 1}, {"min": 1, "max": 5})),
 }
-_TOLD_APART = ("item_id", "category", "channel", "device", "session_id", "order_id", "event_date", "hour", "weekday")
+_DISTINCT = (
+    "item_id",
+    "category",
+    "channel",
+    "device",
+    "session_id",
+    "order_id",
+    "event_date",
+    "hour",
+    "weekday",
+)
 _SPAN = st.sampled_from((None, "all", [3], [7, 30], [3, 7, 30]))
 _RATIOS: tuple[Feature, ...] = (
     {"numerator": "purchases", "denominator": "views"},
@@ -130,7 +140,7 @@ def _features(draw: st.DrawFn) -> Feature:
     types = st.lists(common | st.sampled_from(sorted(ALL_TYPES)), min_size=1, max_size=4, unique=True)
     wanted = draw(st.lists(st.sampled_from(sorted(_WHERE)), min_size=measure == "share", max_size=2, unique=True))
     feature = {"measure": measure, "event_types": draw(types), "where": {c: draw(_WHERE[c]) for c in wanted}}
-    columns = {"sum": SUMS, "distinct": _TOLD_APART, "share": (None, *SUMS, *_TOLD_APART)}.get(measure, (None,))
+    columns = {"sum": SUMS, "distinct": _DISTINCT, "share": (None, *SUMS, *_DISTINCT)}.get(measure, (None,))
     feature["column"] = draw(st.sampled_from(columns))
     feature["windows_days"] = None if measure == "recency" else draw(_SPAN)
     return {key: value for key, value in feature.items() if value is not None}

@@ -101,8 +101,8 @@ def _catalogue() -> list[Row]:
     price, of `i3` the category is not known; nobody touched `i5`.
     """
     return [
-        {"item_id": item, "valid_from": local(AS_OF - timedelta(days=age), "00:00:00"), "source": "catalogue"} | told
-        for item, age, told in (
+        {"item_id": item, "valid_from": local(AS_OF - timedelta(days=age), "00:00:00"), "source": "catalogue"} | known
+        for item, age, known in (
             ("i1", 400, {"category": "a", "brand": "x", "list_price": Decimal(5)}),
             ("i1", 3, {"category": "a", "brand": "x", "list_price": Decimal("0.25")}),
             ("i2", 400, {"category": "a"}),

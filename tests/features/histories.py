@@ -105,8 +105,8 @@ def event_frame(rows: list[Row]) -> pl.DataFrame:
 
 def user_frame(rows: list[Row]) -> pl.DataFrame:
     """Versions of users with the contract's types; what does not say otherwise was delivered when it became valid."""
-    told = [dict.fromkeys(USER_SCHEMA) | {"delivered_at": row["valid_from"]} | row for row in rows]
-    whole = [row | {"version_time": row["valid_from"] or row["delivered_at"]} for row in told]
+    filled = [dict.fromkeys(USER_SCHEMA) | {"delivered_at": row["valid_from"]} | row for row in rows]
+    whole = [row | {"version_time": row["valid_from"] or row["delivered_at"]} for row in filled]
     return pl.DataFrame(whole, schema=USER_SCHEMA, orient="row")
 
 

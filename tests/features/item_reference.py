@@ -57,9 +57,9 @@ def _described(own: list[Row], listed: Row) -> Values:
 
 
 def _last_known(own: list[Row], name: str) -> Any:
-    told = [e for e in own if e[name] is not None]
-    latest = max((e["event_time"] for e in told), default=None)
-    return min((e[name] for e in told if e["event_time"] == latest), default=None)
+    known = [e for e in own if e[name] is not None]
+    latest = max((e["event_time"] for e in known), default=None)
+    return min((e[name] for e in known if e["event_time"] == latest), default=None)
 
 
 def _counted(own: list[Row]) -> Values:

@@ -237,9 +237,9 @@ def _speaking(versions: list[Row], as_of: date, zone: ZoneInfo) -> list[Row]:
 
 
 def _person(known: list[Row], as_of: date, zone: ZoneInfo) -> Values:
-    told = sorted(known, key=lambda v: str(v["source"]))
+    ranked = sorted(known, key=lambda v: str(v["source"]))
     names = ("gender", "age", "age_band", "birth_date", "occupation", "income", "province", "city", "registered_at")
-    values = {n: [(v[n], v["source"]) for v in told if v[n] is not None] for n in names}
+    values = {n: [(v[n], v["source"]) for v in ranked if v[n] is not None] for n in names}
     last: Row = {n: found[0][0] for n, found in values.items() if found}
     conflicts = [f"{n}: {found[0][1]}" for n, found in values.items() if len({value for value, _ in found}) > 1]
     age, born, registered = last.get("age"), last.get("birth_date"), last.get("registered_at")

@@ -17,7 +17,7 @@ from profiling_spark.features.rfm import GROUP_RULES
 from profiling_spark.features.views import VIEWS, view_columns
 
 OF_THE_PAGE = Settings.model_validate(yaml.safe_load(EXAMPLE))
-TOLD = """
+FEATURES = """
 custom_features:
   - {name: apart, measure: count, event_types: [view, refund], unit: acts, description: Acts, where: {device: [a, b]}}
   - {name: time, measure: sum, event_types: [view], column: duration_seconds, unit: seconds, description: Time}
@@ -50,30 +50,30 @@ def test_configured_columns_stand_last_in_the_contract_with_their_types() -> Non
 
 
 def test_the_kernel_gives_the_contracts_columns_in_order() -> None:
-    settings = Settings.model_validate({"windows_days": WINDOWS, **yaml.safe_load(TOLD)})
+    settings = Settings.model_validate({"windows_days": WINDOWS, **yaml.safe_load(FEATURES)})
     found = user_features(event_frame([event("view")]), params=params(custom=settings.custom_features))
     assert tuple(found.columns) == user_features_table(WINDOWS, settings.custom_features).names
 
 
 def test_meanings_say_what_is_computed() -> None:
-    settings = Settings.model_validate({"windows_days": WINDOWS, **yaml.safe_load(TOLD)})
-    said = {c.name: (c.meaning, c.null) for c in user_features_columns(WINDOWS, settings.custom_features)}
-    assert said["apart_7d"] == (
+    settings = Settings.model_validate({"windows_days": WINDOWS, **yaml.safe_load(FEATURES)})
+    texts = {c.name: (c.meaning, c.null) for c in user_features_columns(WINDOWS, settings.custom_features)}
+    assert texts["apart_7d"] == (
         "Acts: view events plus distinct refund orders with a line in the last 7 days where device is a or b;"
         " an event without order_id is its own order (acts)",
         "no source gives view or refund events with device",
     )
-    assert said["time_3d"] == (
+    assert texts["time_3d"] == (
         "Time: sum of duration_seconds over view events in the last 3 days; each rounded to a millisecond (seconds)",
         "no source gives view events with duration_seconds",
     )
-    assert said["kinds"][0] == "Kinds: distinct known brand among view events in the whole history (brands)"
-    assert said["cheap_30d"] == (
+    assert texts["kinds"][0] == "Kinds: distinct known brand among view events in the whole history (brands)"
+    assert texts["cheap_30d"] == (
         "Bought at a discount: share where discount is at least 0.01, of sum of amount over purchase events"
         " in the last 30 days (share)",
         "nothing to share in the last 30 days; no source gives purchase events with discount and amount",
     )
-    assert said["seen"] == (
+    assert texts["seen"] == (
         "Last seen: days from the date of the last view event where hour is 22 to 5 over midnight and"
         " third_party_payment is true to as_of (days)",
         "no such event yet; no source gives view events with third_party_payment",
@@ -133,13 +133,13 @@ def test_the_page_has_the_rule_table_of_the_groups() -> None:
     rows = [line.strip("| ").split(" | ") for line in page([]).splitlines() if line.startswith("| ")]
     ruled = [row for row in rows if len(row) == 4 and row[0] in {rule.group for rule in GROUP_RULES}]
 
-    def holds(row: list[str], scores: tuple[int, ...]) -> bool:
+    def matches(row: list[str], scores: tuple[int, ...]) -> bool:
         ends = [[int(n) for n in cell.split("-")] for cell in row[1:]]
         return all(e[0] <= s <= e[-1] for e, s in zip(ends, scores, strict=True))
 
     for r, f, m in product(range(1, 6), repeat=3):
         (rule,) = [g for g in GROUP_RULES if g.r[0] <= r <= g.r[1] and g.f[0] <= f <= g.f[1] and g.m[0] <= m <= g.m[1]]
-        assert [row[0] for row in ruled if holds(row, (r, f, m))] == [rule.group]
+        assert [row[0] for row in ruled if matches(row, (r, f, m))] == [rule.group]
 
 
 def test_cuts_are_where_the_page_says() -> None:

@@ -258,8 +258,8 @@ def test_every_configured_feature_equals_the_reference(rows: list[Row], features
     found = user_features(event_frame(rows), params=with_own(features))
     built_in = reference.features(rows, as_of=AS_OF, windows=WINDOWS, timezone=BERLIN, supplied=params().supplied)
     for row in found.to_dicts():
-        mine = [e for e in rows if e["user_id"] == row["user_id"]]
-        wanted = custom_values(features, built_in[row["user_id"]], mine, as_of=AS_OF, zone=ZoneInfo(BERLIN))
+        own = [e for e in rows if e["user_id"] == row["user_id"]]
+        wanted = custom_values(features, built_in[row["user_id"]], own, as_of=AS_OF, zone=ZoneInfo(BERLIN))
         assert {n for n in row if n.startswith("own_")} == set(wanted)
         for name, value in wanted.items():
             close = pytest.approx(value, rel=1e-12, abs=1e-12) if isinstance(value, float) else value
@@ -300,8 +300,8 @@ def test_many_dates_are_separate_builds(rows: list[Row], features: list[Feature]
 @given(rows=histories(), features=own_features())
 def test_buckets_and_order_of_rows_do_not_matter(rows: list[Row], features: list[Feature]) -> None:
     def build(only: tuple[str, ...], step: int) -> pl.DataFrame:
-        mine = [r for r in rows if r["user_id"] in only][::step]
-        return user_features(event_frame(mine), params=with_own(features))
+        part = [r for r in rows if r["user_id"] in only][::step]
+        return user_features(event_frame(part), params=with_own(features))
 
     buckets = pl.concat([build(("u",), -1), build(("v", "客户"), -1)]).sort("user_id")
     assert_frame_equal(buckets, build(("u", "v", "客户"), 1), check_exact=True)

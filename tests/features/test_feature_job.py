@@ -74,9 +74,9 @@ def test_late_corrected_and_erased_events_leave_no_trace_in_any_number_of_bucket
 ) -> None:
     settings = settings_of(str(tmp_path_factory.mktemp("late")), buckets=3)
     late, wrong = shop.events[::3], shop.events[1::3]
-    told_wrong = [e | {"event_type": "purchase", "amount": Decimal(7), "item_id": "i1"} for e in wrong]
+    wrong_purchases = [e | {"event_type": "purchase", "amount": Decimal(7), "item_id": "i1"} for e in wrong]
     erased = [e | {"event_id": f"{e['event_id']} erased", "user_id": "erased"} for e in shop.events]
-    append(spark, settings, Shop(erased + told_wrong + shop.events[2::3], shop.users, shop.items, shop.reviews))
+    append(spark, settings, Shop(erased + wrong_purchases + shop.events[2::3], shop.users, shop.items, shop.reviews))
     before = build(spark, settings, DATES[0], DATES[-1])
     assert "erased" in before["user_features"]["user_id"]
 

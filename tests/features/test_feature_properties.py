@@ -103,8 +103,8 @@ def test_many_dates_are_separate_builds(rows: list[Row], shifts: list[int]) -> N
 @given(rows=histories(), users=user_versions())
 def test_buckets_and_order_of_rows_do_not_matter(rows: list[Row], users: list[Row]) -> None:
     def build(only: tuple[str, ...] | None, step: int) -> pl.DataFrame:
-        mine, versions = ([r for r in t if only is None or r["user_id"] in only][::step] for t in (rows, users))
-        return user_features(event_frame(mine), params=params(), users=user_frame(versions), item_prices=PRICES)
+        part, versions = ([r for r in t if only is None or r["user_id"] in only][::step] for t in (rows, users))
+        return user_features(event_frame(part), params=params(), users=user_frame(versions), item_prices=PRICES)
 
     buckets = [build(("u",), -1), build(("v", "客户", "only attributes"), -1)]
     assert_frame_equal(pl.concat(buckets).sort("user_id"), build(None, 1), check_exact=True)

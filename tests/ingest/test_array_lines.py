@@ -182,9 +182,9 @@ def test_lines_of_orders_and_the_replay_of_those_that_were_refused(tables, make_
     assert counts(tables, "jsonl") == [(12, 8, 4, 0, 0, 0)]
     assert counts(tables, "parquet") == [(11, 8, 3, 0, 0, 0)]
     for kind in kinds:
-        mine = [r for r in rows(tables, EVENTS) if r["source"] == kind]
-        said = sorted((r["order_id"], r["item_id"] or "", str(r["amount"])) for r in mine)
-        assert said == [
+        of_source = [r for r in rows(tables, EVENTS) if r["source"] == kind]
+        found = sorted((r["order_id"], r["item_id"] or "", str(r["amount"])) for r in of_source)
+        assert found == [
             ("o1", "a", "2.5000"), ("o1", "a", "2.5000"), ("o1", "b", "20.0000"), ("o2", "", "None"),
             ("o3", "", "None"), ("o4", "", "None"), ("o5", "a", "2.5000"), ("o6", "b", "20.0000"),
         ]  # fmt: skip
@@ -197,9 +197,9 @@ def test_lines_of_orders_and_the_replay_of_those_that_were_refused(tables, make_
     outcome = replay(make_context(mended, run_id="second"), "first")
     assert (outcome.rows_out, outcome.rows_rejected) == (6, 1)
     for kind in kinds:
-        mine = [r for r in rows(tables, EVENTS) if r["source"] == kind and r["run_id"] == "second"]
-        said = sorted((r["order_id"], r["item_id"], str(r["quantity"]).rstrip("0")) for r in mine)
-        assert said == [("o5", "x", "2."), ("o5", "x", "2."), ("o6", "y", "3.")]
+        of_source = [r for r in rows(tables, EVENTS) if r["source"] == kind and r["run_id"] == "second"]
+        found = sorted((r["order_id"], r["item_id"], str(r["quantity"]).rstrip("0")) for r in of_source)
+        assert found == [("o5", "x", "2."), ("o5", "x", "2."), ("o6", "y", "3.")]
     # a delivery of the same orders in another file brings nothing that is there
     (tmp_path / "again.jsonl").write_text(text + json.dumps(order(8, [B])) + "\n", encoding="utf-8")
     ingest(make_context(mended, run_id="third"))

@@ -52,15 +52,15 @@ def line(column: str) -> str:
 def failed(spark, tmp_path_factory):
     """What each failing run says anywhere, by its name."""
     folder = tmp_path_factory.mktemp("canary")
-    said: dict[str, str] = {}
+    errors: dict[str, str] = {}
     for column, name in CASES:
-        said[f"{column} {name}"] = run(
+        errors[f"{column} {name}"] = run(
             spark, folder / column, column, {SOURCE_COLUMNS[column]: STUMBLES[name].format(f"`{column}`")}
         )
     for name, changes in RULES.items():
         column = "who" if name != "no_user" else "order"
-        said[name] = run(spark, folder / name, "order" if name == "cast" else column, {}, **changes)
-    return said
+        errors[name] = run(spark, folder / name, "order" if name == "cast" else column, {}, **changes)
+    return errors
 
 
 def run(spark, folder: Path, column: str, mapped: dict[str, str], **changes: object) -> str:
@@ -74,10 +74,10 @@ def run(spark, folder: Path, column: str, mapped: dict[str, str], **changes: obj
     with log.written_to(str(log_file)), pytest.raises(Exception) as raised:  # noqa: PT011 - of several kinds
         Pipeline(Settings.model_validate(made), spark).run("ingest")
     assert not isinstance(raised.value, (AssertionError, InputError))
-    return "\n".join([told(raised.value), log_file.read_text(encoding="utf-8"), recorded(spark, folder / "lake")])
+    return "\n".join([printed(raised.value), log_file.read_text(encoding="utf-8"), recorded(spark, folder / "lake")])
 
 
-def told(err: Exception) -> str:
+def printed(err: Exception) -> str:
     """On the terminal and as JSON, with and without the stack."""
     import contextlib
     import io

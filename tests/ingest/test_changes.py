@@ -175,8 +175,8 @@ def test_days_that_rows_change_are_those_of_rows_that_stay_accepted(spark, table
     # the first and the last are stored already, the one as it is and the other in a later version
     status = F.when(F.col("event_id") == "0", "duplicate").when(F.col("event_id") == "2", "superseded")
     lost = {name: F.lit(None).cast("string") for name in (LOST_SOURCE, LOST_FILE)}
-    told = {"_status": F.coalesce(status, F.lit("accepted")), DIFFERS: F.lit(None).cast("boolean"), **lost}
-    batch.mark(accepted.withColumns(told), F.col("event_date"), without_id=())
+    statuses = {"_status": F.coalesce(status, F.lit("accepted")), DIFFERS: F.lit(None).cast("boolean"), **lost}
+    batch.mark(accepted.withColumns(statuses), F.col("event_date"), without_id=())
     assert batch.days == [days[1], days[1]]
     assert batch.counts() == {FileKey("log", "f", "events"): Counts(accepted=1, duplicate=1, superseded=1)}
     assert [r["event_id"] for r in batch.accepted.collect()] == ["1"]

@@ -214,7 +214,7 @@ def test_which_files_are_new_deliveries():
 
 def test_who_opted_out(spark):
     """Of each customer what was said: (source, day, wish); a later "no" of the same source alone ends a "yes"."""
-    said = {
+    reported = {
         "never": ([("a", 1, None)], None),
         "silent since": ([("a", 1, True), ("a", 2, None)], True),
         "back": ([("a", 1, True), ("a", 2, False)], False),
@@ -225,11 +225,11 @@ def test_who_opted_out(spark):
     }
     lines = [
         (user, source, datetime(2026, 5, day, tzinfo=UTC), wish)
-        for user, (told, _) in said.items()
-        for source, day, wish in told
+        for user, (wishes, _) in reported.items()
+        for source, day, wish in wishes
     ]
     frame = spark.createDataFrame(
         lines, "user_id string, source string, version_time timestamp, personalisation_opt_out boolean"
     )
     found = {r["user_id"]: r["personalisation_opt_out"] for r in opt_outs(frame).collect()}
-    assert found == {user: wish for user, (_, wish) in said.items() if wish is not None}
+    assert found == {user: wish for user, (_, wish) in reported.items() if wish is not None}

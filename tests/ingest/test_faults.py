@@ -331,9 +331,9 @@ def test_an_absent_column_or_a_broken_rule_stops_before_any_write(
     assert not fresh.exists(INGESTED_FILES)
     base["ingest"]["rules"] = []
     base["ingest"]["limits"] = {"bad_age": {"max_rows": 1}}
-    said = r"(?s)people: rule bad_age .* holds for 2 of 6 rows, allowed by ingest\.limits\.bad_age is 1 rows"
-    said += r".*\[bad_age\] .*old\.csv, line 4$"
-    with pytest.raises(QualityError, match=said):
+    pattern = r"(?s)people: rule bad_age .* holds for 2 of 6 rows, allowed by ingest\.limits\.bad_age is 1 rows"
+    pattern += r".*\[bad_age\] .*old\.csv, line 4$"
+    with pytest.raises(QualityError, match=pattern):
         ingest(make_context(Settings.model_validate(base), tables=fresh))
     assert not Tables(spark, root, run_id="y").exists(USERS)
 
@@ -351,8 +351,8 @@ def test_an_absent_column_or_a_broken_rule_stops_before_any_write(
     ],
 )
 def test_a_limit_is_passed_by_more_than_its_share(accepted, faulty, anonymous, both, setting):
-    told = {None: accepted, "bad_event_time": faulty, "no_user": anonymous, "bad_event_time,no_user": both}
-    groups = [Group("log", "f", "rejected" if why else "accepted", n, reasons=why) for why, n in told.items() if n]
+    counted = {None: accepted, "bad_event_time": faulty, "no_user": anonymous, "bad_event_time,no_user": both}
+    groups = [Group("log", "f", "rejected" if why else "accepted", n, reasons=why) for why, n in counted.items() if n]
     limits = Ingest(max_rejected_share=0.25, max_no_user_share=0.5)
     where = lambda source, file_id, raw: file_id  # noqa: E731
     if setting is None:

@@ -174,14 +174,14 @@ def expected(table: list[Any], *, with_key: bool) -> list[Any]:
             made.append((named, *values))
             continue
         key = own or (key if with_key else None)
-        told = list(values)
+        filled = list(values)
         for place, value in enumerate(values):
             is_blank = value is None or (isinstance(value, str) and not value.strip())
             if key is not None and not is_blank:
                 last[key, place] = value
             elif key is not None:
-                told[place] = last.get((key, place), value)
-        made.append((key if with_key and own is None and key else named, *told))
+                filled[place] = last.get((key, place), value)
+        made.append((key if with_key and own is None and key else named, *filled))
     return made
 
 
@@ -196,9 +196,9 @@ def test_filling_against_plain_python(spark: SparkSession, files: list[list[Any]
     columns = ("The Key", "a", "b") if with_key else ("a", "b")
     filled = filled_down(frame, FillDown(by="the key", columns=columns), setting="s").collect()
     for n, file in enumerate(files):
-        mine = sorted((r for r in filled if r["_file_id"] == f"f{n}"), key=lambda r: r["_place"])
-        assert [tuple(r["_values"]) for r in mine] == expected(file, with_key=with_key)
-        assert [tuple(r["_values"]) for r in mine] == [(r["the key"], r["a"], r["b"]) for r in mine]
+        of_file = sorted((r for r in filled if r["_file_id"] == f"f{n}"), key=lambda r: r["_place"])
+        assert [tuple(r["_values"]) for r in of_file] == expected(file, with_key=with_key)
+        assert [tuple(r["_values"]) for r in of_file] == [(r["the key"], r["a"], r["b"]) for r in of_file]
 
 
 def test_what_cannot_be_filled_is_said(tables, make_context, tmp_path: Path) -> None:

@@ -56,11 +56,11 @@ def test_every_row_is_accounted_for_with_its_reason(tables, make_context, data):
     assert events["bview"]["amount"] is None
 
 
-def test_rows_held_in_files_and_in_the_cache_become_the_same_tables(tables, make_context, data, monkeypatch, tmp_path):
+def test_rows_staged_in_files_and_in_cache_become_the_same_tables(tables, make_context, data, monkeypatch, tmp_path):
     conflict = GOOD[0].replace("2026-05-01", "2026-05-03")
     (data / "day.csv").write_text(HEADER + "\n".join([*GOOD, GOOD[0], conflict, *BAD]) + "\n", encoding="utf-8")
     with monkeypatch.context() as patch:
-        patch.setattr("profiling_spark.ingest.resolving.hold.local_path", lambda path: None)
+        patch.setattr("profiling_spark.ingest.resolving.staging.local_path", lambda path: None)
         ingest(make_context(settings(tables.root, data)))
     filed = Tables(tables.spark, str(tmp_path / "a lake"), run_id="x")
     ingest(make_context(settings(filed.root, data), tables=filed))

@@ -75,7 +75,7 @@ def judged(line: Line) -> tuple[str, list[str], dict[str, Any]]:
     word, user = row["what"].strip(), row["who"].strip()
     kind = WORDS.get(word)
     bought = kind in ("purchase", "refund")
-    held = {
+    broken = {
         "bad_event_time": bad_time,
         "bad_quantity": bad_quantity,
         "bad_unit_price": bad_price,
@@ -87,7 +87,7 @@ def judged(line: Line) -> tuple[str, list[str], dict[str, Any]]:
         "price_not_positive": bought and price is not None and price <= 0,
         "quantity_not_positive": bought and quantity is not None and quantity <= 0,
     }
-    reasons = sorted(name for name, holds in held.items() if holds)
+    reasons = sorted(name for name, is_broken in broken.items() if is_broken)
     kept = price if bought or price is None or price > 0 else None
     amount = None if price is None or quantity is None else price * quantity
     flag = "price_not_positive" if kept is None and price is not None else None

@@ -35,7 +35,7 @@ def log_settings(tables: Tables, data: Path, columns: dict[str, str], **ingest_s
     return Settings.model_validate(dumped)
 
 
-def all_that_is_told(context: Context, capsys: pytest.CaptureFixture[str]) -> str:
+def output_of(context: Context, capsys: pytest.CaptureFixture[str]) -> str:
     """Everything that a failing ingest says anywhere."""
     step = Step("ingest", ingest)
     book = Book(context, "ingest", [step])
@@ -43,10 +43,10 @@ def all_that_is_told(context: Context, capsys: pytest.CaptureFixture[str]) -> st
         book.stage(step)
     for command in (Given(as_json=True), Given(verbose=True), Given()):
         assert failure(raised.value, command) > 0
-    told = capsys.readouterr()
-    assert json.loads(told.out)["error"]
+    output = capsys.readouterr()
+    assert json.loads(output.out)["error"]
     own = str(raised.value) if isinstance(raised.value, (QualityError, ContractError)) else ""
-    return "\n".join((told.out, told.err, book.stages["ingest"].error or "", own))
+    return "\n".join((output.out, output.err, book.stages["ingest"].error or "", own))
 
 
 @pytest.mark.parametrize(
@@ -71,10 +71,10 @@ def test_a_failing_ingest_names_file_and_line_and_shows_no_value(
     path = tmp_path / "day.csv"
     header = HEADER + GOOD[0] + "\n" if lines else f"4,2026-05-01,{CANARY},buy,a,1,5,o\n"
     path.write_text(header + "\n".join(lines or GOOD) + "\n", encoding="utf-8")
-    told = all_that_is_told(make_context(log_settings(tables, tmp_path, columns, **limits)), capsys)
-    assert expected.format(file=path) in told
-    assert CANARY not in told
-    assert CANARY.split()[0] not in told
+    output = output_of(make_context(log_settings(tables, tmp_path, columns, **limits)), capsys)
+    assert expected.format(file=path) in output
+    assert CANARY not in output
+    assert CANARY.split()[0] not in output
 
 
 def test_errors_of_workers_and_of_this_process_are_named_without_what_they_quote(spark):
@@ -88,21 +88,21 @@ def test_errors_of_workers_and_of_this_process_are_named_without_what_they_quote
             raise ContractError("events.amount: expected decimal")
         yield pd.DataFrame()
 
-    told = []
+    messages = []
     for function in (quotes, promises):
         with pytest.raises(Exception) as raised:  # noqa: PT011 - of several kinds
             spark.range(1).mapInPandas(function, "id long").collect()
-        told.append((describe(raised.value), trace(raised.value)))
-    assert told[0][0].startswith("Spark: ValueError")
-    assert told[1][0] == "Spark: events.amount: expected decimal"
+        messages.append((describe(raised.value), trace(raised.value)))
+    assert messages[0][0].startswith("Spark: ValueError")
+    assert messages[1][0] == "Spark: events.amount: expected decimal"
     with pytest.raises(Exception) as raised:  # noqa: PT011 - of several kinds
         pl.Series([CANARY]).cast(pl.Int64)
-    told.append((describe(raised.value), trace(raised.value)))
+    messages.append((describe(raised.value), trace(raised.value)))
     with pytest.raises(KeyError) as absent:
         {}[CANARY]
-    told.append((describe(absent.value), trace(absent.value)))
-    assert told[-1][0].startswith("unexpected KeyError")
-    assert CANARY not in str(told)
+    messages.append((describe(absent.value), trace(absent.value)))
+    assert messages[-1][0].startswith("unexpected KeyError")
+    assert CANARY not in str(messages)
     assert describe(OSError(28, "No space left on device", "/lake")).endswith("No space left on device: '/lake'")
 
 

@@ -151,8 +151,8 @@ def test_no_combination_of_signs_raises_a_value(spark: SparkSession, negative: s
         assert (row["_reasons"] or "", row["event_type"], row["amount"]) == (reasons, kind, amount), (word, figures)
         if row["_status"] == "ok" and row["amount"] is not None:
             effect = row["amount"] if kind == "purchase" else -row["amount"]
-            says_back = any(v is not None and v < 0 for c, v in figures.items() if c != "discount")
-            assert effect <= 0 or not says_back, (word, figures)
+            is_reversal = any(v is not None and v < 0 for c, v in figures.items() if c != "discount")
+            assert effect <= 0 or not is_reversal, (word, figures)
             assert row["amount"] >= 0
 
 

@@ -19,7 +19,7 @@ from profiling_spark.ingest.job import ingest
 from profiling_spark.ingest.reading import source_rows
 from profiling_spark.ingest.reading.readers import parse_json, read_source
 from profiling_spark.ingest.reading.source_rows import POSITION, Reading
-from profiling_spark.ingest.resolving import hold
+from profiling_spark.ingest.resolving import staging
 from profiling_spark.storage import Tables
 
 CLICKS = Source.model_validate(
@@ -100,7 +100,7 @@ def test_the_number_that_travels_for_a_file_changes_nothing(tables, make_context
     lakes = []
     for name in ("numbers", "texts"):
         if name == "texts":
-            monkeypatch.setattr(hold, "_origins", lambda files: {})
+            monkeypatch.setattr(staging, "_origins", lambda files: {})
         lake = Tables(tables.spark, str(tmp_path / name), run_id="x")
         ingest(make_context(settings(lake.root, tmp_path / "raw"), run_id="x", tables=lake))
         lakes.append(everything(lake))
@@ -113,8 +113,8 @@ def test_files_whose_numbers_would_be_equal_keep_their_names() -> None:
     def file(source: str, file_id: str) -> SourceFile:
         return SourceFile(source, "events", "p", "u", file_id, 1)
 
-    assert set(hold._origins([file("a", "b"), file("a", "b"), file("a", "c")]).values()) == {("a", "b"), ("a", "c")}
-    assert hold._origins([file("a", "b"), file("c", "b")]) == {}
+    assert set(staging._origins([file("a", "b"), file("a", "b"), file("a", "c")]).values()) == {("a", "b"), ("a", "c")}
+    assert staging._origins([file("a", "b"), file("c", "b")]) == {}
 
 
 @pytest.mark.parametrize("format", ["csv", "json", "pattern", "parquet"])

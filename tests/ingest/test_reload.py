@@ -91,7 +91,7 @@ def test_a_reloaded_source_has_the_rows_of_its_mended_mapping_and_gone_files_kee
 def test_of_a_file_that_was_delivered_twice_the_last_delivery_is_read_again():
     source = Source(format="csv", path="*.csv", target="items", columns={"item_id": "sku"})
     # A, B, A: the second A has an id of its own, and the ledger names it first
-    told = [("own", "A", 3), ("A", "", 1), ("B", "", 2)]
+    delivered = [("own", "A", 3), ("A", "", 1), ("B", "", 2)]
     taken = [
         Taken(
             FileKey("shop", file_id, "items"),
@@ -102,7 +102,7 @@ def test_of_a_file_that_was_delivered_twice_the_last_delivery_is_read_again():
             content,
             delivered_at=datetime(2026, 6, day, tzinfo=UTC),
         )
-        for file_id, content, day in told
+        for file_id, content, day in delivered
     ]
     for ledger in (taken, taken[::-1]):
         todo = ToTake(known=1)

@@ -23,7 +23,7 @@ SCHEMA = pl.Schema(
         **dict.fromkeys(("_status", "_reasons", "_warned", "_raw", "_hash", "_new"), pl.String),
         "_keep": pl.Int64,
         "_line": pl.Int64,
-        "said": pl.Int64,
+        "content": pl.Int64,
         "_day": pl.Date,
     }
 )
@@ -53,7 +53,7 @@ def row(
         "_new": None,
         "_keep": keep,
         "_line": line,
-        "said": content,
+        "content": content,
         "_day": date(2026, 1, 1 + content),
     }
 
@@ -88,20 +88,20 @@ def test_survivors_and_counts_are_those_of_plain_python(rows: list[dict[str, Any
     kept, expected = {}, Counter[tuple[str, str]]()
     for key in ("k", "l", "m"):
         good = [r for r in rows if r["event_id"] == key and r["_status"] == "ok"]
-        good.sort(key=lambda r: (-(r["_keep"] or 0), -r["said"], r["file_id"]))
+        good.sort(key=lambda r: (-(r["_keep"] or 0), -r["content"], r["file_id"]))
         for before, this in zip([None, *good], good, strict=False):
             if before is None:
-                kept[key] = (this["said"], this["file_id"])
+                kept[key] = (this["content"], this["file_id"])
                 expected[this["file_id"], "accepted"] += 1
             else:
-                how = "duplicate" if before["said"] == this["said"] else "superseded"
+                how = "duplicate" if before["content"] == this["content"] else "superseded"
                 expected[this["file_id"], how] += 1
     for r in rows:
         if r["_status"] != "ok":
             expected[r["file_id"], r["_status"]] += 1
     random.shuffle(rows)
-    found = resolve(frame(rows), key=["event_id"], content=["said"], order=["event_id"])
-    assert {r["event_id"]: (r["said"], r["file_id"]) for r in found.accepted.to_dicts()} == kept
+    found = resolve(frame(rows), key=["event_id"], content=["content"], order=["event_id"])
+    assert {r["event_id"]: (r["content"], r["file_id"]) for r in found.accepted.to_dicts()} == kept
     assert found.accepted["event_id"].is_sorted()
     assert not set(HELPERS) & set(found.accepted.columns)
     assert counts(found.groups) == expected
@@ -128,7 +128,7 @@ def test_equal_rows_are_counted_by_file_and_differences_elsewhere_named(
     for r in rows:  # ids hold their source
         r["event_id"] = f"{r['source']} {r['event_id']}"
     random.shuffle(rows)
-    found = resolve(frame(rows), key=["event_id"], content=["said"], order=["event_id"], counted=["till"])
+    found = resolve(frame(rows), key=["event_id"], content=["content"], order=["event_id"], counted=["till"])
     most = Counter[str]()
     for file in "ab":
         most |= Counter(r["event_id"] for r in rows if r["file_id"] == file)
@@ -145,14 +145,16 @@ def test_equal_rows_are_counted_by_file_and_differences_elsewhere_named(
 
 def test_refused_rows_are_folded_by_file_and_text() -> None:
     rows = [row("k", 1, status="rejected") for _ in range(3)] + [row("l", 1, file="b", status="rejected")]
-    found = resolve(frame(rows), key=["event_id"], content=["said"], order=["event_id"])
-    told = {(r["file_id"], r["row_hash"], r["raw"], r["reasons"], r["occurrences"]) for r in found.refused.to_dicts()}
-    assert told == {("a", "hash 1", "raw 1", "no_user", 3), ("b", "hash 1", "raw 1", "no_user", 1)}
+    found = resolve(frame(rows), key=["event_id"], content=["content"], order=["event_id"])
+    refused = {
+        (r["file_id"], r["row_hash"], r["raw"], r["reasons"], r["occurrences"]) for r in found.refused.to_dicts()
+    }
+    assert refused == {("a", "hash 1", "raw 1", "no_user", 3), ("b", "hash 1", "raw 1", "no_user", 1)}
 
 
 def test_groups_tell_days_and_the_first_examples_and_travel_as_json() -> None:
     rows = [row("k", n, status="rejected") for n in (5, 3, 4, 9, 1)]
-    (group,) = resolve(frame(rows), key=["event_id"], content=["said"], order=["event_id"]).groups
+    (group,) = resolve(frame(rows), key=["event_id"], content=["content"], order=["event_id"]).groups
     assert (group.first, group.last) == (date(2026, 1, 2), date(2026, 1, 10))
     assert group.examples == ("raw 1", "raw 3", "raw 4")
     assert from_json(to_json([group])) == [group]
@@ -160,4 +162,4 @@ def test_groups_tell_days_and_the_first_examples_and_travel_as_json() -> None:
 
 def test_a_null_key_stops_the_run() -> None:
     with pytest.raises(ContractError, match="event_id"):
-        resolve(frame([row(None, 1)]), key=["event_id"], content=["said"], order=["event_id"])
+        resolve(frame([row(None, 1)]), key=["event_id"], content=["content"], order=["event_id"])

@@ -41,7 +41,7 @@ def modules_of(path: Path) -> set[str]:
 
 def test_the_way_of_a_row_goes_through_the_files_that_it_names() -> None:
     doc = ast.get_docstring(ast.parse((ROOT / "new_rows.py").read_text(encoding="utf-8"))) or ""
-    direct = ["reading/readers.py", "judging/mapping.py", "judging/rules.py", "resolving/hold.py"]
+    direct = ["reading/readers.py", "judging/mapping.py", "judging/rules.py", "resolving/staging.py"]
     assert [name for name in direct if name in doc and name in modules_of(ROOT / "new_rows.py")] == direct
     assert "resolving/resolve.py" in doc
-    assert "resolving/resolve.py" in modules_of(ROOT / "resolving/hold.py")
+    assert "resolving/resolve.py" in modules_of(ROOT / "resolving/staging.py")

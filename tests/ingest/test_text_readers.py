@@ -75,7 +75,7 @@ def test_an_access_log_by_named_groups(spark: SparkSession, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("kind", "lines", "told"),
+    ("kind", "lines", "message"),
     [
         ("fixed", {}, r"lines\.places is empty"),
         ("fixed", {"places": {"a": [5, 2]}}, "the last character lies before the first"),
@@ -85,6 +85,6 @@ def test_an_access_log_by_named_groups(spark: SparkSession, tmp_path: Path) -> N
         ("pattern", {"pattern": "(a)"}, "has no named group"),
     ],
 )
-def test_wrong_options_are_told(kind: str, lines: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValidationError, match=told):
+def test_wrong_options_are_refused(kind: str, lines: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         source(kind, **lines)

@@ -77,8 +77,8 @@ def test_killed_in_ingest_and_in_segments_the_next_run_completes_to_the_same_val
     kill_when(start(data, "struck"), lambda: commits(data, "struck", "segments") > 0)
 
     last = start(data, "struck")
-    _, said = last.communicate(timeout=900)
-    assert last.returncode == 0, said
+    _, printed = last.communicate(timeout=900)
+    assert last.returncode == 0, printed
     assert checksums(spark, str(data / "struck")) == checksums(spark, str(data / "calm"))
     statuses = Tables(spark, str(data / "struck"), run_id="look").read(JOB_RUNS).where("job = 'run_pipeline'")
     assert sorted(r["status"] for r in statuses.collect()) == ["done", "lost", "lost"]

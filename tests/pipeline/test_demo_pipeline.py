@@ -71,9 +71,9 @@ def test_planted_structure_is_found(shop):
     rows = context.tables.read(USER_SEGMENTS).select(F.col("user_id").alias("uid"), "segment_id").toArrow()
     both = kinds.join(pl.from_arrow(rows), on="uid")
     assert adjusted_rand_score(both["kind"].to_list(), both["segment_id"].to_list()) > 0.5
-    told = "customers = 'all' AND split NOT LIKE 'validation%' AND split NOT LIKE '%all_items'"
+    split = "customers = 'all' AND split NOT LIKE 'validation%' AND split NOT LIKE '%all_items'"
     figures = {
-        (r["task"], r["model"], r["metric"]): r["value"] for r in context.tables.read(MODEL_RUNS).where(told).collect()
+        (r["task"], r["model"], r["metric"]): r["value"] for r in context.tables.read(MODEL_RUNS).where(split).collect()
     }
     assert figures["churn", "random_forest", "auc"] >= figures["churn", "recency", "auc"] + 0.02
     als = figures["recommendations", "als", "recall_at_20"]

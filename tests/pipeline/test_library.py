@@ -105,12 +105,12 @@ def test_an_unknown_stage_is_refused_before_anything_runs(shop):
 
 def test_the_log_follows_the_run(shop):
     lines = [json.loads(line) for line in shop.log.read_text(encoding="utf-8").splitlines()]
-    mine = [line for line in lines if line["run_id"] == shop.first.run_id]
-    whole = [line["event"] for line in mine if "stage" not in line and "table" not in line]
+    of_run = [line for line in lines if line["run_id"] == shop.first.run_id]
+    whole = [line["event"] for line in of_run if "stage" not in line and "table" not in line]
     assert whole == ["run began", "run ended"]
-    ended = {line["stage"]: line for line in mine if line["event"] == "stage ended"}
+    ended = {line["stage"]: line for line in of_run if line["event"] == "stage ended"}
     assert (ended["ingest"]["rows_in"], ended["ingest"]["rows_out"], ended["ingest"]["rows_rejected"]) == (12, 3, 9)
-    written = {line["table"] for line in mine if line["event"] == "table written"}
+    written = {line["table"] for line in of_run if line["event"] == "table written"}
     assert {"events", "rejected_rows", "user_features", "job_runs"} <= written
     assert all(line["memory_mb"] > 100 for line in ended.values())
 

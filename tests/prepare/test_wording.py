@@ -78,8 +78,8 @@ def test_every_number_about_behaviour_has_words_of_its_own() -> None:
         for f in user_feature_list(Settings().windows_days)
         if f.type in ("bigint", "double", "decimal(28,4)") and f.entry.family != "Demographics"
     ]
-    unsaid = {stem_of(n) for n in numbers if label(n, "zh").isascii()}
-    assert not unsaid
+    untranslated = {stem_of(n) for n in numbers if label(n, "zh").isascii()}
+    assert not untranslated
 
 
 def test_states_and_categories_have_labels_and_families() -> None:

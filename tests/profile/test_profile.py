@@ -178,9 +178,9 @@ def test_the_summary_shows_held_out_figures_of_all_customers(make: Make) -> None
         ["recommendations", "als", "ndcg_at_20", "0.250", "(serves)"],
         ["recommendations", "popular", "ndcg_at_20", "0.125"],
     ]
-    told = lines[lines.index(["Three", "customers"]) + 2 :]
+    shown = lines[lines.index(["Three", "customers"]) + 2 :]
     # one of each segment, the one with the most tags; of those without a segment too
-    assert told[:8] == [
+    assert shown[:8] == [
         ["ann", "(female)"],
         ["segment", "Big", "/", "大"],
         ["value", "2", "orders,", "12.00", "spent"],
@@ -190,7 +190,7 @@ def test_the_summary_shows_held_out_figures_of_all_customers(make: Make) -> None
         ["offer", "2", "i2:", "why", "i2"],
         ["offer", "3", "i3:", "why", "i3"],
     ]
-    assert told[8:11] == [
+    assert shown[8:11] == [
         ["bob", "(male)"],
         ["value", "1", "orders,", "5.00", "spent"],
         ["churn", "70%,", "high:", "first", "of", "bob"],

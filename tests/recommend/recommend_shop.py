@@ -8,9 +8,9 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import polars as pl
 
-from profiling_spark.recommend.board import best, close_pairs, scores_of
 from profiling_spark.recommend.interactions import HistoryParams
-from profiling_spark.recommend.item_side import Board, Few
+from profiling_spark.recommend.item_side import ScoreBlock, SparseScores
+from profiling_spark.recommend.score_block import best, close_pairs, scores_of
 from profiling_spark.recommend.top_n import NONE, parts_of
 
 AS_OF = date(2026, 7, 1)
@@ -68,13 +68,13 @@ def top_n(side, histories, masked, n):
     """A block of customers: item numbers, scores, and what each past item adds to each of them. `masked` (customers,
     items): not offered."""
     scored = side.score(histories)
-    board = scored.block()
-    close_pairs(board, *np.nonzero(masked))
-    items, values = best(board, n, scored.exact)
+    score_block = scored.block()
+    close_pairs(score_block, *np.nonzero(masked))
+    items, values = best(score_block, n, scored.exact)
     return items, values, parts_of(scored, items)
 
 
-def few_of(scores: np.ndarray) -> Few:
+def sparse_of(scores: np.ndarray) -> SparseScores:
     """The same scores, of the items in the running only."""
     width = int(np.isfinite(scores).sum(axis=1).max(initial=0)) + 1
     columns = np.full((len(scores), width), NONE)
@@ -82,12 +82,12 @@ def few_of(scores: np.ndarray) -> Few:
     for row, score in enumerate(scores):
         items = np.flatnonzero(np.isfinite(score))
         columns[row, : len(items)], values[row, : len(items)] = items, score[items]
-    return Few(columns, values)
+    return SparseScores(columns, values)
 
 
-def dense(board: Board, items: int) -> np.ndarray:
+def dense(block: ScoreBlock, items: int) -> np.ndarray:
     """(customers, items) of either form."""
-    found = np.full((len(scores_of(board)), items + 1), -np.inf, dtype=np.float32)
-    columns = board.columns if isinstance(board, Few) else np.arange(items)[None, :]
-    np.put_along_axis(found, np.broadcast_to(columns, scores_of(board).shape), scores_of(board), axis=1)
+    found = np.full((len(scores_of(block)), items + 1), -np.inf, dtype=np.float32)
+    columns = block.columns if isinstance(block, SparseScores) else np.arange(items)[None, :]
+    np.put_along_axis(found, np.broadcast_to(columns, scores_of(block).shape), scores_of(block), axis=1)
     return found[:, :items]

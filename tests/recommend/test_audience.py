@@ -5,7 +5,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from recommend_shop import PARAMS, events
-from test_serve import NEIGHBOURS, SIMILAR, shelf
+from test_serve import NEIGHBOURS, SIMILAR, catalogue_of
 
 from profiling_spark.config.settings import Recommend
 from profiling_spark.recommend.audience import AudienceKernel, wanted_items
@@ -42,7 +42,7 @@ def test_audiences_of_any_shop(seed, customers):
 
 
 def test_which_items_get_an_audience():
-    catalogue = shelf(ITEMS, ITEMS, (None,) * 5, (1.0, 0.0, 3.0, 2.0, 9.0), stocks=(1, 1, 0, 1, 1))
+    catalogue = catalogue_of(ITEMS, ITEMS, (None,) * 5, (1.0, 0.0, 3.0, 2.0, 9.0), stocks=(1, 1, 0, 1, 1))
 
     def wanted(known=4, **asked):
         return wanted_items(catalogue, Recommend(audience=asked), known).tolist()

@@ -57,9 +57,9 @@ def test_an_item_is_offered_where_any_engine_offers_it():
     histories = only_block([[(11, 1.0)], [(0, 1.0)]])
     own = OwnHistorySide(ITEMS)
     scores = blend_side([own, SIMILAR], (0.5, 0.5)).score(histories).block()
-    said = np.isfinite(own.score(histories).block()) | np.isfinite(SIMILAR.score(histories).block())
-    assert (np.isfinite(scores) == said).all()
-    assert said[0].sum() == 1  # item 11 has no neighbours
+    has_score = np.isfinite(own.score(histories).block()) | np.isfinite(SIMILAR.score(histories).block())
+    assert (np.isfinite(scores) == has_score).all()
+    assert has_score[0].sum() == 1  # item 11 has no neighbours
 
 
 @given(engines=st.integers(1, 4), steps=st.integers(1, 5))

@@ -7,7 +7,7 @@ from dataclasses import replace
 import polars as pl
 from recommend_shop import AS_OF, PARAMS, events, noon, tasteful
 from test_job import RECOMMEND, TABLES, lists, newest, write_shop
-from test_serve import served, told
+from test_serve import lists_of, served
 
 from profiling_spark.config import Settings
 from profiling_spark.contracts.gold import BUNDLES, USER_RECOMMENDATIONS
@@ -39,9 +39,9 @@ def test_customers_with_few_items_do_not_teach_the_engines():
 def test_a_bot_gets_the_general_list():
     rows = [("robot", item, "purchase", 10) for item in "abcde"]
     found = served(rows, users=("robot", "private"), bots=("robot",), opted_out=("private",), n=5)
-    mine = told(found.filter(pl.col("user_id") == "robot"))
-    assert [r[:2] for r in mine] == [(item, "popular") for item in "abcde"]
-    assert mine == told(found.filter(pl.col("user_id") == "private"))
+    robots_list = lists_of(found.filter(pl.col("user_id") == "robot"))
+    assert [r[:2] for r in robots_list] == [(item, "popular") for item in "abcde"]
+    assert robots_list == lists_of(found.filter(pl.col("user_id") == "private"))
 
 
 def test_a_bot_changes_nothing_for_the_others(tables, make_context):
@@ -77,8 +77,8 @@ def test_where_only_bots_took_anything_the_task_is_skipped(tables, make_context)
     settings = Settings.model_validate(given)
     write_shop(tables, settings, [("robot", item, "view", 3) for item in "abc"], bots=("robot",))
     # an earlier run of the date had found more
-    told = (AS_OF, JOB, TASK, "als", "test", "ndcg_at_20", "all", 0.5, "{}", AS_OF, 9, True, "als-x")
-    tables.append(MODEL_RUNS, as_frame(MODEL_RUNS, [told]))
+    figure = (AS_OF, JOB, TASK, "als", "test", "ndcg_at_20", "all", 0.5, "{}", AS_OF, 9, True, "als-x")
+    tables.append(MODEL_RUNS, as_frame(MODEL_RUNS, [figure]))
     tables.append(BUNDLES, as_frame(BUNDLES, [(AS_OF, 1, "a", "b", None, 9, 0.5, 2.0, 0.9, "b")]))
     done = recommend_items(make_context(settings=settings, as_of=AS_OF))
     assert done.skipped.endswith("not learned from: customers with more than 2 events on a day (bots) 1")

@@ -43,11 +43,11 @@ def test_pairs_and_triples_are_those_that_counting_finds(spark, monkeypatch, is_
     counts, total = counted(fitting), len(fitting)
     sets = [(items, n) for items, n in counts.items() if len(items) > 1 and n >= 4]
     expected = sorted(sets, key=lambda s: (-s[1], len(s[0]), s[0]))
-    mine = [tuple(i for i in r[:3] if i) for r in found.select("item_1_id", "item_2_id", "item_3_id").rows()]
-    assert list(zip(mine, found["orders"], strict=True)) == expected
-    assert ("x", "y", "z") in mine
+    itemsets = [tuple(i for i in r[:3] if i) for r in found.select("item_1_id", "item_2_id", "item_3_id").rows()]
+    assert list(zip(itemsets, found["orders"], strict=True)) == expected
+    assert ("x", "y", "z") in itemsets
     assert found["rank"].to_list() == list(range(1, len(expected) + 1))
-    for items, row in zip(mine, found.to_dicts(), strict=True):
+    for items, row in zip(itemsets, found.to_dicts(), strict=True):
         share = counts[items] / total
         assert row["support"] == pytest.approx(share)
         assert row["lift"] == pytest.approx(share / prod(counts[i,] / total for i in items))

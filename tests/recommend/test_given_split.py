@@ -50,9 +50,9 @@ def shop(tmp_path):
     rng = np.random.default_rng(3)
     lines = {"train": [], "test": []}
     for user in range(60):
-        mine = rng.permutation(GROUP_ITEMS) + GROUP_ITEMS * (user % GROUPS)
-        lines["train"].append(" ".join(map(str, [user, *mine[:6]])))
-        lines["test"].append(" ".join(map(str, [user, *mine[6:8]])))
+        tastes = rng.permutation(GROUP_ITEMS) + GROUP_ITEMS * (user % GROUPS)
+        lines["train"].append(" ".join(map(str, [user, *tastes[:6]])))
+        lines["test"].append(" ".join(map(str, [user, *tastes[6:8]])))
     lines["test"].append("777 3 4")  # unknown: cannot be served
     return {name: write(tmp_path / f"{name}.txt", "\n".join(text) + "\n") for name, text in lines.items()}
 
@@ -109,20 +109,20 @@ def test_pairs_say_what_is_new_and_what_comes_again(spark):
     train = frame_of(spark, [("u", "a", None), ("u", "b", 1.0), ("u", "b", -2.0)])
     test = frame_of(spark, [("u", "a", 1.0), ("u", "b", 1.0), ("u", "c", None)])
     found = split_pairs(train, test, partitions=2).collect()
-    said = {r["item_id"]: (r["is_train"], r["is_truth"], r[ALL_ITEMS.truth]) for r in found}
+    split = {r["item_id"]: (r["is_train"], r["is_truth"], r[ALL_ITEMS.truth]) for r in found}
     # b was refunded: nothing to learn from, but seen
-    assert said == {"a": (True, False, True), "b": (False, False, True), "c": (False, True, True)}
+    assert split == {"a": (True, False, True), "b": (False, False, True), "c": (False, True, True)}
 
 
-def told(capsys, *arguments):
-    code, said = run(capsys, *arguments, "--json", "--quiet")
+def evaluated(capsys, *arguments):
+    code, printed = run(capsys, *arguments, "--json", "--quiet")
     assert code == 0
-    return json.loads(said.out)
+    return json.loads(printed.out)
 
 
 def test_engines_find_planted_tastes_and_popular_does_not(session, shop, capsys):
     files = ("--train", shop["train"], "--test", shop["test"])
-    found = told(capsys, "--engine", "graph_filter", *files)
+    found = evaluated(capsys, "--engine", "graph_filter", *files)
     # two of the four items of the group that are left: the best five can hold them all
     assert found["recall@5"] > 0.75
     assert found["beside"]["item_cf"]["recall@5"] > 0.95
@@ -130,14 +130,14 @@ def test_engines_find_planted_tastes_and_popular_does_not(session, shop, capsys)
     assert found["beside"]["own_history"]["share_served"] == 0
     assert (found["customers"], found["share_served"]) == (60, round(60 / 61, 5))
     assert set(found["seconds"]) == {"session", "read", "fit", "rank", "beside"}
-    neighbours = told(capsys, "--engine", "user_cf", *files, "--alone")
+    neighbours = evaluated(capsys, "--engine", "user_cf", *files, "--alone")
     assert neighbours["recall@5"] > 0.95
     assert neighbours["beside"] == {}
 
 
 def test_a_blend_is_as_good_as_its_best_engine_where_its_weights_are_chosen(session, shop, capsys):
     files = ("--train", shop["train"], "--test", shop["test"], "--validation", "0.34")
-    found = told(capsys, "--engine", "blend", "--blend", "popular,item_cf", *files)
+    found = evaluated(capsys, "--engine", "blend", "--blend", "popular,item_cf", *files)
     assert found["weights"]["item_cf"] > found["weights"]["popular"]
     assert sum(found["weights"].values()) == 1
     assert found["recall@5"] > 0.95
@@ -152,7 +152,7 @@ def test_ratings_are_predicted(session, tmp_path, capsys):
         for name, part in parts.items()
         for text in (f"--{name}", write(tmp_path / f"{name}.csv", head + "".join(f"{u},{i},{r}\n" for u, i, r in part)))
     ]
-    found = told(capsys, "--engine", "explicit_mf", *files)
+    found = evaluated(capsys, "--engine", "explicit_mf", *files)
     mean = np.mean([r for *_, r in parts["train"]])
     off = [r - mean for *_, r in parts["test"]]
     assert found["ratings"] == 72
@@ -165,11 +165,11 @@ def test_ratings_are_predicted(session, tmp_path, capsys):
 
 def test_repeat_purchases_count_in_a_protocol_of_their_own(session, shop, tmp_path, capsys):
     again = write(tmp_path / "again.txt", "0 1\n1 11 12\n" + "".join(f"{u} {u}\n" for u in range(2, 6)))
-    code, said = run(capsys, "--engine", "own_history", "--train", again, "--test", again, "--json")
+    code, printed = run(capsys, "--engine", "own_history", "--train", again, "--test", again, "--json")
     assert code == 4  # nothing new for anybody
     mixed = write(tmp_path / "mixed.txt", "0 1 2\n1 11 13\n")
-    code, said = run(capsys, "--engine", "own_history", "--train", again, "--test", mixed, "--json")
-    found = json.loads(said.out)
+    code, printed = run(capsys, "--engine", "own_history", "--train", again, "--test", mixed, "--json")
+    found = json.loads(printed.out)
     assert code == 0
     assert (found["recall@20"], found["share_served"]) == (0, 0)
     assert found["all_items"]["recall@20"] == 0.5
@@ -182,18 +182,18 @@ def test_tuning_looks_at_training_pairs_only_and_can_be_saved(session, shop, tmp
     chosen = []
     for test in (shop["test"], empty):
         saved = tmp_path / "chosen.yaml"
-        code, said = run(capsys, *options, "--test", test, "--tune", "neighbours=1,8", "--save", str(saved))
+        code, printed = run(capsys, *options, "--test", test, "--tune", "neighbours=1,8", "--save", str(saved))
         assert code == 0
-        assert "chosen on held-out training pairs: recommend.neighbours=8" in said.out
+        assert "chosen on held-out training pairs: recommend.neighbours=8" in printed.out
         chosen.append(yaml.safe_load(saved.read_text(encoding="utf-8")))
     assert chosen == [{"recommend": {"neighbours": 8}}] * 2
-    assert said.err.count("on held-out training pairs") == 2
+    assert printed.err.count("on held-out training pairs") == 2
 
 
 def test_the_table_has_every_figure(session, shop, capsys):
-    code, said = run(capsys, "--engine", "item_cf", "--train", shop["train"], "--test", shop["test"])
+    code, printed = run(capsys, "--engine", "item_cf", "--train", shop["train"], "--test", shop["test"])
     assert code == 0
-    lines = [line.split() for line in said.out.splitlines()]
+    lines = [line.split() for line in printed.out.splitlines()]
     assert ["item_cf", "popular", "own_history"] in lines
     for name in ("recall", "ndcg", "map", "mrr", "hit_rate", "coverage", "diversity", "novelty", "popularity_bias"):
         for k in (5, 10, 20):

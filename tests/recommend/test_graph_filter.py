@@ -211,8 +211,8 @@ def test_candidates_are_the_past_items_and_the_nearest_others_with_their_full_sc
     side = replace(whole, candidates=most)
     near = np.log1p(taken.toarray()) @ whole.neighbours.toarray()
     for users, histories in histories_of(taken):
-        board, every = side.score(histories).block(), whole.score(histories).block()
-        found = dense(board, ITEMS)
+        block, every = side.score(histories).block(), whole.score(histories).block()
+        found = dense(block, ITEMS)
         for row, user in enumerate(users):
             past = set(taken[[user]].indices.tolist())
             others = [i for i in np.argsort(-near[user]).tolist() if i not in past and near[user, i] > 0]

@@ -68,10 +68,10 @@ def test_groups_take_what_counting_finds(tables):
     expected = []
     for kind in ("attributes", "region", "segment"):
         for name in sorted({groups[u][kind] for u in ids} - {None}):
-            mine = {pair: n for pair, n in taken.items() if groups[pair[0]][kind] == name}
-            if len({u for u, _ in mine}) >= 8:
-                items = {i for _, i in mine}
-                sums = {i: [n for (_, j), n in mine.items() if i == j] for i in items}
+            of_group = {pair: n for pair, n in taken.items() if groups[pair[0]][kind] == name}
+            if len({u for u, _ in of_group}) >= 8:
+                items = {i for _, i in of_group}
+                sums = {i: [n for (_, j), n in of_group.items() if i == j] for i in items}
                 kept = sorted((-sum(n), i) for i, n in sums.items() if len(n) >= LEAST_TAKERS)
                 expected += [(kind, name, i, -n) for n, i in kept]
     assert found.top.rows() == expected
@@ -82,6 +82,6 @@ def test_groups_take_what_counting_finds(tables):
     steps = group_steps(found.top, sorted(first))
     region = steps["region"]
     hunan = region.names.index("Hunan")
-    mine = slice(region.ends[hunan], region.ends[hunan + 1])
-    told = [(sorted(first)[n], w) for n, w in zip(region.items[mine], region.weights[mine], strict=True)]
-    assert told == [(i, pytest.approx(n / UNITS)) for kind, name, i, n in expected if name == "Hunan"]
+    of_hunan = slice(region.ends[hunan], region.ends[hunan + 1])
+    top = [(sorted(first)[n], w) for n, w in zip(region.items[of_hunan], region.weights[of_hunan], strict=True)]
+    assert top == [(i, pytest.approx(n / UNITS)) for kind, name, i, n in expected if name == "Hunan"]

@@ -106,9 +106,9 @@ def test_planted_tastes_are_found_and_a_second_run_changes_nothing(tables, setti
     assert done.facts["engine"] in ENGINES
     figures_are_of_halves_and_groups(tables)
     found, first = lists(tables), values(tables)
-    assert {len(mine) for mine in found.values()} == {5}
-    offers = [(f"g{int(u[1:]) % 6}", group_of(r["item_id"])) for u, mine in found.items() if u[0] == "u" for r in mine]
-    assert np.mean([mine == offered for mine, offered in offers]) > 0.9
+    assert {len(own) for own in found.values()} == {5}
+    offers = [(f"g{int(u[1:]) % 6}", group_of(r["item_id"])) for u, own in found.items() if u[0] == "u" for r in own]
+    assert np.mean([own == offered for own, offered in offers]) > 0.9
     assert {r["engine"] for r in found["nobody"]} == {"popular"}
     assert [r["item_id"] for r in found["private"]] == [r["item_id"] for r in found["nobody"]]
     assert done.facts["users_served"] == 123
@@ -192,7 +192,7 @@ def test_few_customers_get_popular_items(tables, settings, make_context):
     write_shop(tables, settings, [("u", "a", "view", 9), ("v", "a", "view", 9), ("v", "b", "view", 9)])
     done = recommend_items(make_context(settings=settings, as_of=AS_OF))
     assert not done.skipped
-    assert {u: [r["item_id"] for r in mine] for u, mine in lists(tables).items()} == {"u": ["b"]}
+    assert {u: [r["item_id"] for r in own] for u, own in lists(tables).items()} == {"u": ["b"]}
     assert newest(tables).read(LIVE_MODELS).count() == 0
 
 
@@ -200,7 +200,7 @@ def test_what_is_out_of_stock_is_not_offered_and_counted(tables, settings, make_
     rows = [("u", "a", "view", 9), ("v", "a", "view", 9), ("v", "b", "view", 9), ("w", "c", "view", 9)]
     write_shop(tables, settings, rows, titles={"a": "A", "b": "B", "c": "C"}, stocks={"b": 0, "c": 7})
     done = recommend_items(make_context(settings=settings, as_of=AS_OF))
-    assert {u: [r["item_id"] for r in mine] for u, mine in lists(tables).items()} == {
+    assert {u: [r["item_id"] for r in own] for u, own in lists(tables).items()} == {
         "u": ["c"],
         "v": ["c"],
         "w": ["a"],

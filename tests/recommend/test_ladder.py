@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import polars as pl
 import pytest
 from recommend_shop import AS_OF, PARAMS, events
-from test_serve import CATALOGUE, ITEMS, served, shelf, told
+from test_serve import CATALOGUE, ITEMS, catalogue_of, lists_of, served
 
 from profiling_spark.recommend import reasons
 from profiling_spark.recommend.catalogue import new_items
@@ -20,7 +20,7 @@ TOP = [
     ("region", "Hunan", "c", 2 * UNITS),
 ]
 MEMBER = {"u": {"segment": "3", "attributes": "female/26-35", "region": "Hunan"}}
-SHOES = shelf(
+SHOES = catalogue_of(
     ("p", "q", "r", "s", "t"),
     ("Pump", "Red pump", "Sandal", "Red sandal", "Cup"),
     ("shoes", "shoes", "boots", "boots", "cups"),
@@ -30,7 +30,7 @@ SHOES = shelf(
 
 def test_each_step_of_the_ladder_fills_what_the_one_before_left():
     found = served([], top=TOP, member_of=MEMBER, n=5)
-    assert told(found) == [
+    assert lists_of(found) == [
         ("e", "popular_in_segment", "popular with customers like you"),
         ("d", "popular_in_group", "popular with women 26-35"),
         ("c", "popular_in_region", "popular in Hunan"),
@@ -42,15 +42,15 @@ def test_each_step_of_the_ladder_fills_what_the_one_before_left():
 
 def test_the_favourite_category_comes_before_the_groups():
     rows = [("u", "d", "view", 10), ("u", "d", "view", 9), ("u", "e", "view", 3)]
-    steps = [r[:2] for r in told(served(rows, top=TOP, member_of=MEMBER, n=5))]
+    steps = [r[:2] for r in lists_of(served(rows, top=TOP, member_of=MEMBER, n=5))]
     assert steps == [("c", "popular_in_category"), ("a", "popular"), ("b", "popular")]
 
 
 def test_groups_say_nothing_to_who_opted_out_or_is_in_none():
     everyone = [("a", "popular"), ("b", "popular"), ("c", "popular")]
-    assert [r[:2] for r in told(served([], top=TOP, member_of=MEMBER, opted_out=("u",)))] == everyone
+    assert [r[:2] for r in lists_of(served([], top=TOP, member_of=MEMBER, opted_out=("u",)))] == everyone
     other = {"u": {"segment": "4", "attributes": "female/", "region": None}}
-    assert [r[:2] for r in told(served([], top=TOP, member_of=other))] == everyone
+    assert [r[:2] for r in lists_of(served([], top=TOP, member_of=other))] == everyone
 
 
 @pytest.mark.parametrize(
@@ -70,19 +70,19 @@ def test_the_last_visit_serves_where_the_engine_knows_nothing_of_the_history():
     rows = [("u", "t", "view", 9), ("u", "p", "cart", 3), ("u", "r", "view", 3)]
     found = served(rows, side=None, catalogue=SHOES, n=3)
     # of category shoes is q, of boots s; the cart weighs more than the view; the cup was another visit
-    assert told(found) == [
+    assert lists_of(found) == [
         ("q", "last_session", "because you put Pump in the cart (same category)"),
         ("s", "last_session", "because you viewed Sandal (same category)"),
     ]
-    chinese = told(served(rows, side=None, catalogue=SHOES, n=1, language="zh"))
+    chinese = lists_of(served(rows, side=None, catalogue=SHOES, n=1, language="zh"))
     assert chinese[0][2] == "因为您把Pump加入过购物车（同类）"
 
 
 def test_searches_and_categories_of_the_last_visit_speak_too():
     rows = [("u", None, "search", 3), ("v", None, "view", 3), ("w", None, "login", 3)]
-    told_more = {"search_text": pl.Series(["RED things", None, None]), "category": pl.Series([None, "boots", None])}
-    found = served(rows, catalogue=SHOES, users=("u", "v", "w"), columns=told_more, n=2)
-    assert [r[:2] for r in told(found)] == [
+    further = {"search_text": pl.Series(["RED things", None, None]), "category": pl.Series([None, "boots", None])}
+    found = served(rows, catalogue=SHOES, users=("u", "v", "w"), columns=further, n=2)
+    assert [r[:2] for r in lists_of(found)] == [
         ("q", "last_session"),
         ("s", "last_session"),
         ("r", "last_session"),
@@ -90,8 +90,8 @@ def test_searches_and_categories_of_the_last_visit_speak_too():
         ("p", "popular"),
         ("q", "popular"),
     ]
-    assert told(found)[0][2] == "because you searched for “RED things”"
-    assert told(found)[2][2] == "because you looked at boots"
+    assert lists_of(found)[0][2] == "because you searched for “RED things”"
+    assert lists_of(found)[2][2] == "because you looked at boots"
 
 
 def test_the_last_visit_ends_with_a_pause():
@@ -108,21 +108,21 @@ def test_the_last_visit_ends_with_a_pause():
 
 def test_new_items_get_their_places_by_what_they_share_with_the_history():
     brands = ("x", "y", "x", "y", "x", "x", "y")
-    catalogue = shelf(
+    catalogue = catalogue_of(
         (*ITEMS, "f", "g"), (*CATALOGUE.titles, "Fig", "Grape"), (None,) * 7, (5.0, 4, 3, 2, 1, 0, 0),
         brands=brands, new=("e", "f", "g"),
     )  # fmt: skip
     rows = [("u", "a", "purchase", 10), ("v", "d", "view", 10)]
-    found = told(served(rows, users=("u", "v"), catalogue=catalogue, new_share=0.5, n=4))
+    found = lists_of(served(rows, users=("u", "v"), catalogue=catalogue, new_share=0.5, n=4))
     # every other place; e and f are of the same brand as a, so alike that the number decides
     assert [r[:2] for r in found] == [
         ("b", "item_cf"), ("e", "content"), ("c", "item_cf"), ("f", "content"),
         ("b", "last_session"), ("g", "content"), ("a", "popular"), ("c", "popular"),
     ]  # fmt: skip
     assert found[1][2] == "because you bought Apple (new, same brand)"
-    assert [r[0] for r in told(served(rows, catalogue=catalogue, new_share=0.0, n=4))] == ["b", "c", "d", "e"]
+    assert [r[0] for r in lists_of(served(rows, catalogue=catalogue, new_share=0.0, n=4))] == ["b", "c", "d", "e"]
     barred = served(rows, catalogue=catalogue, new_share=0.5, n=4, rules={"bar_brands": ("x",)})
-    assert [r[0] for r in told(barred.filter(pl.col("rank") > 0))] == ["b", "d"]
+    assert [r[0] for r in lists_of(barred.filter(pl.col("rank") > 0))] == ["b", "d"]
 
 
 def test_what_is_new():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recommend_shop import few_of
+from recommend_shop import sparse_of
 
 from profiling_spark.config.policy import RecommendPolicy
 from profiling_spark.recommend.policy import policy_of, select_capped
@@ -51,15 +51,15 @@ def is_barred(rules, category, brand, stock):
 
 def by_hand(rules, names, row, n, before=()):
     """Go down one ranking and take what still fits."""
-    (categories, brands), mine = names, []
+    (categories, brands), chosen = names, []
     for item in sorted(np.flatnonzero(np.isfinite(row)).tolist(), key=lambda i: (-round(float(row[i]), 9), i)):
         fits = all(
-            most is None or kinds[item] is None or sum(kinds[i] == kinds[item] for i in [*before, *mine]) < most
+            most is None or kinds[item] is None or sum(kinds[i] == kinds[item] for i in [*before, *chosen]) < most
             for kinds, most in ((categories, rules["max_per_category"]), (brands, rules["max_per_brand"]))
         )
-        if fits and len(mine) < n:
-            mine.append(item)
-    return mine + [NONE] * (n - len(mine))
+        if fits and len(chosen) < n:
+            chosen.append(item)
+    return chosen + [NONE] * (n - len(chosen))
 
 
 @quick
@@ -88,7 +88,7 @@ def test_lists_of_a_few_scored_items_are_those_of_all_where_the_others_are_out_o
     scores[np.random.default_rng(seed).random(scores.shape) < 0.4] = -np.inf
     exact = scores.astype(np.float64)
     select = lambda c: np.take_along_axis(exact, c, axis=1)  # noqa: E731
-    found, values = select_capped(few_of(scores), n, select, policy.caps)
+    found, values = select_capped(sparse_of(scores), n, select, policy.caps)
     whole, wanted = select_capped(scores, n, select, policy.caps)
     assert found.tolist() == whole.tolist()
     np.testing.assert_array_equal(values, wanted)

@@ -22,7 +22,9 @@ GAP = timedelta(minutes=30)
 TOP = {"kind": pl.String, "name": pl.String, "item_id": pl.String, "units": pl.Int64}
 
 
-def shelf(items, titles, categories, weights, *, brands=None, prices=None, stocks=None, new=(), percentiles=None):
+def catalogue_of(
+    items, titles, categories, weights, *, brands=None, prices=None, stocks=None, new=(), percentiles=None
+):
     """A catalogue; what is not given is not known."""
     unknown = (None,) * len(items)
     are_new = tuple(i in new for i in items)
@@ -33,7 +35,7 @@ def shelf(items, titles, categories, weights, *, brands=None, prices=None, stock
 
 
 ITEMS = ("a", "b", "c", "d", "e")
-CATALOGUE = shelf(
+CATALOGUE = catalogue_of(
     ITEMS, ("Apple", "Bread", "Cake", "Date", "Egg"), ("x", "x", "y", "y", None), (5.0, 4.0, 3.0, 2.0, 1.0)
 )
 # a, b and c speak for each other; d and e for nothing
@@ -57,18 +59,18 @@ def served(
     frame = frame.with_columns(pl.Series("price_preference", prefers, dtype=pl.Float64))
     frame = frame.with_columns(pl.Series(kind, names, dtype=pl.String) for kind, names in named.items())
     categories = dict(zip(catalogue.item_ids, catalogue.categories, strict=True))
-    told = events(rows, categories).with_columns(search_text=pl.lit(None, pl.String)).with_columns(**(columns or {}))
+    rows = events(rows, categories).with_columns(search_text=pl.lit(None, pl.String)).with_columns(**(columns or {}))
     offer = Offer(n, new_share, gap, language, RecommendPolicy(**(rules or {})))
     kernel = Serve(Goods(catalogue, catalogue.content(), groups), side, PARAMS, offer)
-    return kernel(told, {"users": frame})
+    return kernel(rows, {"users": frame})
 
 
-def told(frame):
+def lists_of(frame):
     return [(r["item_id"], r["engine"], r["reason"]) for r in frame.sort("user_id", "rank").to_dicts()]
 
 
 def test_the_engine_comes_first_and_popular_items_fill_the_list():
-    assert told(served([("u", "a", "purchase", 10)], n=4)) == [
+    assert lists_of(served([("u", "a", "purchase", 10)], n=4)) == [
         ("b", "item_cf", "because you bought Apple"),
         ("c", "item_cf", "because you bought Apple"),
         ("d", "popular", "popular with all customers"),
@@ -77,13 +79,13 @@ def test_the_engine_comes_first_and_popular_items_fill_the_list():
 
 
 def test_a_customer_with_nothing_gets_the_popular_items():
-    assert [r[:2] for r in told(served([]))] == [("a", "popular"), ("b", "popular"), ("c", "popular")]
+    assert [r[:2] for r in lists_of(served([]))] == [("a", "popular"), ("b", "popular"), ("c", "popular")]
 
 
 def test_a_customer_known_by_category_only_gets_its_popular_items_first():
     # the last visit, to e, is like nothing
     rows = [("u", "d", "view", 10), ("u", "d", "view", 9), ("u", "e", "view", 3)]
-    assert told(served(rows, n=3)) == [
+    assert lists_of(served(rows, n=3)) == [
         ("c", "popular_in_category", "popular in y"),
         ("a", "popular", "popular with all customers"),
         ("b", "popular", "popular with all customers"),
@@ -93,28 +95,29 @@ def test_a_customer_known_by_category_only_gets_its_popular_items_first():
 def test_a_customer_who_opted_out_gets_the_same_list_as_everyone_else_who_did():
     rows = [("u", "a", "purchase", 10), ("v", "c", "purchase", 10)]
     found = served(rows, users=("u", "v"), opted_out=("u", "v"))
-    lists = [told(found.filter(pl.col("user_id") == u)) for u in ("u", "v")]
+    lists = [lists_of(found.filter(pl.col("user_id") == u)) for u in ("u", "v")]
     assert lists[0] == lists[1]
     assert [r[:2] for r in lists[0]] == [("a", "popular"), ("b", "popular"), ("c", "popular")]
 
 
 def test_a_refunded_item_neither_speaks_nor_comes_back():
     rows = [("u", "a", "purchase", 10), ("u", "a", "refund", 9)]
-    found = told(served(rows, n=5))
+    found = lists_of(served(rows, n=5))
     assert "a" not in [item for item, _, _ in found]
     assert {engine for _, engine, _ in found} <= {"popular", "popular_in_category"}
 
 
 def test_an_item_nobody_takes_now_is_not_offered():
-    gone = shelf(ITEMS, CATALOGUE.titles, CATALOGUE.categories, (5.0, 0.0, 3.0, 2.0, 1.0))
-    assert [r[0] for r in told(served([("u", "a", "view", 10)], catalogue=gone, n=5))] == ["c", "d", "e"]
+    gone = catalogue_of(ITEMS, CATALOGUE.titles, CATALOGUE.categories, (5.0, 0.0, 3.0, 2.0, 1.0))
+    assert [r[0] for r in lists_of(served([("u", "a", "view", 10)], catalogue=gone, n=5))] == ["c", "d", "e"]
 
 
 def test_an_item_newer_than_the_model_is_offered_as_popular():
-    longer = shelf((*ITEMS, "f"), (*CATALOGUE.titles, "Fig"), (*CATALOGUE.categories, None), (5.0, 4, 3, 2, 1, 9))
-    found = told(served([("u", "a", "view", 10), ("u", "f", "view", 10)], catalogue=longer, n=5))
+    titles, categories = (*CATALOGUE.titles, "Fig"), (*CATALOGUE.categories, None)
+    longer = catalogue_of((*ITEMS, "f"), titles, categories, (5.0, 4, 3, 2, 1, 9))
+    found = lists_of(served([("u", "a", "view", 10), ("u", "f", "view", 10)], catalogue=longer, n=5))
     assert [r[0] for r in found] == ["b", "c", "d", "e"]
-    assert told(served([], catalogue=longer, n=1))[0][0] == "f"
+    assert lists_of(served([], catalogue=longer, n=1))[0][0] == "f"
 
 
 @pytest.mark.parametrize(
@@ -126,7 +129,7 @@ def test_an_item_newer_than_the_model_is_offered_as_popular():
     ],
 )
 def test_reasons_in_chinese(kind, words):
-    assert told(served([("u", "a", kind, 10)], language="zh"))[0][2] == words
+    assert lists_of(served([("u", "a", kind, 10)], language="zh"))[0][2] == words
 
 
 def removed(frame):
@@ -134,10 +137,10 @@ def removed(frame):
 
 
 def test_what_is_out_of_stock_or_barred_is_not_offered_and_counted():
-    stocked = shelf(*(getattr(CATALOGUE, n) for n in ("item_ids", "titles", "categories", "weights")),
+    stocked = catalogue_of(*(getattr(CATALOGUE, n) for n in ("item_ids", "titles", "categories", "weights")),
                     stocks=(9, 0, None, 5, 5))  # fmt: skip
     found = served([("u", "a", "view", 10)], catalogue=stocked, rules={"bar_categories": ("y",)}, n=5)
-    assert [r[0] for r in told(found.filter(pl.col("rank") > 0))] == ["e"]
+    assert [r[0] for r in lists_of(found.filter(pl.col("rank") > 0))] == ["e"]
     # of what item_cf ranks first, b is out of stock and c of the barred category
     assert removed(found) == {"out_of_stock": 1, "category": 1}
 
@@ -145,22 +148,22 @@ def test_what_is_out_of_stock_or_barred_is_not_offered_and_counted():
 def test_what_was_bought_comes_again_in_categories_of_repeat_purchases():
     rows = [("u", "a", "purchase", 10), ("u", "c", "purchase", 10)]
     found = served(rows, rules={"repeat_categories": ("y",)}, n=5)
-    assert {r[0] for r in told(found)} == {"b", "c", "d", "e"}
+    assert {r[0] for r in lists_of(found)} == {"b", "c", "d", "e"}
 
 
 def test_no_more_than_so_many_of_a_category():
     found = served([("u", "d", "view", 10)], rules={"max_per_category": 1}, n=5, gap=None)
-    assert [r[0] for r in told(found.filter(pl.col("rank") > 0))] == ["c", "a", "e"]
+    assert [r[0] for r in lists_of(found.filter(pl.col("rank") > 0))] == ["c", "a", "e"]
     assert removed(found) == {"per_category": 1}
 
 
 def test_prices_stay_near_what_the_customer_pays():
-    priced = shelf(*(getattr(CATALOGUE, n) for n in ("item_ids", "titles", "categories", "weights")),
+    priced = catalogue_of(*(getattr(CATALOGUE, n) for n in ("item_ids", "titles", "categories", "weights")),
                    prices=(10.0, 20.0, 30.0, 41.0, 40.0))  # fmt: skip
     rows = [("u", i, "purchase", 10) for i in "abc"]
     found = served(rows, catalogue=priced, rules={"price_range": (0.5, 2.0)}, users=("u", "v"), n=5)
     lists = found.filter(pl.col("rank") > 0)
-    assert [r[0] for r in told(lists.filter(pl.col("user_id") == "u"))] == ["e"]
+    assert [r[0] for r in lists_of(lists.filter(pl.col("user_id") == "u"))] == ["e"]
     assert len(lists.filter(pl.col("user_id") == "v")) == 5
     assert removed(found) == {"price": 1}
 
@@ -168,10 +171,11 @@ def test_prices_stay_near_what_the_customer_pays():
 @st.composite
 def random_policies(draw):
     names = st.sampled_from([(), ("c0",), ("c0", "c1")])
+    repeated = draw(names)
     return {
         "in_stock": draw(st.booleans()),
-        "repeat_categories": draw(names),
-        "bar_categories": draw(names),
+        "repeat_categories": repeated,
+        "bar_categories": [c for c in draw(names) if c not in repeated],  # both cannot be meant
         "max_per_category": draw(st.sampled_from([None, 1, 3])),
         "max_per_brand": draw(st.sampled_from([None, 2])),
         "price_steering": {"strength": draw(st.sampled_from([0.0, 0.25, 1.0]))},
@@ -184,7 +188,7 @@ def random_shops(draw):
     rng = np.random.default_rng(draw(st.integers(0, 10_000)))
     count, users = draw(st.integers(1, 25)), draw(st.integers(1, 8))
     names = tuple(f"i{n:02d}" for n in range(count))
-    catalogue = shelf(
+    catalogue = catalogue_of(
         names,
         tuple(n.upper() for n in names),
         tuple(f"c{n % 3}" for n in range(count)),
@@ -237,9 +241,9 @@ def test_lists_of_any_shop_obey_its_policy(shop, rules, n):
     for user in options["users"]:
         touched = {i for v, i, _, _ in rows if v == user and user not in opted_out}
         seen = {i for i in touched if of["max_per_category"][i] not in rules["repeat_categories"]}
-        mine = found.filter((pl.col("user_id") == user) & (pl.col("rank") > 0)).sort("rank").to_dicts()
-        listed = [r["item_id"] for r in mine]
-        assert [r["rank"] for r in mine] == list(range(1, len(listed) + 1))
+        own = found.filter((pl.col("user_id") == user) & (pl.col("rank") > 0)).sort("rank").to_dicts()
+        listed = [r["item_id"] for r in own]
+        assert [r["rank"] for r in own] == list(range(1, len(listed) + 1))
         assert len(set(listed)) == len(listed) <= n
         assert set(listed) <= (taken | new) - seen
         limits = [(of[rule], rules[rule]) for rule in of if rules[rule] is not None]
@@ -248,10 +252,10 @@ def test_lists_of_any_shop_obey_its_policy(shop, rules, n):
         left = taken - seen - set(listed)
         fits = [i for i in left if all(sum(k[j] == k[i] for j in listed) < most for k, most in limits)]
         assert len(listed) == n or not fits
-        steps = {r["engine"] for r in mine}
+        steps = {r["engine"] for r in own}
         assert len({"als", "last_session"} & steps) <= 1
-        assert sum(r["engine"] == "content" for r in mine) <= n * share
-        for r in mine:
+        assert sum(r["engine"] == "content" for r in own) <= n * share
+        for r in own:
             # who is named in a reason is something that this customer took, and no popular item names any
             past = [i for i in touched if f" {i.upper()}" in r["reason"]]
             assert (r["engine"] in {"als", "last_session", "content"}) == bool(past)

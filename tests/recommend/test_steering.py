@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy import sparse
-from test_serve import CATALOGUE, random_policies, random_shops, removed, served, shelf, told
+from test_serve import CATALOGUE, catalogue_of, lists_of, random_policies, random_shops, removed, served
 
 from profiling_spark.config.policy import PriceSteering
 from profiling_spark.recommend.item_cf import NeighbourSide
@@ -17,7 +17,7 @@ from profiling_spark.recommend.stored import StoredSide
 DEAR = ", at one of the higher prices of its category, as you often choose"
 CHEAP = ", at one of the lower prices of its category, as you often choose"
 NAMES = ("item_ids", "titles", "categories", "weights")
-PRICED = shelf(*(getattr(CATALOGUE, n) for n in NAMES), percentiles=(0.0, 0.5, 1.0, 0.1, None))
+PRICED = catalogue_of(*(getattr(CATALOGUE, n) for n in NAMES), percentiles=(0.0, 0.5, 1.0, 0.1, None))
 
 
 def rules(strength):
@@ -62,7 +62,7 @@ def test_a_quality_first_customer_gets_the_dearer_of_two_good_items_first():
     options = {"side": neighbours(near), "users": tuple(u for u, *_ in rows), "preferences": prefers, "n": 2}
     options |= {"catalogue": PRICED, "opted_out": ("private",)}
     found = served(rows, rules=rules(0.75), **options)
-    lists = {u: told(found.filter((pl.col("user_id") == u) & (pl.col("rank") > 0))) for u in options["users"]}
+    lists = {u: lists_of(found.filter((pl.col("user_id") == u) & (pl.col("rank") > 0))) for u in options["users"]}
     assert lists["high"] == [
         ("c", "item_cf", "because you bought Apple" + DEAR),
         ("b", "item_cf", "because you bought Apple"),
@@ -75,9 +75,9 @@ def test_a_quality_first_customer_gets_the_dearer_of_two_good_items_first():
     high = found.filter(pl.col("user_id") == "high").sort("rank")["score"].to_list()
     assert high == pytest.approx([0.6 * 4, 0.9 * 4])
     # 0.6 * 1.4 is less than 0.9
-    assert told(served(rows, rules=rules(0.4), **options).filter(pl.col("user_id") == "high")) == plain
+    assert lists_of(served(rows, rules=rules(0.4), **options).filter(pl.col("user_id") == "high")) == plain
     chinese = served(rows, rules=rules(1.0), language="zh", **options).filter(pl.col("user_id") == "high")
-    assert told(chinese)[0][2] == "因为您购买过Apple，在同类中价位较高，符合您的偏好"
+    assert lists_of(chinese)[0][2] == "因为您购买过Apple，在同类中价位较高，符合您的偏好"
 
 
 def neighbours(similar):
@@ -89,14 +89,14 @@ def test_popular_items_are_steered_within_their_step():
     rows = [("u", "c", "view", 10), ("u", "c", "view", 9)]
     options = {"catalogue": PRICED, "side": None, "gap": None, "n": 4}
     # d is of the favourite category; then a 5, b 4 and e 1 of everyone
-    assert [r[0] for r in told(served(rows, **options))] == ["d", "a", "b", "e"]
+    assert [r[0] for r in lists_of(served(rows, **options))] == ["d", "a", "b", "e"]
     low = served(rows, preferences={"u": 0.2}, rules=rules(1.0), **options)
-    assert [r[0] for r in told(low.filter(pl.col("rank") > 0))] == ["d", "a", "b", "e"]
-    cheap = shelf(*(getattr(CATALOGUE, n) for n in NAMES), percentiles=(0.5, 0.25, 1.0, None, 0.0))
+    assert [r[0] for r in lists_of(low.filter(pl.col("rank") > 0))] == ["d", "a", "b", "e"]
+    cheap = catalogue_of(*(getattr(CATALOGUE, n) for n in NAMES), percentiles=(0.5, 0.25, 1.0, None, 0.0))
     found = [served(rows, preferences={"u": 0.2}, rules=rules(s), **options | {"catalogue": cheap}) for s in (0.4, 1.0)]
-    lists = [told(frame.filter(pl.col("rank") > 0)) for frame in found]
+    lists = [lists_of(frame.filter(pl.col("rank") > 0)) for frame in found]
     # b counts 4 * 1.2, then 4 * 1.5; e, the cheapest, at most 2
-    assert [[r[0] for r in mine] for mine in lists] == [["d", "a", "b", "e"], ["d", "b", "a", "e"]]
+    assert [[r[0] for r in each] for each in lists] == [["d", "a", "b", "e"], ["d", "b", "a", "e"]]
     assert lists[1][1] == ("b", "popular", "popular with all customers" + CHEAP)
 
 
@@ -116,25 +116,25 @@ def test_lists_are_what_sorting_by_hand_gives(shop, policy, n, seed):
     changed = 0
     for user in options["users"]:
         prefers = None if user in opted_out else options["preferences"].get(user)
-        mine, before, candidates = (listed(frame, user) for frame in (found, plain, deep))
+        steered, before, candidates = (listed(frame, user) for frame in (found, plain, deep))
         if prefers is None or 0.35 < prefers < 0.65:
-            assert mine == before
+            assert steered == before
             continue
         end = -1 if prefers <= 0.35 else 1
         # the engine's part of a list, and where it has nothing for a customer the steps of popularity
         if before and before[0]["engine"] == "als":
             candidates = [r for r in candidates if r["engine"] == "als"]
         expected = by_hand(candidates, percentile, end, strength)[: min(n, len(candidates))]
-        assert [(r["item_id"], r["score"]) for r in mine[: len(expected)]] == [
+        assert [(r["item_id"], r["score"]) for r in steered[: len(expected)]] == [
             (r["item_id"], r["score"]) for r in expected
         ]
-        assert len(mine) == len(before)
+        assert len(steered) == len(before)
         words = DEAR if end == 1 else CHEAP
         place = {r["item_id"]: r["rank"] for r in candidates}
-        for r in mine[: len(expected)]:
+        for r in steered[: len(expected)]:
             is_lifted = r["rank"] < place[r["item_id"]] and gain(percentile[r["item_id"]], end) > 0
             assert r["reason"].endswith(words) == is_lifted
-        changed += sum(a["item_id"] != b["item_id"] for a, b in zip(mine, before, strict=True))
+        changed += sum(a["item_id"] != b["item_id"] for a, b in zip(steered, before, strict=True))
     counted = removed(found).get("price_steering", 0)
     assert (counted == 0) <= (changed == 0)
     assert removed(found).keys() - {"price_steering"} == removed(plain).keys()
@@ -148,7 +148,7 @@ def priced(options, rng):
     """Random percentiles of the catalogue's items and preferences of its customers; some are not known."""
     catalogue = options["catalogue"]
     values = [None if k == 5 else k / 4 for k in rng.integers(0, 6, len(catalogue.item_ids)).tolist()]
-    known = shelf(
+    known = catalogue_of(
         *(getattr(catalogue, n) for n in NAMES), brands=catalogue.brands, stocks=catalogue.stocks,
         percentiles=tuple(values),
     )  # fmt: skip

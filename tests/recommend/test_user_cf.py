@@ -28,8 +28,8 @@ def cosine(one, other):
 
 def plain(history, neighbours):
     """Scores by the definition: the most similar customers' strengths at length 1, weighted by the cosine."""
-    mine, others = strengths(history), [strengths(row) for row in TAKEN]
-    near = sorted(((cosine(mine, other), n) for n, other in enumerate(others)), reverse=True)[:neighbours]
+    own, others = strengths(history), [strengths(row) for row in TAKEN]
+    near = sorted(((cosine(own, other), n) for n, other in enumerate(others)), reverse=True)[:neighbours]
     scores = dict.fromkeys(range(ITEMS), 0.0)
     for similarity, n in near:
         length = sqrt(sum(v * v for v in others[n].values()))

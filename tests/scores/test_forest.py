@@ -41,16 +41,16 @@ def fitted(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tup
     vectors = VectorAssembler(inputCols=list(NAMES), outputCol="_vector").transform(
         frame.select("user_id", *preparation.columns())
     )
-    said = model.transform(vectors).select("user_id", vector_to_array("probability")[1].alias("p"))
-    ordered = [r["p"] for r in sorted(said.collect(), key=lambda r: r["user_id"])]
+    probabilities = model.transform(vectors).select("user_id", vector_to_array("probability")[1].alias("p"))
+    ordered = [r["p"] for r in sorted(probabilities.collect(), key=lambda r: r["user_id"])]
     assert Path(path).exists()
     return read_forest(spark, path), preparation, np.array(ordered)
 
 
 def test_scores_are_mllibs_probabilities(fitted: tuple[Forest, Preparation, np.ndarray]) -> None:
-    forest, preparation, said = fitted
+    forest, preparation, probabilities = fitted
 
-    np.testing.assert_allclose(forest.scores(preparation.matrix(data()[0])), said, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(forest.scores(preparation.matrix(data()[0])), probabilities, rtol=0, atol=1e-12)
 
 
 def test_contributions_add_up_to_the_score(fitted: tuple[Forest, Preparation, np.ndarray]) -> None:

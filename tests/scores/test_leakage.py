@@ -8,7 +8,7 @@ from pyspark.sql import Row
 from sklearn.metrics import roc_auc_score
 
 from profiling_spark.errors import ContractError
-from profiling_spark.scores.leakage import require_past, telling_features
+from profiling_spark.scores.leakage import leaking_features, require_past
 
 
 def ages(last: int | None, recency: int | None, tenure: int | None) -> Row:
@@ -31,14 +31,14 @@ def test_a_feature_that_gives_the_label_away_is_named() -> None:
     planted = -label + draw.normal(scale=0.01, size=400)
     missing = np.where(label == 1, np.nan, draw.normal(size=400))  # known for those who stayed only
     values = np.column_stack([honest, planted, missing])
-    found = telling_features(values, label, ["honest", "planted", "missing"], suspicious_auc=0.97)
+    found = leaking_features(values, label, ["honest", "planted", "missing"], suspicious_auc=0.97)
     assert found == {"missing": 1.0, "planted": 1.0}
-    every = telling_features(values, label, ["honest", "planted", "missing"], suspicious_auc=0.5)
+    every = leaking_features(values, label, ["honest", "planted", "missing"], suspicious_auc=0.5)
     assert every["honest"] == pytest.approx(roc_auc_score(label, honest), abs=1e-4)
 
 
-def test_ties_count_half_and_one_class_tells_nothing() -> None:
+def test_ties_count_half_and_one_class_leaks_nothing() -> None:
     label = np.array([0.0, 0.0, 1.0, 1.0])
     values = np.array([[1.0], [2.0], [2.0], [3.0]])
-    assert telling_features(values, label, ["x"], suspicious_auc=0.5) == {"x": 0.875}
-    assert telling_features(values, np.ones(4), ["x"], suspicious_auc=0.5) == {}
+    assert leaking_features(values, label, ["x"], suspicious_auc=0.5) == {"x": 0.875}
+    assert leaking_features(values, np.ones(4), ["x"], suspicious_auc=0.5) == {}

@@ -59,7 +59,7 @@ def test_a_scores_side_is_that_of_the_average_and_its_reasons_are_what_moved_it_
         (0.35, 3500, "medium"),
     ]
     returns, keeps = "more refunds in 30 days: 2 (typical: 1)", "fewer refunds in 30 days: 0 (typical: 1)"
-    said = [[r[f"reason_{n}"] for n in (1, 2, 3)] for r in (back, loyal, gone)]
-    assert said[0] == [returns, None, None]  # that many views lowered the score is no reason for it
-    assert said[1] == [keeps, None, None]
-    assert said[2] == [returns, "fewer product views in 30 days: 1 (typical: 5)", None]
+    found = [[r[f"reason_{n}"] for n in (1, 2, 3)] for r in (back, loyal, gone)]
+    assert found[0] == [returns, None, None]  # that many views lowered the score is no reason for it
+    assert found[1] == [keeps, None, None]
+    assert found[2] == [returns, "fewer product views in 30 days: 1 (typical: 5)", None]

@@ -148,8 +148,8 @@ def test_the_auc_is_that_of_the_held_out_customers(planted: Planted) -> None:
     ctx, labels, _ = planted
 
     # features are planted alike at both dates, so scores as of AS_OF are those that were judged
-    held = F.pmod(F.xxhash64(F.lit(42), F.col("user_id")), F.lit(100)) < 20
-    rows = ctx.tables.read(USER_SCORES).where(held).collect()
+    held_out = F.pmod(F.xxhash64(F.lit(42), F.col("user_id")), F.lit(100)) < 20
+    rows = ctx.tables.read(USER_SCORES).where(held_out).collect()
     label, score = [labels[r["user_id"]] for r in rows], [r["raw_score"] for r in rows]
 
     found = figure_rows(ctx.tables)
@@ -214,11 +214,11 @@ def test_the_preparation_of_the_settings_reaches_the_model(
     """Refunds unknown of every third customer, and for some of them known a month before."""
     learned: set[str] = set()
 
-    def fit_and_tell(labelled: DataFrame, *args: Any, **how: Any) -> Any:
+    def fit_and_record(labelled: DataFrame, *args: Any, **how: Any) -> Any:
         learned.update(r["user_id"] for r in labelled.select("user_id").collect())
         return fit_forest(labelled, *args, **how)
 
-    monkeypatch.setattr("profiling_spark.scores.fit.fit_forest", fit_and_tell)
+    monkeypatch.setattr("profiling_spark.scores.fit.fit_forest", fit_and_record)
     ctx, labels, outcome = planted
     rng = np.random.default_rng(2)
     users = [(u, 5 + i % 20, 100, None if i % 4 == 0 else int(rng.integers(9))) for i, u in enumerate(labels)]

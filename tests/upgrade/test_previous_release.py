@@ -68,16 +68,16 @@ class Shop:
         place = self.folder / "data" / file
         again = place.with_name(f"{place.stem}-again{place.suffix}")
         again.write_text(place.read_text(encoding="utf-8") + one_more + "\n", encoding="utf-8")
-        mine = (pl.col("source") == source) & (pl.col("target_table") == "events") & pl.col("path").str.ends_with(file)
-        old = self.ledger.filter(mine).row(0, named=True)
+        entry = (pl.col("source") == source) & (pl.col("target_table") == "events") & pl.col("path").str.ends_with(file)
+        old = self.ledger.filter(entry).row(0, named=True)
         counts = {c: old[f"rows_{c}"] for c in COUNTS}
         known = counts["accepted"] + counts["duplicate"]
         return counts | {"read": counts["read"] + 1, "accepted": 1, "duplicate": known}
 
     def counted(self, name: str) -> dict[str, int]:
         """What the ledger says of the files whose path ends so, for events."""
-        mine = pl.col("path").str.ends_with(name) & (pl.col("target_table") == "events")
-        sums = self.stored("ingested_files").filter(mine).select(pl.col(f"rows_{c}").sum().alias(c) for c in COUNTS)
+        of_file = pl.col("path").str.ends_with(name) & (pl.col("target_table") == "events")
+        sums = self.stored("ingested_files").filter(of_file).select(pl.col(f"rows_{c}").sum().alias(c) for c in COUNTS)
         return sums.row(0, named=True)
 
     def deliver(self) -> None:

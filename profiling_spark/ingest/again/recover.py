@@ -128,21 +128,21 @@ def _by_table(before: Sequence[dict[str, int | None]]) -> Versions:
 def _delete_rows(tables: Tables, claims: Sequence[Mapping[str, Any]], dead: Collection[str]) -> None:
     """Where versions cannot be restored: delete by run and by file. Rows that the runs replaced do not come back."""
     replays = {c["run_id"] for c in claims if c["file_id"].startswith(REPLAY)}
-    mine = _of_runs(dead)
-    tables.delete(QUALITY_METRICS, mine)
+    of_dead_runs = _of_runs(dead)
+    tables.delete(QUALITY_METRICS, of_dead_runs)
     # by file too: of a file that was taken again the older rows may still be there
     keys = [FileKey(c["source"], c["file_id"], c["target_table"]) for c in claims]
-    tables.delete(REJECTED_ROWS, f"{mine} OR {of_files(keys)}")
+    tables.delete(REJECTED_ROWS, f"{of_dead_runs} OR {of_files(keys)}")
     for table in (EVENTS, REVIEWS):
         files = of_files((k for k in keys if k.target == table.name), table_column=False)
-        tables.delete(table, f"{mine} OR {files}")
+        tables.delete(table, f"{of_dead_runs} OR {files}")
     # of a replay these stay: a row may stand for an older one that no file will bring again, and when the replay is
     # run again it knows them for its own
     for table in (USERS, ITEMS):
         tables.delete(table, _of_runs([r for r in dead if r not in replays]))
     if replays:
         tables.update(REJECTED_ROWS, _of_runs(sorted(replays), "replayed_by"), {"replayed_by": "null"})
-    tables.delete(INGESTED_FILES, f"{mine} AND status = {literal(TAKING)}")
+    tables.delete(INGESTED_FILES, f"{of_dead_runs} AND status = {literal(TAKING)}")
 
 
 def _of_runs(run_ids: Collection[str], column: str = "run_id") -> str:

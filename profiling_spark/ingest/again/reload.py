@@ -29,17 +29,17 @@ def take_again(
     todo: ToTake, found: Sequence[SourceFile], ledger: Sequence[Taken], sources: Mapping[str, Source], name: str
 ) -> None:
     """Add the files that were taken before, with what a person should know of those that are gone."""
-    mine = {t.key: t for t in ledger if t.key.source == name}
+    of_source = {t.key: t for t in ledger if t.key.source == name}
     # deliveries of attributes are known by their path too; of several of one file the last is read again
-    by_place = {(t.content, t.path): t for t in sorted(mine.values(), key=lambda t: t.delivered_at or EPOCH)}
+    by_place = {(t.content, t.path): t for t in sorted(of_source.values(), key=lambda t: t.delivered_at or EPOCH)}
     for file in found:
-        before = by_place.get((file.file_id, file.path)) if sources[name].has_versions else mine.get(file.key)
+        before = by_place.get((file.file_id, file.path)) if sources[name].has_versions else of_source.get(file.key)
         if not file.problem and before is not None and before.key not in todo.again:
             todo.files.append(as_taken(file, before))
             todo.again.add(before.key)
             todo.known -= 1
     todo.snapshots, _ = snapshots(todo.files, todo.refused, ledger, sources)
-    absent = [t for key, t in mine.items() if key not in todo.again | todo.gone]
+    absent = [t for key, t in of_source.items() if key not in todo.again | todo.gone]
     rows = sum(t.counts.accepted for t in absent)
     for taken in absent[:_SHOWN]:
         todo.notes.append(f"{taken.path}: no longer there as it was taken, its {taken.counts.accepted:,} rows stay")

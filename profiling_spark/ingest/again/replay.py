@@ -99,8 +99,8 @@ def _rows_of(ctx: Context, name: str, refused: DataFrame) -> list[DataFrame]:
     """A source's refused rows, checked again: as many copies of each as its file has."""
     source = ctx.settings.sources[name]
     reading = Reading(source, ctx.settings.known_columns(name))
-    mine = refused.where((F.col("source") == name) & (F.col("target_table") == source.target))
-    lines = mine.select(
+    of_source = refused.where((F.col("source") == name) & (F.col("target_table") == source.target))
+    lines = of_source.select(
         F.col("raw").alias("value"),
         F.concat_ws(_MARK, "file_id", "row_hash").alias("_file_id"),
         (F.col("reasons") == UNREADABLE).alias("_is_line"),
@@ -158,8 +158,8 @@ def _csv_lines(ctx: Context, name: str, lines: DataFrame, reading: Reading) -> l
 def _note(ctx: Context, batch: Batch, refused: DataFrame) -> None:
     """What became of each refused row, in rejected_rows; equal rows have one outcome."""
     table = batch.table
-    told = batch.refused.select("source", "file_id", "row_hash", F.col("reasons").alias("_again"))
-    joined = refused.where(F.col("target_table") == table.name).join(told, ["source", "file_id", "row_hash"])
+    outcomes = batch.refused.select("source", "file_id", "row_hash", F.col("reasons").alias("_again"))
+    joined = refused.where(F.col("target_table") == table.name).join(outcomes, ["source", "file_id", "row_hash"])
     changed = joined.withColumns(
         {
             "reasons": F.coalesce("_again", "reasons"),

@@ -54,8 +54,8 @@ def sort_out(
         _take(todo, file, before, sources[file.source])
     _add_those_with_repeats(todo, {f.key: f for f in readable}, ledger, {f.source for f in plain})
     for name in dict.fromkeys(f.source for f in found if sources[f.source].has_versions):
-        mine = [f for f in found if f.source == name]
-        _take_deliveries(todo, mine, ledger, sources[name], started, timezone)
+        of_source = [f for f in found if f.source == name]
+        _take_deliveries(todo, of_source, ledger, sources[name], started, timezone)
     todo.snapshots, notes = snapshots(todo.files, todo.refused, ledger, sources)
     todo.notes += notes
     return todo

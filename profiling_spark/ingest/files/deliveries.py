@@ -46,10 +46,10 @@ def deliveries(
 ) -> Sorted:
     """Sort out the files of one source of attributes. `timezone`: of times in paths, where the source has none."""
     files = list(files)
-    mine = [t for t in ledger if files and (t.key.source, t.key.target) == (files[0].source, files[0].target)]
+    of_source = [t for t in ledger if files and (t.key.source, t.key.target) == (files[0].source, files[0].target)]
     found, times = Sorted(), {}
     for file in files:
-        if _is_taken(file, mine):
+        if _is_taken(file, of_source):
             found.known.append(file)
             continue
         time = _time(file, source, started, timezone)
@@ -60,8 +60,8 @@ def deliveries(
             times[file.path] = time
             found.new.append(file)
     found.new.sort(key=lambda f: (times[f.path], f.modified_at or EPOCH, f.path))
-    used = [t.delivered_at for t in mine if t.delivered_at is not None]
-    ids = {t.key.file_id for t in mine}
+    used = [t.delivered_at for t in of_source if t.delivered_at is not None]
+    ids = {t.key.file_id for t in of_source}
     for n, file in enumerate(found.new):
         time = _next(times[file.path], used)
         used.append(time)

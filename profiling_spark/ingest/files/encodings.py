@@ -47,7 +47,7 @@ _COMMON: dict[Encoding, tuple[str, bytes, bytes]] = {
 @dataclass(frozen=True)
 class Fit:
     """`problem`: why a file is not read, empty if it is. `is_clean`: every byte is known to be part of a character, so
-    rows need not be looked at. `hint`: what to say of a file of which some lines do not fit.
+    rows need not be looked at. `hint`: the message for a file of which some lines do not fit.
     """
 
     problem: str = ""

@@ -105,7 +105,7 @@ def run_start(run_id: str) -> datetime | None:
 
 
 def claim(tables: Tables, files: Iterable[SourceFile], *, versions: str, again: Collection[FileKey] = ()) -> None:
-    """Say which files this run takes, before anything is written. `again`: those of them that were taken before;
+    """Record which files this run takes, before anything is written. `again`: those of them that were taken before;
     `versions`: what `recover.undo` needs should the run die.
 
     Raises StorageError where another run has one of the others.
@@ -116,7 +116,7 @@ def claim(tables: Tables, files: Iterable[SourceFile], *, versions: str, again: 
 
 
 def claim_replay(tables: Tables, keys: Iterable[FileKey], run_id: str, *, versions: str) -> None:
-    """Say that this run replays another's refused rows."""
+    """Record that this run replays another's refused rows."""
     targets = sorted({(k.source, k.target) for k in keys})
     files = [SourceFile(source, target, run_id, run_id, f"{REPLAY}{run_id}", 0) for source, target in targets]
     _claim(tables, [_row(tables.run_id, f, TAKING, None, "", versions) for f in files])
@@ -133,10 +133,10 @@ def _claim(tables: Tables, rows: list[tuple[object, ...]]) -> None:
     # a merge reads before it writes, so Delta lets only one of two claims at the same moment through
     free = f"old.status = {literal(REFUSED)} OR (old.status = {literal(DONE)} AND new.reason = {literal(_AGAIN)})"
     tables.upsert(INGESTED_FILES, frame, update_where=free)
-    mine = tables.read(INGESTED_FILES).where(F.col("run_id") == tables.run_id).count()
-    if mine < len(rows):
+    claimed = tables.read(INGESTED_FILES).where(F.col("run_id") == tables.run_id).count()
+    if claimed < len(rows):
         tables.delete(INGESTED_FILES, f"run_id = {literal(tables.run_id)} AND status = {literal(TAKING)}")
-        raise StorageError(f"storage {tables.root}: another run has taken {len(rows) - mine} of the same files")
+        raise StorageError(f"storage {tables.root}: another run has taken {len(rows) - claimed} of the same files")
 
 
 def _claim_locked(tables: Tables, rows: list[tuple[object, ...]]) -> None:
@@ -160,15 +160,15 @@ def finish(
     *,
     gone: Collection[FileKey] = (),
 ) -> None:
-    """One commit that says what became of them, and forgets the files that are `gone`.
+    """One commit that records what became of them, and forgets the files that are `gone`.
 
-    `counts` of files that earlier runs took are added to what the ledger says of them.
+    `counts` of files that earlier runs took are added to what the ledger has of them.
     """
     files = list(files)
     rows = [_row(tables.run_id, f, DONE, counts.get(f.key, Counts()), f.problem) for f in files]
     rows += [_row(tables.run_id, f, REFUSED, None, f.problem) for f in refused]
-    mine = {f.key for f in files} | set(gone)
-    changed = {key: added for key, added in counts.items() if key not in mine}
+    finished = {f.key for f in files} | set(gone)
+    changed = {key: added for key, added in counts.items() if key not in finished}
     for before in taken(tables) if changed else ():
         if before.key in changed:
             file = SourceFile(

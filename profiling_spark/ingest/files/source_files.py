@@ -41,8 +41,8 @@ class FileKey:
 class SourceFile:
     """One file of a source. `uri` is not percent-encoded. `problem` is why it cannot be read, empty if it can.
 
-    `is_clean`: all bytes of a text are known to fit its encoding; `hint`: what is to be said where some do not.
-    `content_id`: fingerprint of the content, where `file_id` tells deliveries of one content apart. `delivered_at`: of
+    `is_clean`: all bytes of a text are known to fit its encoding; `hint`: the message where some do not.
+    `content_id`: fingerprint of the content, of which several deliveries have a `file_id` each. `delivered_at`: of
     attributes.
     """
 

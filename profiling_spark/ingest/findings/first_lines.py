@@ -16,7 +16,7 @@ from profiling_spark.ingest.files.source_files import SourceFile
 from profiling_spark.ingest.findings.lines import line_numbers
 from profiling_spark.storage.files import FileWriter, NewFile, read_files, read_parquet
 
-# more texts than this process should hold at once; where so many are refused, nobody looks them up one by one
+# more texts than this process should have in memory; where so many are refused, nobody looks them up one by one
 _MOST_ROWS = 500_000
 _AT_ONCE = 2
 _NUMBERS = {"raw": pl.String, "first_line": pl.Int64}
@@ -68,10 +68,10 @@ def _lines(sources: Mapping[str, Source], files: Iterable[SourceFile], rows: pl.
     of_files = rows.partition_by("source", "file_id", as_dict=True)
 
     def look(key: tuple[str, str]) -> pl.DataFrame:
-        mine = of_files[key]
-        lines = line_numbers(by_key[key].path, sources[key[0]], mine["raw"].to_list())
+        of_file = of_files[key]
+        lines = line_numbers(by_key[key].path, sources[key[0]], of_file["raw"].to_list())
         numbers = pl.DataFrame({"raw": list(lines), "first_line": list(lines.values())}, schema=_NUMBERS)
-        return mine.join(numbers, on="raw").select("source", "file_id", "row_hash", "first_line")
+        return of_file.join(numbers, on="raw").select("source", "file_id", "row_hash", "first_line")
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         parts = list(pool.map(look, of_files))

@@ -83,7 +83,7 @@ def _blocks(text: io.TextIOWrapper) -> Iterator[str]:
 
 
 class _Wanted:
-    """Rows that are looked for, by the line that says them. `texts` are those not found yet."""
+    """Rows that are looked for, by the line that contains them. `texts` are those not found yet."""
 
     def __init__(self, options: CsvOptions | None, header: str, texts: Collection[str]) -> None:
         self.options, self.texts, self.found = options, set(texts), dict[str, int]()

@@ -14,7 +14,7 @@ from profiling_spark.ingest.batch import Batch
 from profiling_spark.ingest.files.ledger import of_files
 from profiling_spark.remembered import Remembered, supplier_of
 
-# what two sources would say alike of one event; a source's own id says nothing to another source
+# columns in which two sources agree on one event; a source's own id means nothing to another source
 _ALIKE = ("user_id", "event_type", "event_time", "item_id", "order_id")
 
 

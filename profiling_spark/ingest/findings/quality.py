@@ -18,7 +18,7 @@ _LEVELS: tuple[Level, ...] = ("reject", "flag", "warn")
 
 @dataclass(frozen=True)
 class RuleCount:
-    """How often a rule held among the rows of a source."""
+    """How many rows of a source a rule applied to."""
 
     rule: str
     level: Level
@@ -27,7 +27,7 @@ class RuleCount:
 
 
 def rule_counts(rows: Sequence[Group], table: Table, ingest: Ingest) -> list[RuleCount]:
-    """Every rule of the target, also those that held nowhere, so that a trend has its zeros.
+    """Every rule of the target, also those that applied to none, so that a trend has its zeros.
 
     `rows`: groups of one source. A value that does not fit its type is listed where met.
     """
@@ -47,15 +47,15 @@ def rule_counts(rows: Sequence[Group], table: Table, ingest: Ingest) -> list[Rul
 def _messages(table: Table, ingest: Ingest) -> dict[tuple[str, Level], str]:
     """Message of each rule and level that the target can have."""
     target = table.name
-    said: dict[tuple[str, Level], str] = {(UNREADABLE, "reject"): "the line cannot be parsed"}
-    said[WRONG_ENCODING, "reject"] = "bytes that do not fit the source's encoding"
-    said |= {(f"bad_{c}", "reject"): f"the value of {c} does not fit its type" for c in mappable(target)}
-    said |= {(name, "reject"): message for name, message in BUILT_IN[target].items()}  # type: ignore[index]
+    messages: dict[tuple[str, Level], str] = {(UNREADABLE, "reject"): "the line cannot be parsed"}
+    messages[WRONG_ENCODING, "reject"] = "bytes that do not fit the source's encoding"
+    messages |= {(f"bad_{c}", "reject"): f"the value of {c} does not fit its type" for c in mappable(target)}
+    messages |= {(name, "reject"): message for name, message in BUILT_IN[target].items()}  # type: ignore[index]
     if target == "events":
-        said["price_not_positive", "flag"] = "no positive price, which is left out"
-    said |= {(r.name, r.level): r.message or f"when {r.when}" for r in ingest.rules if r.target == target}
-    said[NEW_COLUMN, "warn"] = "a column that the settings do not know, kept in rescued"
-    return said
+        messages["price_not_positive", "flag"] = "no positive price, which is left out"
+    messages |= {(r.name, r.level): r.message or f"when {r.when}" for r in ingest.rules if r.target == target}
+    messages[NEW_COLUMN, "warn"] = "a column that the settings do not know, kept in rescued"
+    return messages
 
 
 Locate = Callable[[str, str, str], str]
@@ -67,10 +67,10 @@ def check_limits(rows: Sequence[Group], table: Table, ingest: Ingest, locate: Lo
 
     Rows whose only fault is the missing user have their own: a quarter of a shop's lines may be anonymous.
     """
-    for source, mine in by_source(rows).items():
-        read = sum(r.rows for r in mine)
-        anonymous = [r for r in mine if r.reasons == NO_USER]
-        faulty = [r for r in mine if r.status == REJECTED and r.reasons != NO_USER]
+    for source, of_source in by_source(rows).items():
+        read = sum(r.rows for r in of_source)
+        anonymous = [r for r in of_source if r.reasons == NO_USER]
+        faulty = [r for r in of_source if r.status == REJECTED and r.reasons != NO_USER]
         for over, share, setting in (
             (anonymous, ingest.max_no_user_share, "max_no_user_share"),
             (faulty, ingest.max_rejected_share, "max_rejected_share"),
@@ -79,12 +79,12 @@ def check_limits(rows: Sequence[Group], table: Table, ingest: Ingest, locate: Lo
             if rows_over > share * read:
                 raise QualityError(
                     f"source {source}: {rows_over:,} of {read:,} rows refused, allowed by ingest.{setting} is a share "
-                    f"of {share}; nothing was published. {_worst(mine)} Examples:\n{_shown(over, locate)}"
+                    f"of {share}; nothing was published. {_worst(of_source)} Examples:\n{_shown(over, locate)}"
                 )
-        for count in rule_counts(mine, table, ingest):
+        for count in rule_counts(of_source, table, ingest):
             limit = ingest.limits.get(count.rule)
             if limit is not None and limit.is_passed(count.rows, read):
-                examples = [r for r in mine if count.rule in _named(r, count.level)]
+                examples = [r for r in of_source if count.rule in _named(r, count.level)]
                 raise QualityError(
                     f"source {source}: rule {count.rule} ({count.message}) holds for {count.rows:,} of {read:,} rows, "
                     f"allowed by ingest.limits.{count.rule} is {limit}; nothing was published. Examples:\n"
@@ -123,9 +123,9 @@ def by_source(rows: Sequence[Group]) -> Mapping[str, list[Group]]:
 def metric_rows(run_id: str, rows: Sequence[Group], table: Table, ingest: Ingest) -> list[tuple[object, ...]]:
     """Rows of quality_metrics in the order of its columns."""
     made: list[tuple[object, ...]] = []
-    for source, mine in by_source(rows).items():
-        read = sum(r.rows for r in mine)  # 0 where an emptied file moves rows of others from one count to another
-        for c in rule_counts(mine, table, ingest):
+    for source, of_source in by_source(rows).items():
+        read = sum(r.rows for r in of_source)  # 0 where an emptied file moves rows of others from one count to another
+        for c in rule_counts(of_source, table, ingest):
             share = c.rows / read if read else 0.0
             made.append((run_id, source, table.name, c.rule, c.level, c.message, c.rows, read, share))
     return made

@@ -1,1 +1,1 @@
-"""What a row says by itself: its canonical columns, and the rules that it breaks."""
+"""What one row states by itself: its canonical columns, and the rules that it breaks."""

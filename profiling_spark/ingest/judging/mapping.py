@@ -206,8 +206,8 @@ def with_row_id(frame: DataFrame, source: Source, made: Identity) -> DataFrame:
     own = F.col(ID_COLUMN[source.target])
     with_user = F.concat(F.coalesce("user_id", F.lit("")), F.lit(_SEPARATOR), own)
     whole = F.concat(F.lit(_OF_LINE), identity(frame, source))
-    told = F.coalesce(with_user, whole if made.columns is None else _of_columns(frame, source, made.columns))
-    row_id = F.md5(F.concat(F.lit(f"{made.namespace}{_SEPARATOR}"), told))
+    id_text = F.coalesce(with_user, whole if made.columns is None else _of_columns(frame, source, made.columns))
+    row_id = F.md5(F.concat(F.lit(f"{made.namespace}{_SEPARATOR}"), id_text))
     # where rows have ids the few without one are not worth a hash of every line, which the compiled code would carry
     line = F.lit(None).cast("bigint") if source.has_own_id else line_hash(frame)
     return frame.withColumns({ROW_ID: row_id, LINE: line})
@@ -216,7 +216,7 @@ def with_row_id(frame: DataFrame, source: Source, made: Identity) -> DataFrame:
 def _of_columns(frame: DataFrame, source: Source, columns: Sequence[str]) -> Column:
     """Names and values of the columns that are not null: one that the files gain later, empty, changes no id.
 
-    Equal elements of one array are several: each is told by how many stand before it.
+    Equal elements of one array are several: each is known by how many stand before it.
     """
     named = [_named(frame, c) for c in columns]
     if source.lines.array is not None:

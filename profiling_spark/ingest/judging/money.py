@@ -1,4 +1,4 @@
-"""What a row says in money: signs, the amount of a line, the reporting currency."""
+"""A row's money: signs, the amount of a line, the reporting currency."""
 
 from __future__ import annotations
 

@@ -169,7 +169,7 @@ def _exploded(parents: DataFrame, source: Source) -> DataFrame:
 
 def _ignored_as_a_whole(parents: DataFrame, source: Source) -> Column:
     """Whether the parent's event word is ignored, or `where` does not hold, as far as neither names the array: then
-    its elements need not be told apart, and the ledger counts what was ignored, one event.
+    its elements need not be distinguished, and the ledger counts what was ignored, one event.
     """
     name = source.lines.element
     words = [word for word, kind in source.event_types.items() if kind == IGNORED]
@@ -183,7 +183,7 @@ def _ignored_as_a_whole(parents: DataFrame, source: Source) -> Column:
         found = reduce(or_, conditions, F.lit(False))
         _ = parents.select("*", found.alias("_whole")).schema
     except AnalysisException:
-        return F.lit(False)  # the mapping says what is wrong with it
+        return F.lit(False)  # the mapping reports what is wrong with it
     return found
 
 

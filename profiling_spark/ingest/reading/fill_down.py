@@ -63,8 +63,8 @@ def _key_above() -> Column:
     begun a group.
     """
     above = Window.partitionBy("_file_id").orderBy(*POSITION).rowsBetween(Window.unboundedPreceding, 0)
-    is_told = F.col("_unreadable") | F.col(_KEY).isNotNull()
-    return _last(F.when(is_told, F.struct(_KEY)), above)[_KEY]
+    determines_key = F.col("_unreadable") | F.col(_KEY).isNotNull()
+    return _last(F.when(determines_key, F.struct(_KEY)), above)[_KEY]
 
 
 def _with_values(frame: DataFrame, columns: list[str]) -> DataFrame:

@@ -91,7 +91,7 @@ def parse_json(lines: DataFrame, reading: Reading) -> DataFrame:
         return json_elements(frame, source, values=values, known=reading.known, kept=["_file_id", *place, MISFIT])
     is_there = {name: F.map_contains_key("_row", name) for name in sorted(reading.known)}
     found = reduce(add, (there.cast("int") for there in is_there.values()))
-    # most lines hold what is mapped and nothing else, and the values tell so without another search for each name
+    # most lines hold what is mapped and nothing else, and the values show that without another search for each name
     given = [values[name].isNotNull() if name in values else there for name, there in is_there.items()]
     filled = reduce(add, (there.cast("int") for there in given))
     kept = F.map_filter("_row", lambda key, value: ~key.isin(*sorted(reading.known)) & value.isNotNull())

@@ -1,4 +1,4 @@
-"""What a row of a source carries on its way: its columns by name, its file, its raw text and what else HELPERS says."""
+"""What a row of a source carries on its way: its columns by name, its file, its raw text and the other HELPERS."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def line_hash(rows: DataFrame) -> Column:
 class Reading:
     """How a source is read. `known`: its columns that are mapped or declared unused (Settings.known_columns).
 
-    `has_position`: the rows carry POSITION. A Delta table has none: the order of its files says nothing.
+    `has_position`: the rows carry POSITION. A Delta table has none: the order of its files has no meaning.
     """
 
     source: Source
@@ -81,7 +81,7 @@ class Reading:
     has_position: bool = False
 
     def unknown(self, columns: Sequence[str]) -> list[str]:
-        """Columns of a file that the settings do not know; Spark's names do not tell capitals from small letters."""
+        """Columns of a file that the settings do not know; Spark's names are case-insensitive."""
         lowered = {k.lower() for k in self.known}
         return [c for c in columns if c.lower() not in lowered]
 

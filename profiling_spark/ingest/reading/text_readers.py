@@ -19,7 +19,7 @@ MISFIT = "_misfit"
 def decoded_lines(
     spark: SparkSession, paths: Sequence[str], origin: Sequence[Column], encoding: Encoding, *, is_clean: bool
 ) -> DataFrame:
-    """(value, origin, _misfit): every line that is not blank, without its end. `encoding` says the order of bytes.
+    """(value, origin, _misfit): every line that is not blank, without its end. `encoding` gives the order of bytes.
 
     `is_clean`: all bytes are known to fit. `_misfit` is true of a line in which some do not.
     """

@@ -1,1 +1,1 @@
-"""What rows say of each other: repeats and versions, within a delivery and against what is stored."""
+"""Rows compared with each other: repeats and versions, within a delivery and against what is stored."""

@@ -19,7 +19,7 @@ _DELIVERY = ("valid_from", "version_time", "delivered_at", "confirmed_at")
 
 
 def content(table: Table) -> tuple[str, ...]:
-    """Columns of what a row says, without where it came from: in this order, null least, they decide between rows of
+    """Columns of a row's content, without where it came from: in this order, null least, they decide between rows of
     the same key.
     """
     other = (*_LINEAGE, *_DELIVERY, *table.key, "user_bucket")
@@ -42,14 +42,14 @@ def hits(accepted: DataFrame, stored: DataFrame, table: Table, *, rows: int) -> 
 def mark_stored(accepted: DataFrame, stored: DataFrame, table: Table, *, keep: Column) -> DataFrame:
     """Adds `_status` to accepted rows, by the order of `resolve`, whichever came first.
 
-    Where the new row wins, LOST_SOURCE and LOST_FILE say whose row it replaces. A row that its own file brought
+    Where the new row wins, LOST_SOURCE and LOST_FILE name whose row it replaces. A row that its own file brought
     before (a replay that died has left it) is accepted again. DIFFERS is true where only one of the two rows has
     something in a column that the settings do not know, or they have other values there.
     """
     key = list(table.key)
     # releases that looked for repeats in a window of days only have stored some keys twice
     each = stored.groupBy(*key).agg(
-        F.max(F.struct(keep.alias("keep"), _said(table), "source", "file_id")).alias("_old")
+        F.max(F.struct(keep.alias("keep"), _content(table), "source", "file_id")).alias("_old")
     )
     keys = each.select(
         *key,
@@ -59,13 +59,13 @@ def mark_stored(accepted: DataFrame, stored: DataFrame, table: Table, *, keep: C
         F.col("_old.file_id").alias("_old_file"),
     )
     joined = accepted.join(keys, key, how="left")
-    said = F.struct(*content(table))
-    same = said == F.col("_old_content")
+    values = F.struct(*content(table))
+    same = values == F.col("_old_content")
     own = same & (F.col("source") == F.col("_old_source")) & (F.col("file_id") == F.col("_old_file"))
-    mine = F.struct(keep.alias("keep"), said.alias("content"))
+    new = F.struct(keep.alias("keep"), values.alias("content"))
     old = F.struct(F.col("_old_keep").alias("keep"), F.col("_old_content").alias("content"))
     is_new = F.col("_old_content").isNull()
-    wins = ~is_new & ~same & (mine > old)
+    wins = ~is_new & ~same & (new > old)
     status = F.when(is_new | own | wins, F.lit(ACCEPTED)).when(same, F.lit(DUPLICATE)).otherwise(F.lit(SUPERSEDED))
     columns = {
         "_status": status,
@@ -76,7 +76,7 @@ def mark_stored(accepted: DataFrame, stored: DataFrame, table: Table, *, keep: C
     return joined.withColumns(columns).drop("_old_content", "_old_keep", "_old_source", "_old_file")
 
 
-def _said(table: Table) -> Column:
+def _content(table: Table) -> Column:
     return F.struct(*content(table)).alias("content")
 
 

@@ -4,7 +4,7 @@ A kernel: no Spark, no I/O. Incoming rows have the target's columns and
 
 - `_status` (ok, rejected, ignored), `_reasons`, `_warned` (see `check_rows`), `_raw` where its text is needed again;
 - `_hash`: hash by which a refused row is stored (of a replay: of every row the one it was stored by), else null;
-- `_keep`: of rows with one key the greatest survives, then that which says the greatest;
+- `_keep`: of rows with one key the greatest survives, then that of the greatest content;
 - `_line`: hash of the whole row where its key is made of the mapped columns, else null (or no such column);
 - `_new`: names of columns that the settings do not know; `_day`: first day whose features the row changes.
 """
@@ -84,7 +84,7 @@ def resolve(
     order: Sequence[str],
     counted: Collection[str] = (),
 ) -> Resolved:
-    """Decide about the rows; all rows of one key must be among them. `content`: what a row says, see `deduplicate`.
+    """Decide about the rows; all rows of one key must be among them. `content`: columns to compare, see `deduplicate`.
 
     `counted`: sources whose equal rows of one file are several. Raises ContractError where a key is null.
     """
@@ -110,10 +110,10 @@ def _numbered(rows: pl.DataFrame, key: Sequence[str], content: Sequence[str], co
     good = (pl.col("_status") == OK) & pl.col("source").is_in(sorted(counted))
     one = [name, "source", "file_id"]
     several = rows.select(*one).is_duplicated()
-    said = [c for c in (*content, "_line") if c in rows.columns]
-    equal = rows.with_row_index("_row").filter(good, several).select("_row", *one, "_keep", *said)
+    compared = [c for c in (*content, "_line") if c in rows.columns]
+    equal = rows.with_row_index("_row").filter(good, several).select("_row", *one, "_keep", *compared)
     ranked = equal.sort(
-        *one, "_keep", *said, "_row", descending=[*(False for _ in one), True, *(True for _ in said), False]
+        *one, "_keep", *compared, "_row", descending=[*(False for _ in one), True, *(True for _ in compared), False]
     )
     number = pl.int_range(1, pl.len() + 1).over(one)
     keyed = ranked.select("_row", _key=pl.when(number > 1).then(pl.format("{}-{}", name, number))).drop_nulls()
@@ -124,30 +124,32 @@ def _outcomes(rows: pl.DataFrame, key: Sequence[str], content: Sequence[str]) ->
     """`_status`, where good rows are accepted, duplicate or superseded, and DIFFERS (see `Group.differs`).
 
     Of rows with one key the one with the greatest `_keep` survives, then the greatest content, then the smallest
-    file_id: never the order of arrival. Rows that say the same as the row before them are duplicates, others are
+    file_id: never the order of arrival. Rows with the content of the row before them are duplicates, others are
     superseded.
     """
     good = pl.col("_status") == OK
     accepted = rows.select(_status=pl.when(good).then(pl.lit(ACCEPTED)).otherwise("_status"))["_status"]
     # few rows share a key with another: only those are compared in full (and those with the same hash of another key)
     several = rows.select(*key).hash_rows().is_duplicated()
-    said = [c for c in content if c in rows.columns]
+    compared = [c for c in content if c in rows.columns]
     differs = pl.Series(DIFFERS, [None], pl.Boolean).new_from_index(0, len(rows))
     line = [c for c in ("_line",) if c in rows.columns]
-    suspects = rows.with_row_index("_row").filter(several, good).select("_row", *key, "_keep", *said, "file_id", *line)
+    suspects = (
+        rows.with_row_index("_row").filter(several, good).select("_row", *key, "_keep", *compared, "file_id", *line)
+    )
     if suspects.is_empty():
         return [accepted, differs]
     ranked = suspects.sort(
         *key,
         "_keep",
-        *said,
+        *compared,
         "file_id",
         "_row",
-        descending=[*(False for _ in key), True, *(True for _ in said), False, False],
+        descending=[*(False for _ in key), True, *(True for _ in compared), False, False],
         nulls_last=True,
     )
     follows = as_before(key) & (pl.int_range(pl.len()) > 0)
-    how = pl.when(as_before(said)).then(pl.lit(DUPLICATE)).otherwise(pl.lit(SUPERSEDED))
+    how = pl.when(as_before(compared)).then(pl.lit(DUPLICATE)).otherwise(pl.lit(SUPERSEDED))
     lost = ranked.select("_row", _lost=pl.when(follows).then(how)).drop_nulls()
     accepted = accepted.scatter(lost["_row"], lost["_lost"])
     if line:
@@ -166,9 +168,9 @@ def as_before(columns: Sequence[str]) -> pl.Expr:
 def refused_rows(judged: pl.DataFrame) -> pl.DataFrame:
     """One row per distinct row of a file that has a `_hash`; `reasons` is null where it is refused no longer."""
     needed = judged.select("source", "file_id", "_status", "_reasons", "_raw", "_hash")
-    told = needed.filter(pl.col("_hash").is_not_null())
+    stored = needed.filter(pl.col("_hash").is_not_null())
     reasons = pl.col("_reasons").filter(pl.col("_status") == REJECTED)
-    return told.group_by("source", "file_id", pl.col("_hash").alias("row_hash")).agg(
+    return stored.group_by("source", "file_id", pl.col("_hash").alias("row_hash")).agg(
         raw=pl.col("_raw").min(), reasons=reasons.max(), occurrences=pl.len().cast(pl.Int64)
     )
 
@@ -177,14 +179,14 @@ def grouped_rows(judged: pl.DataFrame) -> list[Group]:
     """Rows of each file with the same outcome, counted; `judged` has `_status` as it became."""
     kinds = {"flags": pl.String, DIFFERS: pl.Boolean}  # columns that not every table's rows have
     flagged = judged.with_columns(pl.lit(None, t).alias(c) for c, t in kinds.items() if c not in judged.columns)
-    told = flagged.select(*_SAME, "_day", "_raw")
-    # of most rows nothing is told but that they are accepted
-    is_plain = told.select(
+    outcomes = flagged.select(*_SAME, "_day", "_raw")
+    # most rows have nothing to report but that they are accepted
+    is_plain = outcomes.select(
         (pl.col("_status") == ACCEPTED) & pl.all_horizontal(pl.col(c).is_null() for c in (*_SAME[3:], "_raw"))
     ).to_series()
     parts = (
-        told.filter(is_plain).group_by("source", "file_id").agg(pl.col("_status").first(), *_counted()),
-        told.filter(~is_plain)
+        outcomes.filter(is_plain).group_by("source", "file_id").agg(pl.col("_status").first(), *_counted()),
+        outcomes.filter(~is_plain)
         .group_by(_SAME)
         .agg(*_counted(), examples=pl.col("_raw").drop_nulls().sort().head(EXAMPLES)),
     )

@@ -1,7 +1,7 @@
 """Versions of the attributes of users and items: what new deliveries make of those that are stored.
 
-A kernel: no Spark, no I/O. Every row says something about one key at one delivery (`delivered_at`, one for each file of
-a source). All that one source says of a key, in the order of deliveries, is cut where the content changes: each piece
+A kernel: no Spark, no I/O. Every row states what one key is at one delivery (`delivered_at`, one for each file of
+a source). All that one source states of a key, in the order of deliveries, is cut where the content changes: each piece
 is a version. Its row keeps the delivery that opened it and, as `confirmed_at`, the last one that brought the same
 again. So the newest versions do not depend on the order in which deliveries are loaded. Older ones do in one case: of
 several deliveries that confirmed a version only the first and the last are known, so a late one between these two ends
@@ -162,21 +162,23 @@ def _ends(stored: pl.DataFrame, new: pl.DataFrame, key: str, deliveries: Deliver
 
     A row that was refused names its key all the same: a wrong price does not end an item.
     """
-    said = [
+    mentions = [
         stored.select(key, "source", "delivered_at", "ended"),
         stored.select(key, "source", pl.col("confirmed_at").alias("delivered_at"), "ended"),
         new.filter(pl.col("_status").is_in([OK, REJECTED])).select(key, "source", "delivered_at", "ended"),
     ]
-    points = pl.concat(said).filter(pl.col(key).is_not_null(), pl.col("delivered_at").is_not_null())
+    points = pl.concat(mentions).filter(pl.col(key).is_not_null(), pl.col("delivered_at").is_not_null())
     made, counted = [], []
     for snapshot in sorted(deliveries.snapshots, key=lambda s: s.last):
-        mine = points.filter(pl.col("source") == snapshot.source)
+        of_source = points.filter(pl.col("source") == snapshot.source)
         before = (
-            mine.filter(pl.col("delivered_at") < snapshot.first)
+            of_source.filter(pl.col("delivered_at") < snapshot.first)
             .sort("delivered_at")
             .unique(key, keep="last", maintain_order=True)
         )
-        here = mine.filter(pl.col("delivered_at").is_between(snapshot.first, snapshot.last), ~_is_ended()).select(key)
+        here = of_source.filter(pl.col("delivered_at").is_between(snapshot.first, snapshot.last), ~_is_ended()).select(
+            key
+        )
         here = pl.concat([here, _standing(stored, snapshot).select(key)])
         # also those that are ended already: a late delivery may still bring them back before this snapshot
         absent = before.join(here, on=key, how="anti")
@@ -210,8 +212,8 @@ def _is_ended() -> pl.Expr:
 
 
 def _history(parts: Sequence[pl.DataFrame], key: str, content: Sequence[str]) -> pl.DataFrame:
-    """What was said of each key, in order, with `_opens` (other than what was said before) and `confirmed_at` (of the
-    last row in a line that says the same).
+    """The states of each key, in order, with `_opens` (other content than the state before) and `confirmed_at` (of the
+    last row in a line with the same content).
     """
     first = parts[0].with_columns(_kind=pl.lit(_VERSION))
     rows = pl.concat([first, *parts[1:]], how="diagonal_relaxed").sort(*_place(key), "_kind", nulls_last=False)
@@ -225,7 +227,7 @@ def _history(parts: Sequence[pl.DataFrame], key: str, content: Sequence[str]) ->
 def _with_outcomes(new: pl.DataFrame, history: pl.DataFrame, lost: pl.DataFrame, timezone: str) -> pl.DataFrame:
     """The new rows with what became of each, and the first day on which it changes what is known of its key.
 
-    What is said first of a key without a time of its own holds for every day, and is not counted as a change.
+    The first state of a key without a time of its own holds for every day, and is not counted as a change.
     """
     found = history.filter(pl.col("_kind") == _NEW).select(
         "_row",

@@ -1,4 +1,4 @@
-"""One pass over the new rows of a table: shuffle to the customers' buckets, resolve there, hold until published.
+"""One pass over the new rows of a table: shuffle to the customers' buckets, resolve there, stage until published.
 
 On a local disk each task writes its rows as the Parquet files of the table, in a folder beside the tables; to publish
 them is to move them and to commit their names. On other storage, which tasks cannot write to without Spark, the rows
@@ -45,7 +45,7 @@ _ACCEPTED_ROW, _REFUSED_ROW = "accepted", "refused"
 
 
 @dataclass(frozen=True)
-class Held:
+class StagedRows:
     """`accepted`: the table's columns; `refused`: those of rejected_rows, without a reason where a row is refused no
     longer; `files`, `refused_files`: of both, on a local disk.
     """
@@ -59,7 +59,7 @@ class Held:
     ends: list[Ends] = field(default_factory=list)
 
 
-def hold(
+def stage_rows(
     rows: DataFrame,
     table: Table,
     tables: Tables,
@@ -71,8 +71,8 @@ def hold(
     buckets: int,
     tasks_per_bucket: int,
     deliveries: Deliveries | None = None,
-) -> Held:
-    """Judge and keep the rows; each source file is read once, here.
+) -> StagedRows:
+    """Judge and stage the rows; each source file is read once, here.
 
     `absent`: columns that no source fills; `files`: where the rows come from, empty where that is not known; `keep`:
     the column whose greatest value survives, where it is a column as it is (else `_keep`, or none); `counted`: sources
@@ -158,7 +158,7 @@ def _placed(rows: DataFrame, table: Table, buckets: int, tasks: int) -> DataFram
     share = F.pmod(F.when(is_ok, F.hash(owner)).otherwise(F.hash("_raw", owner)), F.lit(tasks))
     ids = {"user_bucket": bucket} if table is EVENTS else {}
     named = rows.withColumns({**ids, "_task": bucket if tasks == 1 else bucket * F.lit(tasks) + share})
-    # almost every row is good: nothing is the shortest way to say so
+    # almost every row is good: null is the shortest status
     named = named.withColumn("_status", F.nullif("_status", F.lit(OK)))
     columns = [n for n in (*table.names, *HELPERS, *POSITION, _ORIGIN, "_task") if n in named.columns]
     return named.select(*columns).repartitionById(tasks * (buckets if table is EVENTS else 1), "_task").drop("_task")
@@ -186,8 +186,8 @@ class _Task:
         rows = pl.from_arrow(pa.Table.from_batches(filled))
         assert isinstance(rows, pl.DataFrame)  # for mypy
         found = self._found(rows)
-        told = found.refused.with_columns(target_table=pl.lit(self.target), run_id=pl.lit(self.run_id))
-        return replace(found, refused=told)
+        refused = found.refused.with_columns(target_table=pl.lit(self.target), run_id=pl.lit(self.run_id))
+        return replace(found, refused=refused)
 
     def _found(self, rows: pl.DataFrame) -> Resolved:
         if self.deliveries is None:
@@ -236,7 +236,7 @@ class _ToCache:
         yield from rows.to_arrow().cast(self.schema).to_batches()
 
 
-def _in_cache(placed: DataFrame, table: Table, task: _Task) -> Held:
+def _in_cache(placed: DataFrame, table: Table, task: _Task) -> StagedRows:
     other = [f for f in REJECTED_ROWS.schema if f.name not in table.names]
     texts = [T.StructField(c, T.StringType()) for c in (_KIND, _DONE)]
     schema = T.StructType([*table.schema, *other, *texts])
@@ -244,7 +244,7 @@ def _in_cache(placed: DataFrame, table: Table, task: _Task) -> Held:
     cached = placed.mapInArrow(writer, schema).persist(StorageLevel.MEMORY_AND_DISK)
     done = cached.where(F.col(_DONE).isNotNull()).select(_DONE).collect()
     groups, ends = _reported([json.loads(row[_DONE]) for row in done])
-    return Held(
+    return StagedRows(
         cached.where(F.col(_KIND) == _ACCEPTED_ROW).select(*table.names),
         cached.where(F.col(_KIND) == _REFUSED_ROW).select(*REJECTED_ROWS.names),
         groups,
@@ -256,7 +256,7 @@ def _in_cache(placed: DataFrame, table: Table, task: _Task) -> Held:
 
 
 def _report(found: Resolved) -> dict[str, list[dict[str, Any]]]:
-    """What a task says of its rows, on its way to the driver."""
+    """What a task reports of its rows, on its way to the driver."""
     return {"groups": to_json(found.groups), "ends": [asdict(e) for e in found.ends]}
 
 
@@ -286,9 +286,9 @@ class _ToFiles:
         yield pa.RecordBatch.from_pydict({_DONE: [json.dumps(done)]})
 
 
-def _in_files(placed: DataFrame, table: Table, tables: Tables, buckets: int, task: _Task) -> Held:
+def _in_files(placed: DataFrame, table: Table, tables: Tables, buckets: int, task: _Task) -> StagedRows:
     root = local_path(tables.root)
-    assert root is not None  # `hold` asked
+    assert root is not None  # `stage_rows` asked
     folder = staging_folder(root, table.name)
     writer = _ToFiles(task, FileWriter.of(table, folder), FileWriter.of(REJECTED_ROWS, folder))
     done = [json.loads(row[_DONE]) for row in placed.mapInArrow(writer, f"{_DONE} string").collect()]
@@ -298,7 +298,7 @@ def _in_files(placed: DataFrame, table: Table, tables: Tables, buckets: int, tas
     accepted = read_files(tables.spark, [f.path for f in files], in_file)
     if table is EVENTS:
         accepted = accepted.withColumn("user_bucket", bucket_of("user_id", buckets))
-    return Held(
+    return StagedRows(
         accepted.select(*table.names),
         read_files(tables.spark, [f.path for f in refused], REJECTED_ROWS.schema),
         groups,

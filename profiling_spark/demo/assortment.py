@@ -21,7 +21,7 @@ TENTHS_OF_CENTS = (
 
 
 @dataclass(frozen=True)
-class Shelf:
+class Assortment:
     """The catalogue as arrays, one entry per product; money in mils (thousandths of CNY)."""
 
     category: Ints
@@ -44,7 +44,7 @@ class Shelf:
 
 
 def taste_row(category: Ints, style: Ints, brand: Ints, level: Ints) -> Ints:
-    """Row of `Shelf.taste` for a category, a latent style in it, a brand and a price level."""
+    """Row of `Assortment.taste` for a category, a latent style in it, a brand and a price level."""
     row: Ints = ((category * STYLES + style) * BRANDS + brand) * PRICE_LEVELS + level
     return row
 
@@ -58,13 +58,13 @@ def price_text(mils: int) -> str:
     return f"{mils / 1000:.3f}" if mils % 10 else f"{mils / 1000:.2f}"
 
 
-def stock_shelf(count: int, seed: int) -> Shelf:
+def make_assortment(count: int, seed: int) -> Assortment:
     """`count` products over the twelve categories, with long-tailed popularity."""
-    rng = dice(seed, "shelf")
+    rng = dice(seed, "shelf")  # names the stream of random numbers: another name draws another shop
     kinds = len(CATEGORIES)
     category = np.arange(count) % kinds
     style = rng.integers(0, STYLES, count)
-    # a style leans to one subcategory without being it: the catalogue alone does not tell tastes apart
+    # a style leans to one subcategory without being it: the catalogue alone does not separate tastes
     part = np.where(rng.random(count) < 0.7, style % PARTS, rng.integers(0, PARTS, count))
     brand = rng.integers(0, BRANDS, count)
     base = np.array([c.price for c in CATEGORIES])[category]
@@ -76,12 +76,12 @@ def stock_shelf(count: int, seed: int) -> Shelf:
     part[tiny], brand[tiny] = PARTS - 1, 0
     percentile = np.zeros(count)
     for c in range(kinds):
-        mine = np.flatnonzero(category == c)
-        percentile[mine] = np.argsort(np.argsort(price[mine], kind="stable")) / max(len(mine) - 1, 1)
+        own = np.flatnonzero(category == c)
+        percentile[own] = np.argsort(np.argsort(price[own], kind="stable")) / max(len(own) - 1, 1)
     rank = rng.permutation(count) + 1
     popularity: Floats = np.power(rank + 4.0, -0.85)
     liked = rng.normal(0, 0.3, count)
-    return Shelf(
+    return Assortment(
         category, part, brand, style, price, percentile, liked,
         taste=_tastes(category, style, brand, percentile, popularity),
         popular=cdf(popularity[None, :]),
@@ -100,21 +100,21 @@ def _tastes(category: Ints, style: Ints, brand: Ints, percentile: Floats, popula
     return cdf(weight * (np.exp(-(((percentile - centre) / 0.2) ** 2) / 2) + 0.01))
 
 
-def draw_items(shelf: Shelf, row: Ints, rng: np.random.Generator) -> Ints:
+def draw_items(assortment: Assortment, row: Ints, rng: np.random.Generator) -> Ints:
     """One product for each taste row."""
-    return pick(shelf.taste, row, rng)
+    return pick(assortment.taste, row, rng)
 
 
-def catalogue(shelf: Shelf, *, end: date, seed: int) -> pl.DataFrame:
+def catalogue(assortment: Assortment, *, end: date, seed: int) -> pl.DataFrame:
     """The catalogue: one row per product; price in CNY."""
     rng = dice(seed, "catalogue")
-    count = len(shelf)
+    count = len(assortment)
     pattern, model = rng.integers(0, len(TITLES), count), rng.integers(10, 999, count)
     titles, parts, brands = [], [], []
     for i in range(count):  # products, at most a thousand
-        group = CATEGORIES[shelf.category[i]]
-        zh, en = group.parts[shelf.part[i]]
-        brand = group.brands[shelf.brand[i]]
+        group = CATEGORIES[assortment.category[i]]
+        zh, en = group.parts[assortment.part[i]]
+        brand = group.brands[assortment.brand[i]]
         titles.append(TITLES[pattern[i]].format(brand=brand, zh=zh, en=en, n=model[i]))
         parts.append(zh)
         brands.append(brand)
@@ -123,10 +123,10 @@ def catalogue(shelf: Shelf, *, end: date, seed: int) -> pl.DataFrame:
         {
             "sku": sku_names(count),
             "title": titles,
-            "cate": [CATEGORIES[c].name for c in shelf.category],
+            "cate": [CATEGORIES[c].name for c in assortment.category],
             "subcate": parts,
             "brand": brands,
-            "price": pl.Series([price_text(int(p)) for p in shelf.price]).cast(pl.Decimal(18, 3)),
+            "price": pl.Series([price_text(int(p)) for p in assortment.price]).cast(pl.Decimal(18, 3)),
             "stock": rng.integers(0, 3000, count),
             "listed_at": pl.Series(listed, dtype=pl.Date),
         }

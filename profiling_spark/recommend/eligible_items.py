@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from profiling_spark.recommend.board import best, close_items, close_pairs, columns_of, scores_of
 from profiling_spark.recommend.item_side import Bools, Floats, Ints, Scored, rows_of
 from profiling_spark.recommend.policy import RULES, Cap, Policy, select_capped
 from profiling_spark.recommend.popular import Fill, Popularity
+from profiling_spark.recommend.score_block import best, close_items, close_pairs, columns_of, scores_of
 from profiling_spark.recommend.steering import PRICE_STEERING, steered
 from profiling_spark.recommend.top_n import NONE
 
@@ -27,7 +27,7 @@ LIST = pl.Schema(
 
 
 @dataclass(frozen=True)
-class Shelf:
+class EligibleItems:
     """`seen`: (user, item) rows, sorted by user, that are not offered again; `habits` (users,): usual prices; `ends`
     (users,): which end of the prices steering favours. `counts` by rule: each customer counts once, in the first step
     that ranked anything for it (`is_counted`). `is_offered` (items,): by engines; popular items are those that are
@@ -51,21 +51,21 @@ class Shelf:
 
         `listed` (customers, any): items that each list has already. `counts`: whether this is a customer's first step.
         """
-        board = scored.block()
-        close_items(board, ~self.is_offered[numbers])
-        close_pairs(board, *self._taken(users, numbers, listed))
+        block = scored.block()
+        close_items(block, ~self.is_offered[numbers])
+        close_pairs(block, *self._taken(users, numbers, listed))
         wide = self.policy.steering.depth(self.ends[users], n)
-        before, values = best(board, wide, scored.exact)
+        before, values = best(block, wide, scored.exact)
         columns = before
         if self.policy.has_rules:
-            close_items(board, self.policy.is_barred[numbers])
+            close_items(block, self.policy.is_barred[numbers])
             if self.policy.price_range is not None:
-                outside = self.policy.outside(self.habits[users], numbers[columns_of(board)])
-                scores_of(board)[outside] = -np.inf
+                outside = self.policy.outside(self.habits[users], numbers[columns_of(block)])
+                scores_of(block)[outside] = -np.inf
             # what is listed may be no column here: all items stand once more after the columns
             caps = [Cap(c.rule, np.r_[c.groups[numbers], c.groups], c.most) for c in self.policy.caps]
             shifted = np.where(listed != NONE, listed + len(numbers), NONE)
-            columns, values = select_capped(board, wide, scored.exact, caps, listed=shifted)
+            columns, values = select_capped(block, wide, scored.exact, caps, listed=shifted)
         order, lifts = self._steered(users, named(columns, numbers), values, n)
         if counts:
             kept = np.concatenate([listed, named(columns[:, :n], numbers)], axis=1)
