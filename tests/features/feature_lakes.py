@@ -89,11 +89,31 @@ def random_shop(examples: int) -> Shop:
     ]
     events, users, reviews = (list(chain.from_iterable(rows)) for rows in zip(*renamed, strict=True))
     return Shop(
-        [row | {"event_id": f"e{n}"} for n, row in enumerate(events)],
+        [row | {"event_id": f"e{n}"} for n, row in enumerate([*events, *_bots(events[0])])],
         users,
         _catalogue(),
         [row | {"review_id": f"r{n}", "item_id": f"i{n % 6}"} for n, row in enumerate(reviews)],
     )
+
+
+def _bots(event: Row) -> list[Row]:
+    """Two customers who look at two items on one day: one is a bot since the last date, one was at the first alone.
+
+    `event`: of which the rows have the columns.
+    """
+    days = {"comes": AS_OF - timedelta(days=1), "goes": AS_OF - timedelta(days=6)}
+    return [
+        dict.fromkeys(event)
+        | {
+            "user_id": user,
+            "event_type": "view",
+            "item_id": item,
+            "event_time": local(day, "12:00:00"),
+            "event_date": day,
+        }
+        for user, day in days.items()
+        for item in ("i1", "i2")
+    ]
 
 
 def _catalogue() -> list[Row]:

@@ -37,7 +37,7 @@ RULES = {
     "share": {"max_rejected_share": 0.01},
     "no_user": {"max_no_user_share": 0.01},
     "limit": {"limits": {"many": {"max_rows": 0}}},
-    "sql": {"rules": [{"name": "odd", "level": "reject", "when": "raise_error(user_id)"}]},
+    "sql": {"rules": [{"name": "odd", "level": "reject", "when": "assert_true(length(user_id) < 3, user_id) is null"}]},
     "cast": {"rules": [{"name": "odd", "level": "flag", "when": "cast(order_id as int) > 1"}]},
 }
 
