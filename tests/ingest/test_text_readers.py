@@ -77,10 +77,10 @@ def test_an_access_log_by_named_groups(spark: SparkSession, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("kind", "lines", "message"),
     [
-        ("fixed", {}, r"lines\.places is empty"),
+        ("fixed", {}, r"lines\.places: is empty"),
         ("fixed", {"places": {"a": [5, 2]}}, "the last character lies before the first"),
         ("fixed", {"places": {"a": [0, 2]}}, "greater than or equal to 1"),
-        ("pattern", {}, r"lines\.pattern is absent"),
+        ("pattern", {}, r"lines\.pattern: is absent"),
         ("pattern", {"pattern": "(a"}, "is no regular expression"),
         ("pattern", {"pattern": "(a)"}, "has no named group"),
     ],
