@@ -15,6 +15,7 @@ from profiling_spark.errors import InputError
 from profiling_spark.progress import Progress
 from profiling_spark.session import plan_for
 from profiling_spark.storage import Tables
+from profiling_spark.storage.upkeep import greatest
 
 if TYPE_CHECKING:
     from profiling_spark.ingest.files.identity import Identity
@@ -91,7 +92,7 @@ class Context:
 
 def day_after_latest_event(tables: Tables) -> date:
     """The default as_of. Raises InputError where there are no events."""
-    latest = tables.greatest(EVENTS, "event_date") if tables.exists(EVENTS) else None
+    latest = greatest(tables, EVENTS, "event_date") if tables.exists(EVENTS) else None
     if not isinstance(latest, date):
         raise InputError(f"{tables.path(EVENTS)}: expected events, found none; run ingest first")
     return latest + timedelta(days=1)

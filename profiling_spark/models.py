@@ -180,26 +180,6 @@ def rollback(tables: Tables, task: str, version: str | None = None) -> tuple[str
     return row["model_version"], earlier
 
 
-def why_fit(ctx: Context, wanted: Wanted) -> str:
-    """Why a run would fit this model; empty where a stored one serves."""
-    if ctx.refit:
-        return "--refit"
-    row = live(ctx.tables, wanted.task)
-    try:
-        if serving(ctx, wanted) is not None or kept(ctx, wanted) is not None:
-            return ""
-    except ModelError as err:
-        return str(err)
-    if row is None:
-        return "no model is stored"
-    if row["since"] > ctx.as_of:
-        return f"the live model serves from {row['since']} on, later than {ctx.as_of}"
-    age = (ctx.as_of - row["since"]).days
-    if age >= wanted.max_age_days:
-        return f"the live model serves since {age} days, at most {wanted.max_age_days} are allowed"
-    return "the settings that it depends on have changed"
-
-
 def serving(ctx: Context, wanted: Wanted) -> Stored | None:
     """The stored model that this run is to apply; None means fit one.
 

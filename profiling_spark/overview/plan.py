@@ -14,7 +14,7 @@ from profiling_spark.config import Settings
 from profiling_spark.context import Context
 from profiling_spark.contracts.operations import JOB_RUNS
 from profiling_spark.contracts.silver import EVENTS
-from profiling_spark.errors import InputError
+from profiling_spark.errors import InputError, ModelError
 from profiling_spark.features.job import feature_dates
 from profiling_spark.ingest.files import ledger
 from profiling_spark.ingest.files.changes import ToTake
@@ -133,6 +133,26 @@ def _first_run() -> dict[str, str]:
 
 
 def _model(ctx: Context, wanted: models.Wanted) -> str:
-    reason = models.why_fit(ctx, wanted)
+    reason = why_fit(ctx, wanted)
     row = models.live(ctx.tables, wanted.task)
     return f"fit: {reason}" if reason or row is None else f"apply {row['model_version']}"
+
+
+def why_fit(ctx: Context, wanted: models.Wanted) -> str:
+    """Why a run would fit this model; empty where a stored one serves."""
+    if ctx.refit:
+        return "--refit"
+    row = models.live(ctx.tables, wanted.task)
+    try:
+        if models.serving(ctx, wanted) is not None or models.kept(ctx, wanted) is not None:
+            return ""
+    except ModelError as err:
+        return str(err)
+    if row is None:
+        return "no model is stored"
+    if row["since"] > ctx.as_of:
+        return f"the live model serves from {row['since']} on, later than {ctx.as_of}"
+    age = (ctx.as_of - row["since"]).days
+    if age >= wanted.max_age_days:
+        return f"the live model serves since {age} days, at most {wanted.max_age_days} are allowed"
+    return "the settings that it depends on have changed"

@@ -290,18 +290,6 @@ class Tables:
             return writer.write_partitions(rows)
         return joined(table, written(table.conform(frame).mapInArrow(writer, WRITTEN)))
 
-    def greatest(self, table: Table, column: str) -> object:
-        """The greatest value of a column that has statistics, at the pinned version; None where there is no row.
-
-        Without Spark on a local disk: the log has it by file.
-        """
-        files = [f for f in self.files(table) if f.add_action["num_records"]]
-        found = [f.add_action.get(f"max.{column}") for f in files]
-        if found and None not in found:
-            return max(found)  # type: ignore[type-var]
-        row = self.read(table).agg(F.max(column).alias("greatest")).first()
-        return None if row is None else row["greatest"]
-
     def newest_files(self, table: Table) -> list[File]:
         """The files of the newest version, on a local disk: what a write changes."""
         version, place = self.version(table), local_path(self.path(table))

@@ -1,10 +1,11 @@
-"""How large tables are; fewer and larger files, and none that nothing needs."""
+"""How large tables are, and what they reach to; fewer and larger files, and none that nothing needs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from delta.tables import DeltaTable
+from pyspark.sql import functions as F
 
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import StorageError
@@ -30,6 +31,19 @@ def size(tables: Tables, table: Table) -> Size:
     if row is None:
         raise StorageError(f"{tables.path(table)}: has no version")
     return Size(int(row["numFiles"]), int(row["sizeInBytes"]))
+
+
+def greatest(tables: Tables, table: Table, column: str) -> object:
+    """The greatest value of a column that has statistics, at the pinned version; None where there is no row.
+
+    Without Spark on a local disk: the log has it by file.
+    """
+    files = [f for f in tables.files(table) if f.add_action["num_records"]]
+    found = [f.add_action.get(f"max.{column}") for f in files]
+    if found and None not in found:
+        return max(found)  # type: ignore[type-var]
+    row = tables.read(table).agg(F.max(column).alias("greatest")).first()
+    return None if row is None else row["greatest"]
 
 
 def compact(tables: Tables, table: Table, *, file_bytes: int, order_by: str | None) -> None:

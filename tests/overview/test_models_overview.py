@@ -11,6 +11,7 @@ from profiling_spark.contracts.operations import MODEL_RUNS
 from profiling_spark.errors import InputError
 from profiling_spark.models import Figure, Wanted
 from profiling_spark.overview.models import model_lines
+from profiling_spark.overview.plan import why_fit
 from profiling_spark.storage import Tables
 
 PARAMS = {"depth": 8}
@@ -53,7 +54,7 @@ def test_after_a_rollback_the_model_before_serves_also_the_date_of_the_one_withd
     assert serves(make_context, date(2026, 6, 20)) == "churn-2026-06-01"
     # a month old on 1 July: a run of that date fits, and does not take the model that was withdrawn
     assert serves(make_context, DAYS[2]) is None
-    assert models.why_fit(make_context(as_of=DAYS[2]), WANTED).startswith("the live model serves since 30 days")
+    assert why_fit(make_context(as_of=DAYS[2]), WANTED).startswith("the live model serves since 30 days")
     assert not (lake.rows(MODEL_RUNS).is_empty())
 
 
