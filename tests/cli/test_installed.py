@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,8 +11,6 @@ import venv
 from pathlib import Path
 
 import pytest
-
-from profiling_spark.storage import Tables
 
 PROJECT = Path(__file__).parents[2]
 SPARK_PACKAGES = ("pyspark", "py4j")
@@ -81,13 +80,24 @@ def test_the_demo_runs_from_a_wheel_in_an_empty_folder(installed, spark, tmp_pat
     assert "Planted and found" in done.stdout
     assert done.stdout.count("found exactly as planted") == 5
     assert "WARN" not in done.stderr
-    assert len(Tables(spark, str(tmp_path / "lake_demo"), run_id="r").read_versions) == 0
     profiles = spark.read.format("delta").load(str(tmp_path / "lake_demo" / "user_profile"))
     assert profiles.count() > 30
-    again = run([command, "runs", "--config", str(installed.clone / "conf" / "demo.yaml")], tmp_path)
-    assert "done" in again.stdout
-    said = [line.split()[0] for line in done.stderr.splitlines() if " done " in line]
-    assert said == ["ingest", "build_features", "segment_users", "recommend_items", "build_profiles"] or len(said) >= 4
+    names = [line.split()[0] for line in done.stderr.splitlines() if line.split()[1:2] in (["done"], ["skipped"])]
+    assert names == ["ingest", "build_features", "segment_users", "score_users", "recommend_items", "build_profiles"]
+
+    lines = [json.loads(line) for line in (tmp_path / "run.log").read_text(encoding="utf-8").splitlines()]
+    assert {line["run_id"] for line in lines} == {lines[0]["run_id"]}
+    assert [line["stage"] for line in lines if line["event"].startswith("stage ended")] == names
+    people = [row["user_id"] for row in profiles.select("user_id").collect()]
+    assert not [person for person in people if any(person in str(line) for line in lines)]
+
+    # the same command by the clone's script, on the lake that is there now
+    script = [str(installed.clone / "scripts" / "submit.sh"), "build_features", "--json", "--quiet"]
+    again = run(
+        [*script, "--config", str(installed.clone / "conf" / "demo.yaml")], tmp_path, PROFILING_SPARK_VENV=str(place)
+    )
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["stages"]["build_features"]["rows_out"] > 30
 
 
 def test_a_job_runs_under_spark_submit_of_a_spark_from_elsewhere(installed, spark, tmp_path):
