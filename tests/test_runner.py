@@ -165,9 +165,13 @@ def test_an_unexpected_error_is_named_without_its_text(command, capsys):
     assert "Wei" not in shown
 
 
-def test_faults_of_the_settings_are_all_shown_and_nothing_is_started(monkeypatch, capsys):
+def test_faults_of_the_settings_are_all_shown_and_nothing_is_started(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(execute, "start", lambda _: pytest.fail("started"))
-    assert main(["run", "--set", "buckets=0", "--set", "segments.k_min=9", "--set", "segments.k_max=4"]) == 2
+    log = tmp_path / "run.log"
+    wrong = ["--set", "buckets=0", "--set", "segments.k_min=9", "--set", "segments.k_max=4"]
+    assert main(["run", *wrong, "--log", str(log)]) == 2
+    (line,) = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    assert (line["level"], line["exit_code"]) == ("ERROR", 2)
     shown = capsys.readouterr().err
     assert "buckets" in shown
     assert "k_max" in shown

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 def execute(given: Given, act: Callable[[Pipeline], RunResult], *, before: Callable[[], None] = lambda: None) -> int:
     """Run a command that writes; returns the exit code of the process. `before`: done once the machine is ready."""
-    with reported(given), log.written_to(given.log):
-        settings = load_settings(given.config, given.overrides)
+    with log.written_to(given.log), reported(given):  # so that the log hears why it failed
+        settings = settings_of(given)
         start(given)
         from profiling_spark.session import begin_session
 
@@ -164,8 +164,3 @@ def _hints(given: Given, result: RunResult) -> None:
     if outcome.features_stale_from is not None:
         line = given.line(program(), "build_features", "--stale")
         sys.stderr.write(f"Features of {outcome.features_stale_from} and later lack the new rows: {line}\n")
-
-
-def rendered(value: Any) -> str:
-    """A value of a table for people."""
-    return "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)

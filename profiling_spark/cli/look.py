@@ -26,16 +26,14 @@ def doctor(given: Given) -> int:
 
     With --config the storage of those settings is examined too.
     """
-    from profiling_spark.cli.execute import reported, write
+    from profiling_spark.cli.execute import reported, settings_of, write
     from profiling_spark.doctor import examine
     from profiling_spark.errors import EnvironmentProblem
 
     with reported(given):
         root = None
         if given.config or given.overrides:
-            from profiling_spark.config import load_settings
-
-            root = load_settings(given.config, given.overrides).storage.root
+            root = settings_of(given).storage.root
         checks = examine(storage_root=root, environ=os.environ)
         if given.as_json:
             write(json.dumps([asdict(c) for c in checks]))

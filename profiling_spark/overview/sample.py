@@ -28,7 +28,7 @@ from profiling_spark.context import Context
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import InputError
 from profiling_spark.ingest.files.identity import identities
-from profiling_spark.ingest.files.source_files import find_files
+from profiling_spark.ingest.files.source_files import find_files, pattern_of
 from profiling_spark.ingest.judging.rules import REJECTED
 from profiling_spark.ingest.new_rows import rows_of_files
 from profiling_spark.storage import Tables, local_path
@@ -125,8 +125,7 @@ def _piece(
     spark: SparkSession, settings: Settings, source: Source, rows: int, folder: Path, name: str
 ) -> tuple[str, str]:
     """The first rows into local files of the folder. Returns where they come from, and the format of the files."""
-    root = settings.data_root.rstrip("/")
-    pattern = source.path if "://" in source.path or source.path.startswith("/") else f"{root}/{source.path}"
+    pattern = pattern_of(source, settings.data_root)
     place = local_path(pattern)
     if source.format not in (*_TEXT, "parquet") or place is None:
         pq.write_table(_head(spark, source, pattern, rows).toArrow(), folder / "0.parquet")

@@ -67,7 +67,7 @@ class SourceFile:
 
 def find_files(spark: SparkSession, name: str, source: Source, data_root: str) -> list[SourceFile]:
     """Files of a source, ordered by path. Raises InputError where there is none, unless the source is not required."""
-    pattern = source.path if _absolute(source.path) else f"{data_root.rstrip('/')}/{source.path}"
+    pattern = pattern_of(source, data_root)
     if source.format == "delta":
         return _delta_source(spark, name, source, pattern)
     if local_path(pattern) is None:
@@ -78,6 +78,11 @@ def find_files(spark: SparkSession, name: str, source: Source, data_root: str) -
     if not found and source.required:
         raise InputError(f"source {name}: expected files at {pattern}, found none")
     return found
+
+
+def pattern_of(source: Source, data_root: str) -> str:
+    """Where a source's files are: its path as it stands where that is absolute, else under `data_root`."""
+    return source.path if _absolute(source.path) else f"{data_root.rstrip('/')}/{source.path}"
 
 
 def distinct_files(files: Iterable[SourceFile]) -> tuple[list[SourceFile], list[SourceFile]]:
