@@ -81,11 +81,6 @@ def require(checks: Sequence[Check]) -> None:
         raise EnvironmentProblem("\n".join(["this machine is not ready:", *(f"  {_line(c)}" for c in failed)]))
 
 
-def warnings(checks: Sequence[Check]) -> list[str]:
-    """A line for each failed check that is not fatal."""
-    return [_line(c) for c in checks if not c.ok and not c.fatal]
-
-
 def render(checks: Sequence[Check]) -> str:
     """One line a check, for people: ok, warn or FAIL, what was found, what to type."""
     return "\n".join(_line(c) for c in checks)

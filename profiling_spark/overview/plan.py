@@ -87,7 +87,10 @@ def _found(ctx: Context) -> tuple[list[SourceFile], dict[str, str]]:
     absent: dict[str, str] = {}
     for name, source in ctx.settings.sources.items():
         try:
-            found += find_files(ctx.spark, name, source, ctx.settings.data_root)
+            files = find_files(ctx.spark, name, source, ctx.settings.data_root)
+            found += files
+            if not files:  # else it is an error
+                absent[name] = f"no files at {source.path} (required: false)"
         except InputError as err:
             absent[name] = str(err)
     return found, absent

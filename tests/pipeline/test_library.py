@@ -163,5 +163,7 @@ def test_a_plan_of_a_new_storage_and_an_absent_source(shop, capsys, tmp_path):
     assert found["as_of"] is None
     assert found["sources"][0]["absent"].startswith("source log: expected files at")
     assert not (tmp_path / "none").exists()
+    optional = json.loads(shown(capsys, "plan", *at, "--set", "sources.log.required=false", "--json"))
+    assert optional["sources"][0]["absent"] == "no files at *.csv (required: false)"
     text = shown(capsys, "plan", *at)
     assert "none is stored yet" in text
