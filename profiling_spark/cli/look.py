@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from profiling_spark.cli.options import Day, Given, looking
-from profiling_spark.errors import ConfigError
+from profiling_spark.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from profiling_spark.config import Settings
@@ -103,7 +103,7 @@ def try_mapping(given: Given, rows: int, names: tuple[str, ...]) -> int:
                     sample_lines(out, sample)
         if given.as_json:
             write(json.dumps(found, default=str, ensure_ascii=False))
-    return 0
+    return InputError.exit_code if any(sample["problem"] for sample in found) else 0
 
 
 @click.command()
@@ -191,7 +191,6 @@ def models(given: Given, task: str | None, back: str | None, to: str | None) -> 
 @contextmanager
 def _tables(given: Given, settings: Settings, *, spark: bool = False, is_new: bool = False) -> Iterator[Tables]:
     """The storage, without Spark where it is a local disk and nothing else needs it; `is_new`: it may be absent."""
-    from profiling_spark.errors import InputError
     from profiling_spark.storage import Tables, local_path
 
     place = local_path(settings.storage.root)

@@ -26,7 +26,7 @@ from profiling_spark.config.sources import Source
 from profiling_spark.config.targets import TARGETS
 from profiling_spark.context import Context
 from profiling_spark.contracts.table import Table
-from profiling_spark.errors import InputError
+from profiling_spark.errors import ConfigError, InputError
 from profiling_spark.ingest.files.identity import identities
 from profiling_spark.ingest.files.source_files import find_files, pattern_of
 from profiling_spark.ingest.judging.rules import REJECTED
@@ -78,7 +78,7 @@ def samples(
 ) -> Iterator[SourceSample]:
     """One source after another, so that the first is shown at once; only those named where some are.
 
-    Raises ConfigError for a mapping that is no SQL.
+    What cannot be read or mapped is the `problem` of its source, and the others follow.
     """
     with tempfile.TemporaryDirectory(prefix="profiling_spark-") as folder:
         for name, source in settings.sources.items():
@@ -86,8 +86,10 @@ def samples(
                 continue
             try:
                 yield _sample(spark, settings, name, source, rows, Path(folder) / name)
-            except InputError as err:
-                yield SourceSample(name, source.target, problem=str(err))
+            except (ConfigError, InputError) as err:
+                # a piece lies under its own path inside the folder: what is left names the user's file
+                problem = re.sub(rf"{re.escape(f'{folder}/{name}')}/\d+", "", str(err))
+                yield SourceSample(name, source.target, problem=problem)
 
 
 def _sample(

@@ -14,6 +14,7 @@ from profiling_spark import log
 from profiling_spark.cli.main import main
 from profiling_spark.config import Settings
 from profiling_spark.errors import ConfigError, EnvironmentProblem, InputError
+from profiling_spark.overview.sample import samples
 from profiling_spark.pipeline import Pipeline
 from profiling_spark.progress import Progress
 from profiling_spark.session import adopted
@@ -167,3 +168,30 @@ def test_a_plan_of_a_new_storage_and_an_absent_source(shop, capsys, tmp_path):
     assert optional["sources"][0]["absent"] == "no files at *.csv (required: false)"
     text = shown(capsys, "plan", *at)
     assert "none is stored yet" in text
+
+
+def test_the_first_rows_of_a_source_are_mapped_and_judged_and_nothing_is_stored(shop):
+    lake = Path(shop.settings.storage.root)
+    before = sorted(lake.rglob("*"))
+    (found,) = samples(shop.session, shop.settings, rows=1000)
+    assert (found.rows, found.accepted, found.ignored) == (12, 3, 0)
+    assert found.refused is not None
+    assert (found.refused["unknown_event_type"], found.refused["no_user"], found.refused["unreadable"]) == (2, 2, 1)
+    columns = {c.name: c for c in found.columns}
+    assert columns["user_id"].examples == ("a9",)  # the shape of u1 and u2
+    assert (columns["event_time"].made_of, columns["event_type"].examples[0]) == ("when", "purchase")
+    (few,) = samples(shop.session, shop.settings, rows=2)
+    assert (few.rows, few.accepted) == (2, 2)
+    assert sorted(lake.rglob("*")) == before
+
+
+def test_a_source_that_cannot_be_mapped_says_so_and_the_others_follow(shop):
+    both = shop.settings.model_dump(mode="json")
+    log = both["sources"].pop("log")
+    ignored = {word: "ignored" for word in log["event_types"]}
+    wrong = log | {"columns": log["columns"] | {"channel": "till"}, "event_types": ignored}
+    both["sources"] = {"wrong": wrong, "log": log}
+    first, second = samples(shop.session, Settings.model_validate(both), rows=10)
+    assert "`till` cannot be resolved" in first.problem
+    assert "profiling_spark-" not in first.problem
+    assert (second.problem, second.rows) == ("", 10)
