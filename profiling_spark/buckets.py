@@ -1,7 +1,7 @@
 """Run a kernel over user buckets: one Spark task a bucket, all of a customer's events in one Polars frame.
 
-Two feeds give the same values. `files`: the task opens the bucket's Parquet files with Polars (no shuffle).
-`spark`: for storage that Polars cannot open, Spark reads and shuffles by bucket. Rows that are not laid out in buckets
+Two feeds give the same values (`storage/feed.py`): the task opens the bucket's Parquet files with Polars (no shuffle),
+or, of storage that only Spark opens, Spark reads and shuffles by bucket. Rows that are not laid out in buckets
 (attributes, reviews) come along as side frames, brought to the customer's bucket by Spark. A small lake's buckets
 (`Tables.is_small`) go through the same task in this process: there Spark's own work takes longer than the kernel's.
 """
@@ -9,9 +9,9 @@ Two feeds give the same values. `files`: the task opens the bucket's Parquet fil
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -22,11 +22,11 @@ from pyspark.sql.pandas.types import to_arrow_schema
 
 from profiling_spark.contracts.silver import EVENTS
 from profiling_spark.contracts.table import Table
-from profiling_spark.errors import ConfigError, StorageError
-from profiling_spark.storage import SliceValue, Tables, local_path
-from profiling_spark.storage.files import WRITTEN, FileWriter, report, reported, staged, written
+from profiling_spark.errors import ConfigError
+from profiling_spark.storage import SliceValue, Tables
+from profiling_spark.storage.feed import Feed, FileReader, RowReader, feed, sample
+from profiling_spark.storage.outputs import FileOutput, RowOutput
 
-Feed = Literal["files", "spark"]
 Kernel = Callable[[pl.DataFrame, Mapping[str, pl.DataFrame]], pl.DataFrame]
 """(events of some customers, side frames by name) -> results. Pure: no Spark, no I/O."""
 
@@ -60,17 +60,9 @@ def check_layout(tables: Tables, buckets: int) -> None:
 
 def _sample(tables: Tables) -> list[tuple[int, str]]:
     """user_bucket and user_id of some customers."""
-    if local_path(tables.root) is None:
-        if not tables.exists(EVENTS):
-            return []
-        rows = tables.read(EVENTS).select("user_bucket", "user_id").limit(_SAMPLE).distinct().limit(_USERS).collect()
-        return [(row["user_bucket"], row["user_id"]) for row in rows]
-    placed = [(b, f.path) for f in tables.files(EVENTS) if (b := f.add_action.get("partition.user_bucket")) is not None]
-    # the last bucket: customers of bucket 0 of 4 are also in bucket 0 of 2
-    for bucket, path in sorted(placed)[-1:]:
-        users = pl.read_parquet(path, columns=["user_id"], n_rows=_SAMPLE, hive_partitioning=False)["user_id"]
-        return [(bucket, user) for user in users.unique().sort().head(_USERS)]
-    return []
+    # of the last bucket: customers of bucket 0 of 4 are also in bucket 0 of 2
+    rows = sample(tables, EVENTS, ("user_bucket", "user_id"), rows=_SAMPLE)
+    return [] if rows.is_empty() else sorted(rows.unique().rows())[-_USERS:]
 
 
 def map_buckets(
@@ -89,7 +81,7 @@ def map_buckets(
 
     A bucket without events still runs when a side frame (each has user_id) has rows in it.
     """
-    task = _Task(kernel, tuple(columns), before, since, to_arrow_schema(schema, timezone="UTC"))
+    task = _task(tables, kernel, columns, before, since, to_arrow_schema(schema, timezone="UTC"))
     if tables.is_small:
         # in one partition: who goes through a customer's rows finds them together
         return tables.spark.createDataFrame(_run_here(tables, task, buckets, sides), schema).coalesce(1)
@@ -112,7 +104,7 @@ def summed_buckets(
     `schemas`: of the kernel's rows and of the sums. All rows that are equal in `by` are added up together; a large
     lake's are spread by them over the tasks, so sums that ask for more than that are to be finished by the caller.
     """
-    task = _Task(kernel, tuple(columns), before, None, to_arrow_schema(schemas[0], timezone="UTC"))
+    task = _task(tables, kernel, columns, before, None, to_arrow_schema(schemas[0], timezone="UTC"))
     summing = _Summing(add_up, to_arrow_schema(schemas[1], timezone="UTC"))
     if tables.is_small:
         return _frame(summing.summed(_run_here(tables, task, buckets, None)))
@@ -156,23 +148,20 @@ def replace_from_buckets(
 ) -> int:
     """Replace these partitions of `table` by what a kernel makes of the buckets (see `map_buckets`), in one commit.
 
-    On a local disk each task writes its rows as files of the table: to pass them through Spark takes longer than to
-    find them. Returns the rows written.
+    Where tasks can open the storage each writes its rows as files of the table: to pass them through Spark takes longer
+    than to find them. Returns the rows written.
     """
-    root = local_path(tables.root)
-    if root is None:
-        frame = map_buckets(
-            tables, kernel, schema=table.schema, columns=columns, buckets=buckets, before=before, sides=sides
-        )
-        return tables.replace_partitions(table, frame, partitions)
-    with staged(root, table) as writer:
-        task = _Task(kernel, tuple(columns), before, None, writer)
-        # of many dates a task holds one bucket at a time
-        if tables.is_small and len(partitions) <= _FEW_DATES:
-            files = reported(_run_here(tables, task, buckets, sides))
-        else:
-            files = written(_run(tables, task, WRITTEN, buckets, sides))
-        return tables.replace_files(table, files, partitions)
+    output = tables.output(rows=table)
+    task = _task(tables, kernel, columns, before, None, output)
+    # of many dates a task has one bucket at a time
+    if tables.is_small and len(partitions) <= _FEW_DATES:
+        made = tables.staged(output, _run_here(tables, task, buckets, sides))
+    else:
+        made = tables.staged(output, _run(tables, task, output.schema, buckets, sides))
+    try:
+        return tables.replace_partitions(table, made.parts["rows"], partitions)
+    finally:
+        made.release()
 
 
 def _run(
@@ -183,14 +172,10 @@ def _run(
     sides: Mapping[str, DataFrame] | None,
 ) -> DataFrame:
     check_layout(tables, buckets)
-    task.feed = "files" if local_path(tables.root) is not None else "spark"
-    if task.feed == "files":
-        left = tables.spark.createDataFrame(_files(tables, task), "user_bucket int, file string")
-    else:
-        left = _event_rows(tables, task)
     right, task.side_schemas = _side_rows(tables, sides or {}, buckets)
-    grouped = _by_bucket(left, buckets).cogroup(_by_bucket(right, buckets))
-    result: DataFrame = grouped.applyInArrow(lambda events, side: task(events, side), schema)
+    grouped = _by_bucket(task.feed.frame(), buckets).cogroup(_by_bucket(right, buckets))
+    run = task.run()
+    result: DataFrame = grouped.applyInArrow(lambda events, side: run(events, side), schema)
     return result
 
 
@@ -201,38 +186,15 @@ def _run_here(tables: Tables, task: _Task, buckets: int, sides: Mapping[str, Dat
     if sides:
         merged, task.side_schemas = _side_rows(tables, sides, buckets)
         side_rows = merged.toArrow()
-    files = [path for _, path in _files(tables, task)]
-    if not files and not side_rows.num_rows:
-        return task.nothing
-    return task(pa.table({"file": pa.array(files, pa.string())}), side_rows)
+    files = task.feed.here()
+    if not files.num_rows and not side_rows.num_rows:
+        return task.run().nothing
+    return task.run()(files, side_rows)
 
 
 def _by_bucket(frame: DataFrame, buckets: int) -> Any:
     # a number of partitions given here is kept by adaptive execution, which would run all small buckets in one task
     return frame.repartition(buckets, "user_bucket").groupBy("user_bucket")
-
-
-def _event_rows(tables: Tables, task: _Task) -> DataFrame:
-    events = tables.read(EVENTS).where(F.col("event_date") < F.lit(task.before))
-    if task.since is not None:
-        events = events.where(F.col("event_date") >= F.lit(task.since))
-    return events.select("user_bucket", *task.columns)
-
-
-def _files(tables: Tables, task: _Task) -> list[tuple[int, str]]:
-    """(user_bucket, file) of the snapshot's files that can hold such events."""
-    rows = []
-    for file in tables.files(EVENTS):
-        bucket, first, last = (
-            file.add_action.get(c) for c in ("partition.user_bucket", "min.event_date", "max.event_date")
-        )
-        if bucket is None:
-            raise StorageError(f"{file.path}: expected a file in a folder user_bucket=N, as ingest writes it")
-        is_later = first is not None and first >= task.before
-        is_earlier = last is not None and task.since is not None and last < task.since
-        if not (is_later or is_earlier):
-            rows.append((int(bucket), file.path))
-    return sorted(rows)
 
 
 def _side_rows(
@@ -254,58 +216,51 @@ def _side_rows(
     return merged, columns
 
 
+@dataclass
 class _Task:
-    """What a worker runs on one bucket. Holds only plain values, so that it travels to any cluster."""
+    """A kernel's work, as it is prepared here."""
 
-    def __init__(
-        self,
-        kernel: Kernel,
-        columns: tuple[str, ...],
-        before: date,
-        since: date | None,
-        result: pa.Schema | FileWriter,
-    ) -> None:
-        self.kernel, self.columns, self.before, self.since, self.result = kernel, columns, before, since, result
-        self.events = to_arrow_schema(T.StructType([f for f in EVENTS.schema if f.name in columns]), timezone="UTC")
-        self.feed: Feed = "files"
-        self.side_schemas: dict[str, tuple[str, ...]] = {}
+    kernel: Kernel
+    feed: Feed
+    result: pa.Schema | FileOutput | RowOutput
+    side_schemas: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def run(self) -> _Run:
+        """What travels."""
+        return _Run(self.kernel, self.feed.read, self.result, dict(self.side_schemas))
+
+
+def _task(
+    tables: Tables,
+    kernel: Kernel,
+    columns: Sequence[str],
+    before: date,
+    since: date | None,
+    result: pa.Schema | FileOutput | RowOutput,
+) -> _Task:
+    fed = feed(tables, EVENTS, bucket="user_bucket", day="event_date", columns=columns, before=before, since=since)
+    return _Task(kernel, fed, result)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a worker runs on one bucket. Has only plain values, so that it travels to any cluster."""
+
+    kernel: Kernel
+    read: FileReader | RowReader
+    result: pa.Schema | FileOutput | RowOutput
+    side_schemas: dict[str, tuple[str, ...]]
 
     def __call__(self, left: pa.Table, right: pa.Table) -> pa.Table:
-        events = self._from_files(left) if self.feed == "files" else self._from_rows(left)
-        out = self.kernel(events, self._sides(right))
-        if isinstance(self.result, FileWriter):
-            return report(self.result.write_partitions(out))
-        return out.to_arrow().select(self.result.names).cast(self.result)
+        out = self.kernel(self.read(left), self._sides(right))
+        if isinstance(self.result, pa.Schema):
+            return out.to_arrow().select(self.result.names).cast(self.result)
+        return self.result({"rows": out})
 
     @property
     def nothing(self) -> pa.Table:
         """A result without rows."""
-        return report([]) if isinstance(self.result, FileWriter) else self.result.empty_table()
-
-    def _empty(self) -> pl.DataFrame:
-        return _frame(self.events.empty_table())
-
-    def _from_rows(self, table: pa.Table) -> pl.DataFrame:
-        if table.num_columns == 0 or table.num_rows == 0:
-            return self._empty()
-        return _frame(table.select(list(self.columns)))
-
-    def _from_files(self, table: pa.Table) -> pl.DataFrame:
-        files = table.column("file").to_pylist() if table.num_columns else []
-        if not files:
-            return self._empty()
-        wanted = pl.col("event_date") < self.before
-        if self.since is not None:
-            wanted &= pl.col("event_date") >= self.since
-        # files written before a column was added to the contract lack it
-        scan = pl.scan_parquet(
-            files,
-            hive_partitioning=False,
-            schema=self._empty().schema,
-            missing_columns="insert",
-            extra_columns="ignore",
-        )
-        return scan.filter(wanted).select(self.columns).collect()
+        return self.result.empty_table() if isinstance(self.result, pa.Schema) else self.result({})
 
     def _sides(self, table: pa.Table) -> dict[str, pl.DataFrame]:
         frames = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -56,12 +57,19 @@ def spark() -> Iterator[SparkSession]:
     java = "'-XX:+UseParallelGC -XX:-DontCompileHugeMethods'"  # as scripts/submit.sh gives them
     # one session for all tests: each table that Spark broadcasts keeps a page, of 32 MB and more by default, until
     # garbage is collected, and a full run has used up 2 GB
-    options = f"--driver-memory 4g --conf spark.buffer.pageSize=4m --driver-java-options {java} pyspark-shell"
+    folder = tempfile.gettempdir()
+    mount = f"--conf spark.hadoop.fs.viewfs.mounttable.local.link.{folder}=file://{folder}"  # see `by_spark_only`
+    options = f"--driver-memory 4g --conf spark.buffer.pageSize=4m {mount} --driver-java-options {java} pyspark-shell"
     os.environ.setdefault("PYSPARK_SUBMIT_ARGS", options)
     settings = Settings.model_validate({"spark": {"shuffle_partitions": 2}})
     session = build_session(settings, name="tests")
     yield session
     session.stop()
+
+
+def by_spark_only(path: Path | str) -> str:
+    """A temporary folder of this disk under a scheme that only Spark knows, as HDFS is: nothing else can open it."""
+    return f"viewfs://local{Path(path).absolute()}"
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from conftest import event_frame
+from conftest import by_spark_only, event_frame
 from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 
@@ -54,7 +54,7 @@ def test_a_kernel_sees_its_days_whatever_files_they_lie_in(
         if way == "tasks":
             monkeypatch.setattr("profiling_spark.storage.tables.SMALL_BYTES", 0)
         if way == "Spark's reader":
-            monkeypatch.setattr("profiling_spark.buckets.local_path", lambda path: None)
+            tables = Tables(spark, by_spark_only(tables.root), run_id="r")
         assert seen(None, date(2026, 5, 7)) == dict.fromkeys(USERS, "1 2 3 4 5 6"), way
         assert seen(date(2026, 5, 2), date(2026, 5, 6)) == dict.fromkeys(USERS, "2 3 4 5"), way
         assert seen(None, date(2026, 5, 1)) == {}, way

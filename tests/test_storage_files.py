@@ -13,6 +13,7 @@ import deltalake
 import duckdb
 import polars as pl
 import pytest
+from conftest import by_spark_only
 from deltalake.exceptions import DeltaError
 from pyspark.sql import DataFrame, SparkSession
 
@@ -23,6 +24,7 @@ from profiling_spark.errors import ContractError, StorageError
 from profiling_spark.storage import Tables
 from profiling_spark.storage.files import FileWriter, as_frame, joined
 from profiling_spark.storage.log import File, not_needed
+from profiling_spark.storage.stores import store_for
 from profiling_spark.storage.tables import SMALL_BYTES
 from profiling_spark.storage.upkeep import compact, remove_old_files
 
@@ -98,23 +100,27 @@ def test_only_the_named_dates_are_replaced_and_all_readers_see_the_same(spark: S
     assert (
         target.version() == len(list(Path(place, "_delta_log").glob("*.json"))) - 1 == 1
     )  # a commit a write, the table's first one too
-    assert not list(Path(tables.root, "_staging").glob("*"))
 
 
-def test_death_between_moving_and_committing_leaves_the_old_version(
-    spark: SparkSession, tables: Tables, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("ends", "stays"), [(DeltaError("gone"), False), (KeyboardInterrupt(), True)])
+def test_the_end_of_a_run_between_writing_and_committing_leaves_the_old_version(
+    spark: SparkSession, tables: Tables, monkeypatch: pytest.MonkeyPatch, ends: BaseException, stays: bool
 ) -> None:
     tables.replace_partitions(SCORES, frame(spark, OLD), [SUNDAY, MONDAY, TUESDAY])
     before = set(Path(tables.path(SCORES)).rglob("*.parquet"))
 
     def die(*args: Any, **named: Any) -> None:
-        raise DeltaError("gone")
+        raise ends
 
     with monkeypatch.context() as patch:
         patch.setattr(deltalake.DeltaTable, "create_write_transaction", die)
-        with pytest.raises(StorageError, match="cannot be committed"):
+        with pytest.raises((StorageError, KeyboardInterrupt), match="" if stays else "cannot be committed"):
             tables.replace_partitions(SCORES, frame(spark, NEW), [MONDAY])
-    assert set(Path(tables.path(SCORES)).rglob("*.parquet")) > before  # moved, of no version
+    left = set(Path(tables.path(SCORES)).rglob("*.parquet")) - before
+    assert bool(left) is stays  # of no version: a process that is killed cannot clear up, `discard` can
+    assert stored(tables) == OLD
+    tables.discard([tables.run_id], SCORES)
+    assert set(Path(tables.path(SCORES)).rglob("*.parquet")) == before
     assert stored(tables) == OLD
     tables.replace_partitions(SCORES, frame(spark, NEW), [MONDAY])
     assert stored(tables) == [OLD[0], *NEW, OLD[3]]
@@ -122,10 +128,10 @@ def test_death_between_moving_and_committing_leaves_the_old_version(
 
 @pytest.mark.parametrize("is_local", [True, False])
 def test_other_storage_and_rows_of_this_process_give_the_same_table(
-    spark: SparkSession, tables: Tables, monkeypatch: pytest.MonkeyPatch, is_local: bool
+    spark: SparkSession, tables: Tables, is_local: bool
 ) -> None:
     if not is_local:
-        monkeypatch.setattr("profiling_spark.storage.tables.local_path", lambda path: None)
+        tables = Tables(spark, by_spark_only(tables.root), run_id="r")
     tables.replace_partitions(SCORES, frame(spark, OLD), [SUNDAY, MONDAY, TUESDAY])
     rows = pl.DataFrame(NEW, schema=polars_types(), orient="row")
     assert tables.replace_partitions(SCORES, rows, [MONDAY, TUESDAY]) == 2
@@ -173,7 +179,7 @@ def test_old_files_are_those_that_spark_would_remove(spark: SparkSession, tmp_pa
             os.utime(file, (long_ago, long_ago))
     spark._jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()  # type: ignore[union-attr]
     theirs = {Path(row["path"].removeprefix("file:")) for row in spark.sql(f"VACUUM '{place}' DRY RUN").collect()}
-    found = set(not_needed(place, keep_days=30))
+    found = {place / name for name in not_needed(lake.folder_of(SCORES), keep_days=30)}
     assert found == {t for t in theirs if t.suffix == ".parquet"}
     assert died in found
     assert len(found) == 2
@@ -291,16 +297,18 @@ def test_removed_files_are_remembered_as_long_as_versions_are_kept(tables: Table
 def test_small_files_become_one_wherever_they_lie(tmp_path: Path) -> None:
     folder = tmp_path / "a [1] {b} *"
     folder.mkdir()
-    writer = FileWriter.of(NOTES, folder)
+    writer = FileWriter(NOTES, store_for(str(folder), None), "r")
     files = [writer.write(pl.DataFrame({"key": [key]})) for key in "ab"]
-    (one,) = joined(NOTES, files)
-    assert pl.read_parquet(one.path, glob=False).rows() == [("a", None), ("b", None)]
-    assert (one.rows, Path(one.path).parent) == (2, folder)
+    (one,) = joined(writer, files)
+    assert pl.read_parquet(folder / one.name, glob=False).rows() == [("a", None), ("b", None)]
+    assert (one.rows, [p.name for p in folder.iterdir()]) == (2, [one.name])
 
 
 def test_decimals_that_would_be_cut_are_refused(tmp_path: Path) -> None:
     rows = pl.DataFrame({"user_id": ["a"], "as_of": [MONDAY], "spent": [Decimal("1.234567")]})
     with pytest.raises(ContractError, match="spent"):
-        FileWriter.of(SCORES, tmp_path).write(rows)
+        FileWriter(SCORES, store_for(str(tmp_path), None), "r").write(rows)
     with pytest.raises(ContractError, match="visits"):
-        FileWriter.of(SCORES, tmp_path).write(rows.select("user_id", "as_of", visits=pl.lit(0.5)))
+        FileWriter(SCORES, store_for(str(tmp_path), None), "r").write(
+            rows.select("user_id", "as_of", visits=pl.lit(0.5))
+        )

@@ -108,7 +108,6 @@ class Ingest(Model):
     limits: dict[Name, Limit] = {}
     keep: dict[Target, str] = {"events": "event_time", "reviews": "review_time"}
     precedence: tuple[Name, ...] = ()
-    claim_hours: Annotated[int, Field(ge=0, le=720)] = 12
 
     def faults(self) -> Iterable[Fault]:
         """No day at all, rules of one name, limits of rules that there are not."""

@@ -20,8 +20,7 @@ from profiling_spark.ingest.resolving.deduplicate import (
     LOST_SOURCE,
 )
 from profiling_spark.ingest.resolving.resolve import ACCEPTED, DIFFERS, Ends, Group
-from profiling_spark.storage import literal
-from profiling_spark.storage.files import NewFile
+from profiling_spark.storage import Part, literal
 
 # items first: events take category and brand from the catalogue
 TARGETS = (ITEMS, USERS, REVIEWS, EVENTS)
@@ -31,17 +30,16 @@ TARGETS = (ITEMS, USERS, REVIEWS, EVENTS)
 class Batch:
     """What became of one target's new rows.
 
-    `groups` count every row; `files` hold the accepted ones and `refused_files` the others, where they can be added as
-    they are; `days`: first and last that accepted rows change; `old`: files whose stored rows they replace, from day
-    `removed_from` on.
+    `groups` count every row; `part`: the accepted ones as they wait, None where some of them are left out since, and
+    `refused` the others; `days`: first and last that accepted rows change; `old`: files whose stored rows they replace,
+    from day `removed_from` on.
     """
 
     table: Table
     accepted: DataFrame
-    refused: DataFrame
+    part: Part | None
+    refused: Part
     groups: list[Group]
-    files: list[NewFile] | None
-    refused_files: list[NewFile] | None
     old: frozenset[FileKey]
     releases: list[Callable[[], object]]
     days: list[date] = field(default_factory=list)
@@ -71,7 +69,7 @@ class Batch:
                 )
                 self.groups += [moved, now]
         self.accepted = cached.where(F.col("_status") == ACCEPTED).select(*self.table.names)
-        self.files = None
+        self.part = None
 
     def _add_days(self, *days: date | None) -> None:
         each = [*self.days, *(d for d in days if d is not None)]
@@ -135,13 +133,10 @@ def publish(ctx: Context, batch: Batch) -> None:
     table, accepted = batch.table, batch.accepted
     old = of_files(batch.old, table_column=False)
     if table in ATTRIBUTES:
-        if batch.files is not None:
-            ctx.tables.replace_all_files(table, batch.files)
-        else:
-            ctx.tables.replace_all(table, accepted.coalesce(1))
+        ctx.tables.replace_all(table, batch.part or accepted.coalesce(1))
         return
-    if not (batch.replaces or batch.old) and batch.files is not None:
-        ctx.tables.add_files(table, batch.files)
+    if not (batch.replaces or batch.old) and batch.part is not None:
+        ctx.tables.append(table, batch.part)
         return
     if table is EVENTS:
         accepted = accepted.sortWithinPartitions("user_bucket", "event_time", "event_id")

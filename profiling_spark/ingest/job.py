@@ -29,10 +29,9 @@ from profiling_spark.ingest.findings.overlap import counted_twice
 from profiling_spark.ingest.findings.quality import by_source, check_ends, check_limits, metric_rows, refused_reasons
 from profiling_spark.ingest.findings.stale import features_stale_from
 from profiling_spark.ingest.new_rows import judge, rows_of_files
-from profiling_spark.ingest.resolving.staging import clear_staging
 from profiling_spark.ingest.resolving.versions import Deliveries
 from profiling_spark.remembered import Remembered, check_zone, remember, remembered
-from profiling_spark.storage import literal
+from profiling_spark.storage import Part, literal
 
 _AT_ONCE = 2
 
@@ -59,8 +58,7 @@ def _cleared(ctx: Context) -> tuple[list[Taken], Remembered]:
     if not ctx.settings.sources:
         raise InputError("sources: expected at least one source in the settings, found none (see --config)")
     check_layout(ctx.tables, ctx.settings.buckets)
-    clear_staging(ctx.tables)
-    cleared = clear_unfinished(ctx.tables, started=ctx.started, claim_hours=ctx.settings.ingest.claim_hours)
+    cleared = clear_unfinished(ctx.tables)
     if cleared.runs:
         ctx.note(cleared.text)
     taken, known = ledger.taken(ctx.tables), remembered(ctx.tables)
@@ -180,15 +178,13 @@ def _counts(batches: Iterable[Batch]) -> dict[FileKey, Counts]:
 def _publish_rejected(ctx: Context, batches: Sequence[Batch], todo: ToTake) -> None:
     if not batches:
         return
-    refused = reduce(DataFrame.unionByName, [b.refused for b in batches]).coalesce(2)
-    files = [f for b in batches for f in b.refused_files or ()]
+    parts = [b.refused for b in batches]
     if todo.again or todo.gone:
         replaced = f"{of_files(todo.again | todo.gone)} OR run_id = {literal(ctx.run_id)}"
+        refused = reduce(DataFrame.unionByName, [part.frame() for part in parts]).coalesce(2)
         ctx.tables.replace_where(REJECTED_ROWS, refused, replaced)
-    elif all(b.refused_files is not None for b in batches):
-        ctx.tables.add_files(REJECTED_ROWS, files)
     else:
-        ctx.tables.append(REJECTED_ROWS, refused)
+        ctx.tables.append(REJECTED_ROWS, reduce(Part.union, parts))
     metrics = [row for b in batches for row in metric_rows(ctx.run_id, b.groups, b.table, ctx.settings.ingest)]
     ctx.tables.append_rows(QUALITY_METRICS, metrics)
 

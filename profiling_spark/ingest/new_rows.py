@@ -195,11 +195,10 @@ def _judge_versions(
 def _batch_of(table: Table, staged: StagedRows, old: Collection[FileKey]) -> Batch:
     return Batch(
         table,
+        staged.accepted.frame(),
         staged.accepted,
         staged.refused,
         staged.groups,
-        staged.files,
-        staged.refused_files,
         frozenset(old),
         [staged.release],
         ends=staged.ends,

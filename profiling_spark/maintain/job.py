@@ -24,7 +24,7 @@ _EXAMPLES = 3
 def maintain(ctx: Context) -> Outcome:
     """Compact tables of many small files and remove files that no version of the last days needs."""
     # before old files go: the versions that an unfinished run is undone to need theirs
-    cleared = clear_unfinished(ctx.tables, started=ctx.started, claim_hours=ctx.settings.ingest.claim_hours)
+    cleared = clear_unfinished(ctx.tables)
     if cleared.runs:
         ctx.note(cleared.text)
     settings = ctx.settings.maintain

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +25,7 @@ from profiling_spark.recommend.item_cf import NeighbourSide
 from profiling_spark.recommend.item_side import ItemSide, Scores
 from profiling_spark.recommend.popular import POPULAR
 from profiling_spark.recommend.stored import StoredSide, save_side
-from profiling_spark.storage import Tables, local_path
+from profiling_spark.storage import Tables
 
 JOB, TASK = "recommend_items", "recommendations"
 # settings that no fit depends on
@@ -120,10 +119,9 @@ def for_tasks(tables: Tables, model: Model) -> StoredSide | None:
     """
     if model.side is None:
         return None
-    root = local_path(tables.root)
-    if root is None:
+    folder = tables.shared_folder(f"{model.stored.path}/_arrays")
+    if folder is None:
         return StoredSide(copy=model.side)
-    folder = Path(root).absolute() / model.stored.path / "_arrays"
     save_side(folder, model.side)
     return StoredSide(folder=str(folder))
 

@@ -1,8 +1,12 @@
-"""The only room that names "delta": tables, their files and log on a local disk, the lock, and the way back."""
+"""The only room that names "delta": tables, their files and log, the lock, and the way back.
+
+What a storage root is (a local disk, an object store, one that only Spark opens) is decided once, in `stores`.
+"""
 
 from profiling_spark.storage.files import as_frame
 from profiling_spark.storage.lock import locked
+from profiling_spark.storage.outputs import Part, Staged
 from profiling_spark.storage.paths import SliceValue, as_written, literal, local_path
 from profiling_spark.storage.tables import Tables
 
-__all__ = ["SliceValue", "Tables", "as_frame", "as_written", "literal", "local_path", "locked"]
+__all__ = ["Part", "SliceValue", "Staged", "Tables", "as_frame", "as_written", "literal", "local_path", "locked"]

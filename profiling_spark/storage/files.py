@@ -1,15 +1,15 @@
-"""Files of tables on a local disk that tasks or this process write themselves, and where they wait until published.
+"""Files of tables that tasks or this process write and read themselves; `log` commits them.
 
-For `storage.Tables`, whose add_files, replace_files and files are the doors to this room; `log` commits them.
+A new file is written where it will stay, in its table's folder under a name that holds the run's: until a commit names
+it no reader sees it, and `discard` knows those of a run that failed.
 """
 
 from __future__ import annotations
 
+import io
 import json
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -24,22 +24,18 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import ContractError
 from profiling_spark.storage.paths import as_written
+from profiling_spark.storage.stores import Store
 
-STAGING = "_staging"
-"""Folder under the storage root for the files of a run that is not published yet."""
 _STATISTIC_LENGTH = 32
 _ROW_GROUP = 250_000
-_FILE_ROWS = 2_000_000
 _SMALL = 16 * 2**20
-_FILE = "_file"
-WRITTEN = T.StructType([T.StructField(_FILE, T.StringType())])
 
 
 @dataclass(frozen=True)
 class NewFile:
-    """A Parquet file on a local disk that is to become part of a table. `partition`: value of its partition column."""
+    """A Parquet file in a table's folder that is to become part of it. `partition`: value of its partition column."""
 
-    path: str
+    name: str
     bytes: int
     rows: int
     statistics: str
@@ -58,104 +54,77 @@ class NewFile:
 
 @dataclass(frozen=True)
 class FileWriter:
-    """Writes rows of a table as its files in `folder`. Has only plain values, so that it travels to any worker.
-
-    `columns` are the table's; `schema` is what a file has, all of them but the partition column.
+    """Writes rows of a table, which has one partition column at most, as its files. Has only plain values, so that it
+    travels to any worker. `store`: the table's folder.
     """
 
-    table: str
-    folder: str
-    schema: pa.Schema
-    columns: tuple[str, ...]
-    key: tuple[str, ...]
-    statistics: tuple[str, ...]
-    partition: str | None
+    contract: Table
+    store: Store
+    run_id: str
 
-    @classmethod
-    def of(cls, table: Table, folder: Path) -> FileWriter:
-        """The writer of a table that has one partition column at most."""
-        in_file = T.StructType([f for f in table.schema if f.name not in table.partition_by])
-        schema = to_arrow_schema(in_file, timezone="UTC")
-        partition = next(iter(table.partition_by), None)
-        return cls(table.name, str(folder), schema, table.names, table.key, table.statistics_columns, partition)
+    @property
+    def schema(self) -> pa.Schema:
+        """What a file has: all columns but that of the partition."""
+        in_file = [f for f in self.contract.schema if f.name not in self.contract.partition_by]
+        return to_arrow_schema(T.StructType(in_file), timezone="UTC")
+
+    @property
+    def partition(self) -> str | None:
+        """The partition column."""
+        return next(iter(self.contract.partition_by), None)
 
     def write(self, rows: pl.DataFrame) -> NewFile:
         """One file of rows of one partition; columns that the rows lack are null. A null key is refused."""
-        for column in self.key:
+        for column in self.contract.key:
             if rows[column].null_count():
-                raise ContractError(f"{self.table}.{column}: the key must not be null")
-        statistics = file_statistics(rows, [c for c in self.statistics if c in rows.columns])
-        return self.written(rows, statistics, None if self.partition is None else str(rows[self.partition][0]))
+                raise ContractError(f"{self.contract.name}.{column}: the key must not be null")
+        partition = None if self.partition is None else str(rows[self.partition][0])
+        return self.written(rows, partition)
 
-    def written(self, rows: pl.DataFrame, statistics: str, partition: str | None) -> NewFile:
+    def written(self, rows: pl.DataFrame, partition: str | None) -> NewFile:
         """One file of rows, which need not name their partition."""
+        statistics = file_statistics(rows, [c for c in self.contract.statistics_columns if c in rows.columns])
         # a task can run twice: only the files that it names at its end count
-        path = f"{self.folder}/part-{uuid4()}.parquet"
-        write_parquet(rows, self.schema, path)
-        return NewFile(path, Path(path).stat().st_size, len(rows), statistics, partition)
+        name = f"{_begin(self.run_id)}{uuid4()}.parquet"
+        name = name if self.partition is None else f"{self.partition}={partition}/{name}"
+        size = write_parquet(conformed(rows, self.schema), self.store, name)
+        return NewFile(name, size, len(rows), statistics, partition)
 
-    def write_partitions(self, rows: pl.DataFrame) -> list[NewFile]:
-        """A file for each value of the table's partition column; the rows must have all columns of the table."""
-        rows = rows.select(self.columns)
+    def write_partitions(self, rows: pl.DataFrame, *, lacks_columns: bool = False) -> list[NewFile]:
+        """A file for each value of the table's partition column; the rows must have all columns of the table, unless
+        they are known to lack some, which are null then.
+        """
+        rows = rows.select([c for c in self.contract.names if not lacks_columns or c in rows.columns])
         if self.partition is None or not len(rows):
             return [self.write(rows)] if len(rows) else []
         values = rows[self.partition].unique(maintain_order=True)
+        if len(values) == 1:
+            return [self.write(rows)]
         return [self.write(rows.filter(pl.col(self.partition).eq_missing(pl.lit(v)))) for v in values]
 
-    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Write a task's rows; what comes back is of `WRITTEN`, see `written`."""
-        pending: list[pa.RecordBatch] = []
-        for batch in batches:
-            pending.append(batch)
-            if sum(b.num_rows for b in pending) >= _FILE_ROWS:
-                yield from self._written(pending)
-                pending = []
-        yield from self._written(pending)
 
-    def _written(self, batches: Sequence[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        if batches:
-            rows = pl.from_arrow(pa.Table.from_batches(batches))
-            assert isinstance(rows, pl.DataFrame)  # for mypy
-            yield from report(self.write_partitions(rows)).to_batches()
+def discard(store: Store, run_ids: Collection[str], *, but: Collection[str] = ()) -> None:
+    """Delete what these runs wrote into a table's folder, `but` the files of these names, which commits name."""
+    begins = tuple(map(_begin, run_ids))
+    found = [n for n in store.list("") if n.rpartition("/")[2].startswith(begins)] if begins else []
+    store.delete(sorted(set(found) - set(but)))
 
 
-def report(files: Sequence[NewFile]) -> pa.Table:
-    """What a task reports of the files that it wrote: rows of `WRITTEN`."""
-    return pa.table({_FILE: pa.array([json.dumps(asdict(f)) for f in files], pa.string())})
+def _begin(run_id: str) -> str:
+    return f"part-{run_id}-"
 
 
-def written(done: DataFrame) -> list[NewFile]:
-    """Run the tasks; the files that they wrote."""
-    return reported(done.toArrow())
-
-
-def reported(done: pa.Table) -> list[NewFile]:
-    """The reverse of `report`."""
-    return [NewFile(**json.loads(text)) for text in done.column(_FILE).to_pylist()]
-
-
-@contextmanager
-def staged(root: Path, table: Table) -> Iterator[FileWriter]:
-    """A writer of a table's next files; what is still in its folder at the end is removed."""
-    # not where ingest's rows wait, which may be what is written
-    folder = staging_folder(root, f"{table.name}.write")
-    try:
-        yield FileWriter.of(table, folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def staging_folder(root: Path, name: str) -> Path:
-    """A folder where next files wait, made empty: what a dead run left there belongs to no table."""
-    folder = root.absolute() / STAGING / name
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
-
-
-def write_parquet(rows: pl.DataFrame, schema: pa.Schema, path: str) -> None:
-    """The rows as one Parquet file."""
-    conformed(rows, schema).write_parquet(path, compression="snappy", row_group_size=_ROW_GROUP)
+def write_parquet(rows: pl.DataFrame, store: Store, name: str) -> int:
+    """The rows as one Parquet file. Returns its bytes."""
+    if store.kind == "disk":
+        path = Path(store.delta_uri, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows.write_parquet(path, compression="snappy", row_group_size=_ROW_GROUP)
+        return path.stat().st_size
+    buffer = io.BytesIO()
+    rows.write_parquet(buffer, compression="snappy", row_group_size=_ROW_GROUP)
+    store.put(name, buffer.getvalue())
+    return buffer.tell()
 
 
 def conformed(rows: pl.DataFrame, schema: pa.Schema) -> pl.DataFrame:
@@ -183,36 +152,52 @@ def as_frame(table: Table, rows: Sequence[tuple[object, ...]]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=empty.schema, orient="row")
 
 
-def joined(table: Table, files: Sequence[NewFile]) -> list[NewFile]:
+def joined(writer: FileWriter, files: Sequence[NewFile]) -> list[NewFile]:
     """The files, of each partition one of all rows where they are small."""
     groups: dict[str | None, list[NewFile]] = {}
     for file in files:
         groups.setdefault(file.partition, []).append(file)
-    return [whole for group in groups.values() for whole in _joined(table, group)]
+    return [whole for group in groups.values() for whole in _joined(writer, group)]
 
 
-def _joined(table: Table, files: list[NewFile]) -> list[NewFile]:
+def _joined(writer: FileWriter, files: list[NewFile]) -> list[NewFile]:
     if len(files) == 1 or sum(f.bytes for f in files) > _SMALL:
         return files
-    rows = pl.concat([read_parquet(f.path) for f in files])
-    writer = FileWriter.of(table, Path(files[0].path).parent)
-    statistics = file_statistics(rows, [c for c in writer.statistics if c in rows.columns])
-    return [writer.written(rows, statistics, files[0].partition)]
+    rows = pl.concat([read_parquet(writer.store, f.name) for f in files])
+    whole = writer.written(rows, files[0].partition)
+    writer.store.delete([f.name for f in files])
+    return [whole]
 
 
-def read_files(spark: SparkSession, paths: Sequence[str], schema: T.StructType, *, within: str = "") -> DataFrame:
-    """The rows of finished files by Spark; `within`: folder of a table whose partitions are folders."""
-    if not paths:
+def read_files(
+    spark: SparkSession, store: Store, names: Sequence[str], schema: T.StructType, *, has_partitions: bool = True
+) -> DataFrame:
+    """The rows of a table's files by Spark. `has_partitions`: the schema has the columns that folders name."""
+    if not names:
         return spark.createDataFrame([], schema)
     reader = spark.read.schema(schema)
-    reader = reader.option("basePath", f"file://{within}") if within else reader
+    reader = reader.option("basePath", spark_uri(store)) if has_partitions else reader
     # partitions come last otherwise
-    return reader.parquet(*(as_written(f"file://{p}") for p in paths)).select(*schema.names)
+    return reader.parquet(*(as_written(f"{spark_uri(store)}/{n}") for n in names)).select(*schema.names)
 
 
-def read_parquet(path: str) -> pl.DataFrame:
-    """The rows of one file, whatever characters its path has."""
-    return pl.read_parquet(path, glob=False, hive_partitioning=False)
+def spark_uri(store: Store) -> str:
+    """A folder as Spark opens it."""
+    return f"file://{store.delta_uri}" if store.kind == "disk" else store.root
+
+
+def read_parquet(
+    store: Store, name: str, columns: Sequence[str] | None = None, most: int | None = None
+) -> pl.DataFrame:
+    """The rows of one file, whatever characters its path has; these columns, and `most` rows, of them."""
+    return pl.read_parquet(
+        f"{store.delta_uri}/{name}",
+        columns=None if columns is None else list(columns),
+        n_rows=most,
+        glob=False,
+        hive_partitioning=False,
+        storage_options=dict(store.polars_options) or None,
+    )
 
 
 def file_statistics(rows: pl.DataFrame, columns: Sequence[str]) -> str:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 from delta.tables import DeltaTable
-from pyspark.errors import AnalysisException
-from pyspark.sql import DataFrame, Observation, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from profiling_spark import log
 from profiling_spark.contracts.silver import EVENTS, ITEMS, REJECTED_ROWS, REVIEWS, USERS
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import ContractError, StorageError
-from profiling_spark.storage.files import WRITTEN, FileWriter, NewFile, as_frame, joined, read_files, staged, written
+from profiling_spark.storage import outputs, spark_writes
+from profiling_spark.storage.files import FileWriter, NewFile, as_frame, discard, joined, read_files
 from profiling_spark.storage.log import (
     File,
     commit,
@@ -28,9 +31,13 @@ from profiling_spark.storage.log import (
     rows_of,
     stored_schema,
 )
-from profiling_spark.storage.paths import SliceValue, literal, local_path
+from profiling_spark.storage.outputs import FileOutput, Part, RowOutput, Staged
+from profiling_spark.storage.paths import SliceValue, literal
+from profiling_spark.storage.stores import Store, store_for
 
-_LOG_FILE = re.compile(r"(\d{20})\.json")
+Rows = DataFrame | pl.DataFrame | Part
+"""Rows of a table: of Spark's, of this process, or such as tasks have made already (`Tables.staged`)."""
+_LOG_FILE = re.compile(r"_delta_log/(\d{20})\.json")
 SMALL_BYTES = 16 * 2**20
 """Up to so many bytes of Parquet (half a million events) this process does itself what tasks do of larger lakes."""
 _GROWING = (EVENTS, USERS, ITEMS, REVIEWS, REJECTED_ROWS)
@@ -49,41 +56,56 @@ class Tables:
     made, so a run sees its own results and nothing that another run commits meanwhile.
     """
 
-    def __init__(self, spark: SparkSession | None, root: str, *, run_id: str) -> None:
+    def __init__(
+        self, spark: SparkSession | None, root: str, *, run_id: str, check: Callable[[], None] = lambda: None
+    ) -> None:
+        """`check`: raises StorageError where this run may not write any more; called before each commit."""
         self.session = spark
         self.root = root.rstrip("/")
         self.run_id = run_id
+        self.check = check
+        self.store = store_for(self.root, spark)
         self.read_versions: dict[str, int] = {}
         self.written_versions: dict[str, int] = {}
         self.known_buckets: int | None = None
         self.incoming_bytes = 0
         self._bytes: int | None = None
+        self._committed: set[str] = set()
+        self._folders: dict[str, Store] = {}
 
     @property
     def spark(self) -> SparkSession:
-        """The run's session. Who only looks at small tables on a local disk needs none: raises StorageError then."""
+        """The run's session. Who only looks at small tables needs none where delta-rs can open the storage: raises
+        StorageError elsewhere.
+        """
         if self.session is None:
             raise StorageError(f"storage {self.root}: cannot be looked at without Spark")
         return self.session
+
+    @property
+    def has_files(self) -> bool:
+        """Whether tasks and this process open the files of tables themselves; else Spark alone reads and writes."""
+        return self.store.kind != "spark"
 
     def path(self, table: Table | str) -> str:
         """Where a table lies."""
         return f"{self.root}/{table if isinstance(table, str) else table.name}"
 
+    def folder_of(self, table: Table) -> Store:
+        """The files of a table, its log among them."""
+        if table.name not in self._folders:
+            self._folders[table.name] = store_for(self.path(table), self.session)
+        return self._folders[table.name]
+
+    def shared_folder(self, name: str) -> Path | None:
+        """A folder under the root that tasks open as files, None where the storage is no disk."""
+        return Path(self.store.delta_uri, name) if self.store.kind == "disk" else None
+
     def version(self, table: Table) -> int | None:
         """Newest version of the table, None where it does not exist."""
-        place = local_path(self.path(table))
-        if place is not None:
-            # a listing takes microseconds where DESCRIBE HISTORY takes a Spark job
-            names = (_LOG_FILE.fullmatch(f.name) for f in (place / "_delta_log").glob("*.json"))
-            return max((int(m[1]) for m in names if m), default=None)
-        try:
-            history = DeltaTable.forPath(self.spark, self.path(table)).history(1)
-        except AnalysisException as err:
-            if "DELTA_MISSING_DELTA_TABLE" in str(err) or "PATH_NOT_FOUND" in str(err):
-                return None
-            raise StorageError(f"{self.path(table)}: cannot be read: {err}") from err
-        return int(history.select("version").first()["version"])  # type: ignore[index]
+        # a listing takes microseconds where DESCRIBE HISTORY takes a Spark job
+        names = (_LOG_FILE.fullmatch(name) for name in self.folder_of(table).list("_delta_log"))
+        return max((int(m[1]) for m in names if m), default=None)
 
     def exists(self, table: Table) -> bool:
         """True where the table has at least one version."""
@@ -94,13 +116,13 @@ class Tables:
         version = self._pinned(table)
         if version is None:
             return self.spark.createDataFrame([], table.schema)
-        place, files = local_path(self.path(table)), self.files(table, **where)
-        if place is None or len(files) > _FEW_FILES:
+        files = self.files(table, **where)
+        if not self.has_files or len(files) > _FEW_FILES:
             frame = self.spark.read.format("delta").option("versionAsOf", version).load(self.path(table))
         else:
             # Delta takes half a second of Spark jobs to list a version's files
-            paths, stored = [f.path for f in files], stored_schema(place, version)
-            frame = read_files(self.spark, paths, stored, within=str(place.absolute()))
+            store = self.folder_of(table)
+            frame = read_files(self.spark, store, [f.name for f in files], stored_schema(store, version))
         # a table written before a column was added to the contract reads as null there
         absent = [c for c in table.columns if c.name not in frame.columns]
         if absent:
@@ -109,44 +131,72 @@ class Tables:
 
     @property
     def is_small(self) -> bool:
-        """Whether what is stored, and what is on its way there (`incoming_bytes`), lies on a local disk and is so
-        little that one process is quicker than tasks.
+        """Whether what is stored, and what is on its way there (`incoming_bytes`), is so little that one process, where
+        it can open the files, is quicker than tasks.
         """
-        if local_path(self.root) is None:
+        if not self.has_files:
             return False
         if self._bytes is None:  # of the newest versions: to look pins none
             self._bytes = sum(int(f.add_action["size_bytes"]) for t in _GROWING for f in self.newest_files(t))
         return self._bytes + self.incoming_bytes <= SMALL_BYTES
 
     def files(self, table: Table, **where: SliceValue) -> list[File]:
-        """The files of the table's pinned version, which lies on a local disk, that may hold rows of `where`."""
-        version, place = self._pinned(table), local_path(self.path(table))
-        if version is None or place is None:
+        """The files of the table's pinned version that may have rows of `where`; none where only Spark opens them."""
+        version = self._pinned(table) if self.has_files else None
+        if version is None:
             return []
-        return [f for f in files_of(place, version) if f.in_slice(where) is not False]
+        return [f for f in files_of(self.folder_of(table), version) if f.in_slice(where) is not False]
+
+    def newest_files(self, table: Table) -> list[File]:
+        """The files of the newest version, where not only Spark opens them: what a write changes."""
+        version = self.version(table) if self.has_files else None
+        return [] if version is None else files_of(self.folder_of(table), version)
 
     def rows(self, table: Table, **where: SliceValue) -> pl.DataFrame:
         """What `read` gives, in this process: for tables that do not grow with customers or events."""
-        if local_path(self.root) is None:
+        if not self.has_files:
             found = pl.from_arrow(self.read(table, **where).select(*table.names).toArrow())
             assert isinstance(found, pl.DataFrame)  # for mypy
             return found
         is_wanted = pl.all_horizontal(pl.lit(True), *(pl.col(name) == pl.lit(value) for name, value in where.items()))
-        return rows_of(self.files(table, **where), table).filter(is_wanted)
+        return rows_of(self.folder_of(table), self.files(table, **where), table).filter(is_wanted)
 
-    def replace_slice(self, table: Table, frame: DataFrame | pl.DataFrame, **values: SliceValue) -> int:
+    def output(self, **tables: Table) -> FileOutput | RowOutput:
+        """What tasks hand their rows of these tables to, by kind (see `staged`)."""
+        if not self.has_files:
+            return RowOutput(tables)
+        return FileOutput({kind: self._writer(table) for kind, table in tables.items()})
+
+    def staged(self, output: FileOutput | RowOutput, done: DataFrame | pa.Table) -> Staged:
+        """Run the tasks whose results are `done`, a frame of the output's schema, or take what they have given in this
+        process. No reader sees their rows before a commit names them.
+        """
+        tables = output.tables.values()
+        if isinstance(done, DataFrame):
+            with self._discarding(*tables):
+                made = outputs.staged(self.spark, output, done)
+        else:
+            assert isinstance(output, FileOutput)  # where nothing opens files no task runs in this process
+            made = outputs.staged_here(self.spark, output, done)
+
+        def release() -> None:
+            made.release()
+            self.discard([self.run_id], *tables)
+
+        return replace(made, release=release)
+
+    def replace_slice(self, table: Table, rows: Rows, **values: SliceValue) -> int:
         """Replace the rows of one slice in one commit; an empty frame empties it. Returns the rows written."""
         if set(values) != set(table.slice):
             raise ContractError(f"{table.name}: a write names the slice {table.slice}, found {tuple(values)}")
-        root = self._written_here(frame)
-        if root is None:
-            return self.replace_where(table, self._as_spark(frame), _predicate(values))
-        with staged(root, table) as writer:
-            files = self._staged(table, frame, writer)
+        if self._by_spark(rows):
+            return self.replace_where(table, self._as_spark(rows), _predicate(values))
+        with self._discarding(table):
+            files = self._new_files(table, rows)
             for file in files:
                 file.check_slice(table, values)
             meets = [(f, f.in_slice(values)) for f in self.newest_files(table)]
-            rest = others([f for f, is_in in meets if is_in is None], table, values, writer)
+            rest = others([f for f, is_in in meets if is_in is None], values, self._writer(table))
             self._commit_files(table, [*files, *rest], [f for f, is_in in meets if is_in is not False])
             return sum(f.rows for f in files)
 
@@ -154,21 +204,19 @@ class Tables:
         """Replace the rows for which the predicate holds, in one commit; all rows of the frame must satisfy it."""
         return self._write(table, frame, mode="overwrite", options={"replaceWhere": predicate})
 
-    def replace_all(self, table: Table, frame: DataFrame) -> int:
+    def replace_all(self, table: Table, rows: Rows) -> int:
         """Replace the whole table in one commit. Returns the rows written."""
-        root = self._written_here(frame)
-        if root is None:
-            return self._write(table, frame, mode="overwrite", options={})
-        with staged(root, table) as writer:
-            return self.replace_all_files(table, self._staged(table, frame, writer))
+        if self._by_spark(rows):
+            return self._write(table, self._as_spark(rows), mode="overwrite", options={})
+        with self._discarding(table):
+            return self._commit_files(table, self._joined(table, rows), self.newest_files(table))
 
-    def append(self, table: Table, frame: DataFrame | pl.DataFrame) -> int:
+    def append(self, table: Table, rows: Rows) -> int:
         """Add rows in one commit. Returns the rows written."""
-        root = self._written_here(frame)
-        if root is None:
-            return self._write(table, self._as_spark(frame), mode="append", options={})
-        with staged(root, table) as writer:
-            return self.add_files(table, self._staged(table, frame, writer))
+        if self._by_spark(rows):
+            return self._write(table, self._as_spark(rows), mode="append", options={})
+        with self._discarding(table):
+            return self._commit_files(table, self._joined(table, rows), [])
 
     def append_rows(self, table: Table, rows: Sequence[tuple[object, ...]]) -> int:
         """Add a few rows that this process holds, values in the order of the columns, in one commit."""
@@ -180,40 +228,27 @@ class Tables:
         The predicate, of names and texts without quotes, means the same to Spark and to DataFusion. A long one goes to
         Spark: DataFusion takes a chain of thousands of conditions as deep as it is long, and dies of it.
         """
-        if local_path(self.root) is None or not self.exists(table) or len(predicate) > _LONG:
+        if not self.has_files or not self.exists(table) or len(predicate) > _LONG:
             return self.replace_where(table, self._as_spark(as_frame(table, rows)), predicate)
+        self.check()
         replace_rows(self._with_all_columns(table), table, as_frame(table, rows), predicate, self.run_id)
         self.moved(table)
         return len(rows)
 
-    def add_files(self, table: Table, files: Sequence[NewFile]) -> int:
-        """Add the rows of finished files on this disk, which move into the table, in one commit; returns the rows.
-
-        Files that were moved when the process dies belong to no version; `remove_old_files` deletes them.
-        """
-        return self._commit_files(table, joined(table, files), [])
-
-    def replace_partitions(self, table: Table, frame: DataFrame | pl.DataFrame, values: Sequence[SliceValue]) -> int:
+    def replace_partitions(self, table: Table, rows: Rows, values: Sequence[SliceValue]) -> int:
         """Replace all rows of these values of the table's partition column, in one commit. Returns the rows written."""
-        root = local_path(self.root)
-        if root is None:
-            listed = ", ".join(literal(v) for v in values)
-            return self.replace_where(table, self._as_spark(frame), f"{table.partition_by[0]} IN ({listed})")
-        with staged(root, table) as writer:
-            return self.replace_files(table, self._staged(table, frame, writer), values)
-
-    def replace_files(self, table: Table, files: Sequence[NewFile], values: Sequence[SliceValue]) -> int:
-        """Put finished files (see `add_files`) in the place of all rows of these partitions, in one commit."""
         (column,) = table.partition_by
-        strange = sorted({str(f.partition) for f in files} - {str(v) for v in values})
-        if strange:
-            raise ContractError(f"{table.name}: expected files of {column} {list(map(str, values))}, found {strange}")
-        gone = [f for f in self.newest_files(table) if any(f.in_slice({column: v}) for v in values)]
-        return self._commit_files(table, files, gone)
-
-    def replace_all_files(self, table: Table, files: Sequence[NewFile]) -> int:
-        """Replace the whole table by finished files (see `add_files`), in one commit."""
-        return self._commit_files(table, joined(table, files), self.newest_files(table))
+        if not self.has_files:
+            listed = ", ".join(literal(v) for v in values)
+            return self.replace_where(table, self._as_spark(rows), f"{column} IN ({listed})")
+        with self._discarding(table):
+            files = self._new_files(table, rows)
+            strange = sorted({str(f.partition) for f in files} - {str(v) for v in values})
+            if strange:
+                named = list(map(str, values))
+                raise ContractError(f"{table.name}: expected files of {column} {named}, found {strange}")
+            gone = [f for f in self.newest_files(table) if any(f.in_slice({column: v}) for v in values)]
+            return self._commit_files(table, files, gone)
 
     def upsert(
         self, table: Table, frame: DataFrame, *, update_where: str | None = None, gone: DataFrame | None = None
@@ -223,18 +258,8 @@ class Tables:
         Of matched rows only those are updated for which `update_where` (SQL over old.* and new.*) is true. `gone`:
         stored rows that are deleted, unless the frame has their key.
         """
-        on = " AND ".join(f"old.{c} <=> new.{c}" for c in table.key)
-        if gone is not None:
-            same = [gone[c].eqNullSafe(frame[c]) for c in table.key]
-            left = gone.join(frame, same, how="left_anti")
-            # every row of these tables names its run: null is free to mark those that go
-            frame = frame.unionByName(left.withColumn("run_id", F.lit(None).cast("string")))
-        target = DeltaTable.forPath(self.spark, self.path(table)).alias("old")
         self.sign()
-        # a table written before a column was added to the contract gets it
-        merge = target.merge(table.conform(frame).alias("new"), on).withSchemaEvolution()
-        merge = merge if gone is None else merge.whenMatchedDelete("new.run_id IS NULL")
-        merge.whenMatchedUpdateAll(update_where).whenNotMatchedInsertAll().execute()
+        spark_writes.merge(self.spark, self.path(table), table, frame, update_where=update_where, gone=gone)
         self.moved(table)
 
     def update(self, table: Table, predicate: str, values: dict[str, str]) -> None:
@@ -261,50 +286,67 @@ class Tables:
         return version
 
     def _write(self, table: Table, frame: DataFrame, *, mode: str, options: dict[str, str]) -> int:
-        counted = Observation()
-        conformed = table.conform(frame).observe(counted, F.count(F.lit(1)).alias("rows"))
-        writer = conformed.write.format("delta").mode(mode).options(**options).option("mergeSchema", "true")
-        if self.version(table) is None:
-            writer = writer.options(**_properties(table))
-            if table.partition_by:
-                writer = writer.partitionBy(*table.partition_by)
+        new = None if self.version(table) is not None else _properties(table)
         self.sign()
-        writer.save(self.path(table))
+        rows = spark_writes.write(table, frame, self.path(table), mode=mode, options=options, properties=new)
         self.moved(table)
-        return int(counted.get["rows"])
+        return rows
 
-    def _written_here(self, frame: DataFrame | pl.DataFrame) -> Path | None:
-        """The storage root where this process writes the rows: those of a large lake's frames Spark writes."""
-        return local_path(self.root) if self.is_small or isinstance(frame, pl.DataFrame) else None
+    def _writer(self, table: Table) -> FileWriter:
+        return FileWriter(table, self.folder_of(table), self.run_id)
 
-    def _as_spark(self, frame: DataFrame | pl.DataFrame) -> DataFrame:
-        return self.spark.createDataFrame(frame.to_arrow()) if isinstance(frame, pl.DataFrame) else frame
+    def _by_spark(self, rows: Rows) -> bool:
+        """Whether Spark writes the rows: a large lake's frames, and all where nothing else opens files."""
+        if isinstance(rows, Part):
+            return rows.files is None
+        return not self.has_files or (isinstance(rows, DataFrame) and not self.is_small)
 
-    def _staged(self, table: Table, frame: DataFrame | pl.DataFrame, writer: FileWriter) -> list[NewFile]:
+    def _as_spark(self, rows: Rows) -> DataFrame:
+        if isinstance(rows, Part):
+            return rows.frame()
+        return self.spark.createDataFrame(rows.to_arrow()) if isinstance(rows, pl.DataFrame) else rows
+
+    def _new_files(self, table: Table, rows: Rows) -> Sequence[NewFile]:
         """The rows as files of the table that wait to be committed."""
-        if isinstance(frame, pl.DataFrame):
-            return writer.write_partitions(frame)
-        if self.is_small:
-            rows = pl.from_arrow(table.conform(frame).toArrow())
-            assert isinstance(rows, pl.DataFrame)  # for mypy
-            return writer.write_partitions(rows)
-        return joined(table, written(table.conform(frame).mapInArrow(writer, WRITTEN)))
+        if isinstance(rows, Part):
+            return rows.files or ()
+        if isinstance(rows, DataFrame) and not self.is_small:
+            output = self.output(rows=table)
+            done = table.conform(rows).mapInArrow(outputs.Passed(output), output.schema)
+            return joined(self._writer(table), self.staged(output, done).parts["rows"].files or ())
+        frame = rows if isinstance(rows, pl.DataFrame) else pl.from_arrow(table.conform(rows).toArrow())
+        assert isinstance(frame, pl.DataFrame)  # for mypy
+        return self._writer(table).write_partitions(frame)
 
-    def newest_files(self, table: Table) -> list[File]:
-        """The files of the newest version, on a local disk: what a write changes."""
-        version, place = self.version(table), local_path(self.path(table))
-        return [] if version is None or place is None else files_of(place, version)
+    def _joined(self, table: Table, rows: Rows) -> list[NewFile]:
+        return joined(self._writer(table), self._new_files(table, rows))
 
-    def _with_all_columns(self, table: Table) -> Path:
+    @contextmanager
+    def _discarding(self, *tables: Table) -> Iterator[None]:
+        """Where a write fails its new files go: no version names them."""
+        try:
+            yield
+        except Exception:
+            with suppress(StorageError):  # what failed the write may fail this too; its error is the one to report
+                self.discard([self.run_id], *tables)
+            raise
+
+    def discard(self, run_ids: Sequence[str], *tables: Table, but: Collection[str] = ()) -> None:
+        """Delete the files of these runs that no version names: neither the newest nor one that this run has made, nor
+        a commit that named those of `but`.
+        """
+        for table in tables if self.has_files else ():
+            named = {f.name for f in self.newest_files(table)} | self._committed | set(but)
+            discard(self.folder_of(table), run_ids, but=named)
+
+    def _with_all_columns(self, table: Table) -> Store:
         """The folder of a table that exists, which has all columns of its contract then. Raises ContractError where
         others differ.
         """
-        place = local_path(self.path(table))
-        if place is None:
-            raise StorageError(f"{self.path(table)}: files can only be added on a local disk")
-        if lacking(place, table):
+        store = self.folder_of(table)
+        if lacking(store, table):
             self._write(table, self.spark.createDataFrame([], table.schema), mode="append", options={})
-        return place
+        return store
 
     def _defaults(self) -> dict[str, str]:
         """Properties that the session gives to every new table (session.py lists them)."""
@@ -312,11 +354,12 @@ class Tables:
 
     def _commit_files(self, table: Table, files: Sequence[NewFile], gone: Sequence[File]) -> int:
         """One commit, none where it would change nothing. Returns the rows of the files."""
-        place = local_path(self.path(table))
-        if self.version(table) is None and place is not None:
-            create(place, table, files, _properties(table) | self._defaults(), self.run_id)
+        self.check()
+        if self.version(table) is None:
+            create(self.folder_of(table), table, files, _properties(table) | self._defaults(), self.run_id)
         elif files or gone:
             commit(self._with_all_columns(table), table, files, run_id=self.run_id, gone=gone)
+        self._committed.update(f.name for f in files)
         self.moved(table)
         return sum(f.rows for f in files)
 
@@ -326,6 +369,7 @@ class Tables:
 
     def sign(self) -> None:
         """The next commit of Spark's names its run: what a dead run wrote can be undone (undo.py)."""
+        self.check()
         self.spark.conf.set(_SIGNATURE, self.run_id)
 
     def moved(self, table: Table) -> None:

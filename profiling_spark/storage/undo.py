@@ -5,19 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-import deltalake
 from delta.tables import DeltaTable
-from pyspark.sql import functions as F
 
 from profiling_spark.contracts.table import Table
-from profiling_spark.storage.log import files_of, signed
-from profiling_spark.storage.paths import local_path
+from profiling_spark.storage.log import files_of, opened, signed
 from profiling_spark.storage.tables import Tables
-
-# of Spark's operations those that change no row, in the words of DESCRIBE HISTORY
-_UPKEEP = ("OPTIMIZE", "VACUUM START", "VACUUM END")
 
 Versions = Mapping[Table, int | None]
 """The version of each table before the run; None: there was no such table."""
@@ -28,6 +21,7 @@ class _Commit:
     version: int
     run_id: str | None
     changes_rows: bool
+    added: frozenset[str]
 
 
 def why_not(tables: Tables, versions: Versions, runs: Collection[str]) -> str:
@@ -61,17 +55,25 @@ def restore(tables: Tables, versions: Versions, run_id: str) -> None:
             _restore(tables, table, version, run_id)
 
 
+def discard_files(tables: Tables, versions: Versions, runs: Collection[str]) -> None:
+    """Delete what dead runs wrote and did not commit; what a commit named stays, as readers may be at its version."""
+    for table, version in versions.items():
+        commits = _commits_after(tables, table, version)
+        if commits is not None:
+            tables.discard(list(runs), table, but={name for c in commits for name in c.added})
+
+
 def _restore(tables: Tables, table: Table, version: int | None, run_id: str) -> None:
-    place = local_path(tables.path(table))
-    if place is not None:
-        target = deltalake.DeltaTable(place)
+    tables.check()
+    if tables.has_files:
+        target = opened(tables.folder_of(table))
         if version is None:
             target.delete(commit_properties=signed(run_id))
         else:
             target.restore(version, commit_properties=signed(run_id))
         tables.forget(table)
         return
-    writer = Tables(tables.spark, tables.root, run_id=run_id)
+    writer = Tables(tables.spark, tables.root, run_id=run_id, check=tables.check)
     if version is None:
         writer.delete(table, "true")
     else:
@@ -85,29 +87,22 @@ def _commits_after(tables: Tables, table: Table, version: int | None) -> list[_C
     newest = tables.version(table)
     if newest is None:
         return [] if version is None else None
-    first = 0 if version is None else version + 1
-    place = local_path(tables.path(table))
-    if place is not None:
-        logs = [place / "_delta_log" / f"{n:020d}.json" for n in range(first, newest + 1)]
-        return [_of_log(log) for log in logs] if all(log.exists() for log in logs) else None
-    history = DeltaTable.forPath(tables.spark, tables.path(table)).history(max(1, newest + 1 - first))
-    rows = history.where(F.col("version") >= first).select("version", "userMetadata", "operation").collect()
-    if len(rows) < newest + 1 - first:
-        return None
-    found = [_Commit(r["version"], r["userMetadata"], r["operation"] not in _UPKEEP) for r in rows]
-    return sorted(found, key=lambda c: c.version)
+    store, first = tables.folder_of(table), 0 if version is None else version + 1
+    logs = {n: store.get(f"_delta_log/{n:020d}.json") for n in range(first, newest + 1)}
+    return None if None in logs.values() else [_of_log(n, log) for n, log in logs.items() if log is not None]
 
 
-def _of_log(log: Path) -> _Commit:
-    actions = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line]
+def _of_log(version: int, log: bytes) -> _Commit:
+    actions = [json.loads(line) for line in log.decode().splitlines() if line]
     info: dict[str, str] = next((a["commitInfo"] for a in actions if "commitInfo" in a), {})
     moved = [a[kind] for a in actions for kind in ("add", "remove") if kind in a]
-    return _Commit(int(log.stem), info.get("userMetadata"), any(m.get("dataChange", True) for m in moved))
+    added = frozenset(a["add"]["path"] for a in actions if "add" in a)
+    return _Commit(version, info.get("userMetadata"), any(m.get("dataChange", True) for m in moved), added)
 
 
 def _files_gone(tables: Tables, table: Table, version: int | None) -> int:
-    """Files of a version that were deleted since; known of a local disk only."""
-    place = local_path(tables.path(table))
-    if place is None or version is None:
+    """Files of a version that were deleted since; known where delta-rs can open the table."""
+    if not tables.has_files or version is None:
         return 0
-    return sum(not Path(f.path).exists() for f in files_of(place, version))
+    store = tables.folder_of(table)
+    return len({f.name for f in files_of(store, version)} - set(store.list("")))

@@ -10,7 +10,6 @@ from pyspark.sql import functions as F
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import StorageError
 from profiling_spark.storage.log import not_needed
-from profiling_spark.storage.paths import local_path
 from profiling_spark.storage.tables import Tables
 
 
@@ -25,7 +24,7 @@ class Size:
 def size(tables: Tables, table: Table) -> Size:
     """Of the table's newest version."""
     files = tables.newest_files(table)
-    if files or local_path(tables.root) is not None:
+    if files or tables.has_files:
         return Size(len(files), sum(int(f.add_action["size_bytes"]) for f in files))
     row = DeltaTable.forPath(tables.spark, tables.path(table)).detail().select("numFiles", "sizeInBytes").first()
     if row is None:
@@ -36,7 +35,7 @@ def size(tables: Tables, table: Table) -> Size:
 def greatest(tables: Tables, table: Table, column: str) -> object:
     """The greatest value of a column that has statistics, at the pinned version; None where there is no row.
 
-    Without Spark on a local disk: the log has it by file.
+    Without Spark where delta-rs can open the table: the log has it by file.
     """
     files = [f for f in tables.files(table) if f.add_action["num_records"]]
     found = [f.add_action.get(f"max.{column}") for f in files]
@@ -62,9 +61,9 @@ def compact(tables: Tables, table: Table, *, file_bytes: int, order_by: str | No
 
 def remove_old_files(tables: Tables, table: Table, *, keep_days: int) -> None:
     """Delete files that only versions older than `keep_days` need: those versions can no longer be read."""
-    place = local_path(tables.path(table))
-    if place is None:
+    tables.check()
+    if not tables.has_files:
         DeltaTable.forPath(tables.spark, tables.path(table)).vacuum(keep_days * 24)
         return
-    for file in not_needed(place, keep_days=keep_days):
-        file.unlink()
+    store = tables.folder_of(table)
+    store.delete(not_needed(store, keep_days=keep_days))

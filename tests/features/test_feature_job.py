@@ -10,6 +10,7 @@ from itertools import pairwise
 import polars as pl
 import pytest
 import reference
+from conftest import by_spark_only
 from feature_lakes import (
     BOT_DAYS,
     BOT_EVENTS_PER_DAY,
@@ -90,9 +91,10 @@ def test_late_corrected_and_erased_events_leave_no_trace_in_any_number_of_bucket
     two = stored(fresh[0], *DATES[:2])
     assert_same(build(spark, settings, *DATES[:2]), two)
     # and through Spark's own reader and writer, as on storage that tasks cannot open
-    for module in ("storage.tables", "buckets"):
-        monkeypatch.setattr(f"profiling_spark.{module}.local_path", lambda path: None)
-    assert_same(build(spark, settings, *DATES[:2]), two)
+    elsewhere = Settings.model_validate(
+        {**settings.model_dump(), "storage": {"root": by_spark_only(settings.storage.root)}}
+    )
+    assert_same(build(spark, elsewhere, *DATES[:2]), two)
 
 
 def test_nothing_on_or_after_as_of_moves_a_feature(

@@ -11,6 +11,7 @@ from pathlib import Path
 import deltalake
 import polars as pl
 import pytest
+from conftest import by_spark_only
 from ingest_shop import BAD, GOOD, HEADER, everything, rows, settings
 
 from profiling_spark.config import Settings
@@ -55,16 +56,17 @@ def test_every_row_is_accounted_for_with_its_reason(tables, make_context, data):
     assert events["bview"]["amount"] is None
 
 
-def test_rows_staged_in_files_and_in_cache_become_the_same_tables(tables, make_context, data, monkeypatch, tmp_path):
+def test_rows_staged_in_files_and_in_cache_become_the_same_tables(tables, make_context, data, tmp_path):
     conflict = GOOD[0].replace("2026-05-01", "2026-05-03")
     (data / "day.csv").write_text(HEADER + "\n".join([*GOOD, GOOD[0], conflict, *BAD]) + "\n", encoding="utf-8")
-    with monkeypatch.context() as patch:
-        patch.setattr("profiling_spark.ingest.resolving.staging.local_path", lambda path: None)
-        ingest(make_context(settings(tables.root, data)))
+    cached = Tables(tables.spark, by_spark_only(tables.root), run_id="x")
+    ingest(make_context(settings(cached.root, data), tables=cached))
     filed = Tables(tables.spark, str(tmp_path / "a lake"), run_id="x")
     ingest(make_context(settings(filed.root, data), tables=filed))
     assert everything(filed) == everything(tables)
-    assert not list(Path(filed.root, "_staging").glob("*"))
+    for table in (EVENTS, REJECTED_ROWS):  # what was staged and not committed is gone
+        there = {p.relative_to(filed.path(table)).as_posix() for p in Path(filed.path(table)).rglob("part-*.parquet")}
+        assert there == {f.name for f in filed.files(table)}
     files = pl.DataFrame(deltalake.DeltaTable(filed.path(EVENTS)).get_add_actions(flatten=True))
     assert files["num_records"].sum() == len(rows(filed, EVENTS)) == 3
     assert (files["min.event_date"].min(), files["max.event_date"].max()) == (date(2026, 5, 2), date(2026, 5, 3))

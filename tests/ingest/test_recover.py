@@ -14,6 +14,7 @@ from typing import Any
 import deltalake
 import polars as pl
 import pytest
+from conftest import by_spark_only
 from ingest_shop import settings
 from pyspark.sql import SparkSession
 
@@ -201,7 +202,7 @@ def copy_of(lakes: Lakes, what: str, to: Path) -> Path:
 
 def recovered(made: Shop, root: Path) -> recover.Cleared:
     tables = Tables(made.spark, str(root), run_id="next")
-    return clear_unfinished(tables, started=STARTED, claim_hours=0)
+    return clear_unfinished(tables)
 
 
 @pytest.mark.slow
@@ -245,13 +246,12 @@ def test_a_recovery_that_dies_is_done_again_and_maintain_recovers_before_it_remo
 
 
 @pytest.mark.slow
-def test_other_storage_restores_with_spark_and_a_commit_of_another_run_forbids_it(first, second, monkeypatch):
+def test_other_storage_restores_with_spark_and_a_commit_of_another_run_forbids_it(first, second):
     made, _ = first
     struck = copy_of(second, f"after {EVENTS.name}", made.folder / "elsewhere")
     claim = next(r for r in content(struck)["ingested_files"] if r["status"] == "taking")
     versions = {EVENTS: json.loads(claim["versions"])["events"], REVIEWS: None}
-    tables, run_id = Tables(made.spark, str(struck), run_id="next"), "20260602T000000-second"
-    monkeypatch.setattr(undo, "local_path", lambda _: None)
+    tables, run_id = Tables(made.spark, by_spark_only(struck), run_id="next"), "20260602T000000-second"
     assert "of reviews is of 20260601T000000-first" in why_not(tables, versions, [run_id])
     del versions[REVIEWS]
     assert why_not(tables, versions, [run_id]) == ""
@@ -259,7 +259,6 @@ def test_other_storage_restores_with_spark_and_a_commit_of_another_run_forbids_i
     assert content(struck)["events"] == content(second.before)["events"]
     assert why_not(tables, versions, [run_id]) == ""
     # a run of another kind writes in between: what the dead run wrote goes, by its name
-    monkeypatch.undo()
     Tables(made.spark, str(struck), run_id="erasure").delete(EVENTS, "user_id = 'u2'")
     cleared = recovered(made, struck)
     assert "events is of erasure" in cleared.text

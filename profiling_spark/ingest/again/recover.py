@@ -12,7 +12,6 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -20,11 +19,10 @@ import polars as pl
 from profiling_spark.context import Context
 from profiling_spark.contracts.operations import QUALITY_METRICS, SOURCE_SETTINGS
 from profiling_spark.contracts.silver import EVENTS, INGESTED_FILES, ITEMS, REJECTED_ROWS, REVIEWS, USERS
-from profiling_spark.errors import StorageError
-from profiling_spark.ingest.files.ledger import REPLAY, TAKING, of_files, run_start
+from profiling_spark.ingest.files.ledger import REPLAY, TAKING, of_files
 from profiling_spark.ingest.files.source_files import FileKey
-from profiling_spark.storage import Tables, literal, local_path
-from profiling_spark.storage.undo import Versions, commits_of_rows, restore, why_not
+from profiling_spark.storage import Tables, literal
+from profiling_spark.storage.undo import Versions, commits_of_rows, discard_files, restore, why_not
 
 # every table that an ingest or a replay writes between its claim and its end; the ledger last
 WRITTEN = (EVENTS, USERS, ITEMS, REVIEWS, REJECTED_ROWS, QUALITY_METRICS, SOURCE_SETTINGS, INGESTED_FILES)
@@ -56,15 +54,14 @@ def versions_before(tables: Tables) -> dict[str, int | None]:
 
 @contextmanager
 def undone_on_failure(ctx: Context) -> Iterator[str]:
-    """The versions for the claim. On a local disk, where nobody else can have written since, a run that fails in here
-    is undone at once; a process that is killed leaves it to the next run.
+    """The versions for the claim. A run that fails in here is undone at once, since nobody else can have written; a
+    process that is killed leaves it to the next run.
     """
     before = versions_before(ctx.tables)
     try:
         yield json.dumps(before)
     except BaseException as err:
-        if local_path(ctx.tables.root) is not None:
-            _undo_own(ctx, before, interrupted=not isinstance(err, Exception))
+        _undo_own(ctx, before, interrupted=not isinstance(err, Exception))
         raise
 
 
@@ -81,17 +78,16 @@ def _undo_own(ctx: Context, before: dict[str, int | None], *, interrupted: bool)
         problem = why_not(ctx.tables, versions, [ctx.run_id])
         if not problem:
             restore(ctx.tables, versions, ctx.run_id)
+            discard_files(ctx.tables, versions, [ctx.run_id])
     except Exception as err:  # what failed the run may fail this too; the error of the run is the one to report
         problem = type(err).__name__
     if problem:
         ctx.note(f"what this run had written stays until the next ingest clears it ({problem})")
 
 
-def clear_unfinished(tables: Tables, *, started: datetime, claim_hours: int) -> Cleared:
-    """Undo the runs that died between claiming and finishing.
-
-    On a local disk the storage's lock is held, so a claim that stands is a dead one. Elsewhere a claim counts as dead
-    after `claim_hours`; a younger one raises StorageError.
+def clear_unfinished(tables: Tables) -> Cleared:
+    """Undo the runs that died between claiming and finishing: this one alone may write now, so a claim that stands is a
+    dead one.
     """
     if not tables.exists(INGESTED_FILES):
         return Cleared()
@@ -99,14 +95,13 @@ def clear_unfinished(tables: Tables, *, started: datetime, claim_hours: int) -> 
     dead = sorted({c["run_id"] for c in claims})
     if not dead:
         return Cleared()
-    if local_path(tables.root) is None:
-        _check_age(tables, dead, started, claim_hours)
     loss = "claimed by an earlier release"
     if all(c["versions"] for c in claims):
         versions = _by_table([json.loads(c["versions"]) for c in claims])
         loss = why_not(tables, versions, dead)
         if not loss:
             restore(tables, versions, dead[0])
+            discard_files(tables, versions, dead)
     if loss:
         _delete_rows(tables, claims, dead)
     return Cleared(tuple(dead), loss)
@@ -147,14 +142,3 @@ def _delete_rows(tables: Tables, claims: Sequence[Mapping[str, Any]], dead: Coll
 
 def _of_runs(run_ids: Collection[str], column: str = "run_id") -> str:
     return f"{column} IN ({', '.join(literal(r) for r in run_ids)})" if run_ids else "false"
-
-
-def _check_age(tables: Tables, claimants: Collection[str], started: datetime, claim_hours: int) -> None:
-    """A run_id begins with the time at which its run started."""
-    for run_id in claimants:
-        begun = run_start(run_id)
-        if begun is not None and started - begun < timedelta(hours=claim_hours):
-            raise StorageError(
-                f"storage {tables.root}: run {run_id} is taking files here; wait for it to end. If it has died, this "
-                f"ends by itself {claim_hours} hours after its start, or at once with --set ingest.claim_hours=0"
-            )

@@ -158,7 +158,7 @@ def _csv_lines(ctx: Context, name: str, lines: DataFrame, reading: Reading) -> l
 def _note(ctx: Context, batch: Batch, refused: DataFrame) -> None:
     """What became of each refused row, in rejected_rows; equal rows have one outcome."""
     table = batch.table
-    outcomes = batch.refused.select("source", "file_id", "row_hash", F.col("reasons").alias("_again"))
+    outcomes = batch.refused.frame().select("source", "file_id", "row_hash", F.col("reasons").alias("_again"))
     joined = refused.where(F.col("target_table") == table.name).join(outcomes, ["source", "file_id", "row_hash"])
     changed = joined.withColumns(
         {

@@ -7,12 +7,11 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
 import polars as pl
-from pyspark.sql import functions as F
 
 from profiling_spark.contracts.silver import INGESTED_FILES
 from profiling_spark.errors import StorageError
 from profiling_spark.ingest.files.source_files import FileKey, SourceFile
-from profiling_spark.storage import Tables, as_frame, literal, local_path
+from profiling_spark.storage import Tables, as_frame, literal
 
 TAKING, DONE, REFUSED = "taking", "done", "refused"
 REPLAY, _AGAIN = "replay/", "taken again"
@@ -126,21 +125,6 @@ def _claim(tables: Tables, rows: list[tuple[object, ...]]) -> None:
     if not tables.exists(INGESTED_FILES):
         tables.append_rows(INGESTED_FILES, rows)
         return
-    if local_path(tables.root) is not None:
-        _claim_locked(tables, rows)
-        return
-    frame = tables.spark.createDataFrame(rows, INGESTED_FILES.schema).coalesce(1)
-    # a merge reads before it writes, so Delta lets only one of two claims at the same moment through
-    free = f"old.status = {literal(REFUSED)} OR (old.status = {literal(DONE)} AND new.reason = {literal(_AGAIN)})"
-    tables.upsert(INGESTED_FILES, frame, update_where=free)
-    claimed = tables.read(INGESTED_FILES).where(F.col("run_id") == tables.run_id).count()
-    if claimed < len(rows):
-        tables.delete(INGESTED_FILES, f"run_id = {literal(tables.run_id)} AND status = {literal(TAKING)}")
-        raise StorageError(f"storage {tables.root}: another run has taken {len(rows) - claimed} of the same files")
-
-
-def _claim_locked(tables: Tables, rows: list[tuple[object, ...]]) -> None:
-    """The same where one process writes at a time."""
     new = as_frame(INGESTED_FILES, rows)
     both = tables.rows(INGESTED_FILES).join(new, on=list(INGESTED_FILES.key), suffix="_new")
     is_again = (pl.col("status") == DONE) & (pl.col("reason_new") == _AGAIN)

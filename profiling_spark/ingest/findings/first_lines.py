@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import polars as pl
 
 from profiling_spark.config.sources import Source
 from profiling_spark.context import Context
-from profiling_spark.contracts.silver import REJECTED_ROWS
 from profiling_spark.ingest.batch import Batch
 from profiling_spark.ingest.files.source_files import SourceFile
 from profiling_spark.ingest.findings.lines import line_numbers
-from profiling_spark.storage.files import FileWriter, NewFile, read_files, read_parquet
 
 # more texts than this process should have in memory; where so many are refused, nobody looks them up one by one
 _MOST_ROWS = 500_000
@@ -37,29 +34,12 @@ class Places:
 
 def fill_first_lines(ctx: Context, batch: Batch, files: Iterable[SourceFile]) -> None:
     """Fill `first_line` of the batch's refused rows. Each file that has any is read once more, to the last of them."""
-    rows = _texts(batch)
-    if rows.is_empty() or len(rows) > _MOST_ROWS:
+    rows = batch.refused.rows(_TEXT, most=_MOST_ROWS)
+    if rows is None or rows.is_empty():
         return
     found = _lines(ctx.settings.sources, files, rows)
-    if found.is_empty():
-        return
-    if batch.refused_files is None:
-        lines = ctx.tables.spark.createDataFrame(found.to_arrow())
-        joined = batch.refused.drop("first_line").join(lines, ["source", "file_id", "row_hash"], how="left")
-        batch.refused = joined.select(*REJECTED_ROWS.names)
-        return
-    batch.refused_files = [_written(file, found) for file in batch.refused_files]
-    paths = [f.path for f in batch.refused_files]
-    batch.refused = read_files(ctx.spark, paths, REJECTED_ROWS.schema)
-
-
-def _texts(batch: Batch) -> pl.DataFrame:
-    if batch.refused_files is None:
-        rows = batch.refused.select(*_TEXT).limit(_MOST_ROWS + 1).collect()
-        return pl.DataFrame([tuple(r) for r in rows], schema=dict.fromkeys(_TEXT, pl.String), orient="row")
-    if not batch.refused_files or sum(f.rows for f in batch.refused_files) > _MOST_ROWS:
-        return pl.DataFrame(schema=dict.fromkeys(_TEXT, pl.String))
-    return pl.concat([read_parquet(f.path).select(_TEXT) for f in batch.refused_files])
+    if not found.is_empty():
+        batch.refused = batch.refused.updated(found, on=("source", "file_id", "row_hash"), spark=ctx.spark)
 
 
 def _lines(sources: Mapping[str, Source], files: Iterable[SourceFile], rows: pl.DataFrame) -> pl.DataFrame:
@@ -76,9 +56,3 @@ def _lines(sources: Mapping[str, Source], files: Iterable[SourceFile], rows: pl.
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         parts = list(pool.map(look, of_files))
     return pl.concat(parts)
-
-
-def _written(file: NewFile, lines: pl.DataFrame) -> NewFile:
-    """The file once more, with the lines."""
-    rows = read_parquet(file.path).drop("first_line").join(lines, on=["source", "file_id", "row_hash"], how="left")
-    return FileWriter.of(REJECTED_ROWS, Path(file.path).parent).write(rows)

@@ -1,28 +1,17 @@
-"""One pass over the new rows of a table: shuffle to the customers' buckets, resolve there, stage until published.
-
-On a local disk each task writes its rows as the Parquet files of the table, in a folder beside the tables; to publish
-them is to move them and to commit their names. On other storage, which tasks cannot write to without Spark, the rows
-stay in Spark's cache. Both go through the same kernel.
-"""
+"""One pass over the new rows of a table: shuffle to the customers' buckets, resolve there, stage until published."""
 
 from __future__ import annotations
 
-import json
-import shutil
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from math import ceil
-from typing import Any
 
 import polars as pl
 import pyarrow as pa
-from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql import types as T
-from pyspark.sql.pandas.types import to_arrow_schema
 
 from profiling_spark.buckets import bucket_of
 from profiling_spark.contracts.silver import ATTRIBUTES, EVENTS, REJECTED_ROWS
@@ -33,30 +22,25 @@ from profiling_spark.ingest.reading.source_rows import POSITION
 from profiling_spark.ingest.resolving.deduplicate import content
 from profiling_spark.ingest.resolving.resolve import HELPERS, Ends, Group, Resolved, from_json, resolve, to_json
 from profiling_spark.ingest.resolving.versions import Deliveries, resolve_versions
-from profiling_spark.storage import Tables, local_path
-from profiling_spark.storage.files import STAGING, FileWriter, NewFile, conformed, read_files, staging_folder
+from profiling_spark.storage import Part, Tables
+from profiling_spark.storage.outputs import FileOutput, RowOutput
 
 _TASK_BYTES = 128 * 2**20
 _PARTS, _PARTS_PER_CORE, _PART_BYTES = "spark.sql.files.minPartitionNum", 8, 8 * 2**20
 # text that a byte of a file stands for
 _UNPACKED = {".gz": 8, ".parquet": 4}
-_KIND, _DONE, _ORIGIN = "_kind", "_done", "_origin"
-_ACCEPTED_ROW, _REFUSED_ROW = "accepted", "refused"
+_ORIGIN = "_origin"
 
 
 @dataclass(frozen=True)
 class StagedRows:
-    """`accepted`: the table's columns; `refused`: those of rejected_rows, without a reason where a row is refused no
-    longer; `files`, `refused_files`: of both, on a local disk.
-    """
+    """`accepted`: of the table; `refused`: of rejected_rows, without a reason where a row is refused no longer."""
 
-    accepted: DataFrame
-    refused: DataFrame
+    accepted: Part
+    refused: Part
     groups: list[Group]
-    files: list[NewFile] | None
-    refused_files: list[NewFile] | None
+    ends: list[Ends]
     release: Callable[[], None]
-    ends: list[Ends] = field(default_factory=list)
 
 
 def stage_rows(
@@ -94,9 +78,11 @@ def stage_rows(
         deliveries,
     )
     with _in_parts(tables.spark, sum(f.bytes for f in files)):
-        if local_path(tables.root) is None:
-            return _in_cache(placed, table, task)
-        return _in_files(placed, table, tables, buckets, task)
+        output = tables.output(accepted=table, refused=REJECTED_ROWS)
+        made = tables.staged(output, placed.mapInArrow(_ToOutput(task, output), output.schema))
+    groups = from_json(g for r in made.reports for g in r["groups"])
+    ends = [Ends(**e) for r in made.reports for e in r["ends"]]
+    return StagedRows(made.parts["accepted"], made.parts["refused"], groups, ends, made.release)
 
 
 @contextmanager
@@ -137,13 +123,6 @@ def tasks_per_bucket(files: Iterable[SourceFile], table: Table, buckets: int, *,
         f.bytes * next((n for end, n in _UNPACKED.items() if f.path.endswith(end)), 1) for f in files
     )
     return max(1, ceil(text / _TASK_BYTES / (buckets if table is EVENTS else 1)))
-
-
-def clear_staging(tables: Tables) -> None:
-    """Remove what runs left that died before they published it."""
-    root = local_path(tables.root)
-    if root is not None:
-        shutil.rmtree(root / STAGING, ignore_errors=True)
 
 
 def _placed(rows: DataFrame, table: Table, buckets: int, tasks: int) -> DataFrame:
@@ -218,92 +197,13 @@ def _order(table: Table) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class _ToCache:
+class _ToOutput:
     task: _Task
-    schema: pa.Schema
+    output: FileOutput | RowOutput
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         found = self.task.resolved(batches)
-        if found is None:
-            return
-        done = pl.DataFrame({_DONE: [json.dumps(_report(found))]})
-        kinds = (
-            found.accepted.with_columns(pl.lit(_ACCEPTED_ROW).alias(_KIND)),
-            found.refused.with_columns(pl.lit(_REFUSED_ROW).alias(_KIND)),
-            done,
-        )
-        rows = conformed(pl.concat(kinds, how="diagonal"), self.schema)
-        yield from rows.to_arrow().cast(self.schema).to_batches()
-
-
-def _in_cache(placed: DataFrame, table: Table, task: _Task) -> StagedRows:
-    other = [f for f in REJECTED_ROWS.schema if f.name not in table.names]
-    texts = [T.StructField(c, T.StringType()) for c in (_KIND, _DONE)]
-    schema = T.StructType([*table.schema, *other, *texts])
-    writer = _ToCache(task, to_arrow_schema(schema, timezone="UTC"))
-    cached = placed.mapInArrow(writer, schema).persist(StorageLevel.MEMORY_AND_DISK)
-    done = cached.where(F.col(_DONE).isNotNull()).select(_DONE).collect()
-    groups, ends = _reported([json.loads(row[_DONE]) for row in done])
-    return StagedRows(
-        cached.where(F.col(_KIND) == _ACCEPTED_ROW).select(*table.names),
-        cached.where(F.col(_KIND) == _REFUSED_ROW).select(*REJECTED_ROWS.names),
-        groups,
-        None,
-        None,
-        lambda: _forget(cached),
-        ends,
-    )
-
-
-def _report(found: Resolved) -> dict[str, list[dict[str, Any]]]:
-    """What a task reports of its rows, on its way to the driver."""
-    return {"groups": to_json(found.groups), "ends": [asdict(e) for e in found.ends]}
-
-
-def _reported(done: Sequence[dict[str, Any]]) -> tuple[list[Group], list[Ends]]:
-    return from_json(g for d in done for g in d["groups"]), [Ends(**e) for d in done for e in d["ends"]]
-
-
-def _forget(frame: DataFrame) -> None:
-    frame.unpersist()
-
-
-@dataclass(frozen=True)
-class _ToFiles:
-    task: _Task
-    writer: FileWriter
-    refused: FileWriter
-
-    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        found = self.task.resolved(batches)
-        if found is None:
-            return
-        done = {
-            **_report(found),
-            "files": [asdict(self.writer.write(rows)) for rows in (found.accepted,) if len(rows)],
-            "refused": [asdict(self.refused.write(rows)) for rows in (found.refused,) if len(rows)],
-        }
-        yield pa.RecordBatch.from_pydict({_DONE: [json.dumps(done)]})
-
-
-def _in_files(placed: DataFrame, table: Table, tables: Tables, buckets: int, task: _Task) -> StagedRows:
-    root = local_path(tables.root)
-    assert root is not None  # `stage_rows` asked
-    folder = staging_folder(root, table.name)
-    writer = _ToFiles(task, FileWriter.of(table, folder), FileWriter.of(REJECTED_ROWS, folder))
-    done = [json.loads(row[_DONE]) for row in placed.mapInArrow(writer, f"{_DONE} string").collect()]
-    files, refused = ([NewFile(**f) for d in done for f in d[kind]] for kind in ("files", "refused"))
-    groups, ends = _reported(done)
-    in_file = T.StructType([f for f in table.schema if f.name not in table.partition_by])
-    accepted = read_files(tables.spark, [f.path for f in files], in_file)
-    if table is EVENTS:
-        accepted = accepted.withColumn("user_bucket", bucket_of("user_id", buckets))
-    return StagedRows(
-        accepted.select(*table.names),
-        read_files(tables.spark, [f.path for f in refused], REJECTED_ROWS.schema),
-        groups,
-        files,
-        refused,
-        lambda: shutil.rmtree(folder, ignore_errors=True),
-        ends,
-    )
+        if found is not None:
+            report = {"groups": to_json(found.groups), "ends": [asdict(e) for e in found.ends]}
+            rows = {"accepted": found.accepted, "refused": found.refused}
+            yield from self.output(rows, report).to_batches()
