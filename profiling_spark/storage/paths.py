@@ -19,11 +19,17 @@ def literal(value: SliceValue) -> str:
     return f"'{escaped}'"
 
 
+def scheme(path: str) -> str:
+    """What stands before the colon of a URI; empty for a path."""
+    found = re.match(r"^([a-z][a-z0-9+.-]*):", path)
+    return found[1] if found else ""
+
+
 def local_path(path: str) -> Path | None:
     """The path on this machine's disk, None for any other storage."""
     if path.startswith("file:"):
         return Path("/" + path.removeprefix("file:").lstrip("/"))
-    return None if re.match(r"^[a-z][a-z0-9+.-]*:", path) else Path(path)
+    return None if scheme(path) else Path(path)
 
 
 def as_written(uri: str) -> str:
