@@ -306,9 +306,8 @@ def test_small_files_become_one_wherever_they_lie(tmp_path: Path) -> None:
 
 def test_decimals_that_would_be_cut_are_refused(tmp_path: Path) -> None:
     rows = pl.DataFrame({"user_id": ["a"], "as_of": [MONDAY], "spent": [Decimal("1.234567")]})
+    writer = FileWriter(SCORES, store_for(str(tmp_path), None), "r")
     with pytest.raises(ContractError, match="spent"):
-        FileWriter(SCORES, store_for(str(tmp_path), None), "r").write(rows)
+        writer.write(rows)
     with pytest.raises(ContractError, match="visits"):
-        FileWriter(SCORES, store_for(str(tmp_path), None), "r").write(
-            rows.select("user_id", "as_of", visits=pl.lit(0.5))
-        )
+        writer.write(rows.select("user_id", "as_of", visits=pl.lit(0.5)))

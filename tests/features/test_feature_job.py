@@ -91,9 +91,8 @@ def test_late_corrected_and_erased_events_leave_no_trace_in_any_number_of_bucket
     two = stored(fresh[0], *DATES[:2])
     assert_same(build(spark, settings, *DATES[:2]), two)
     # and through Spark's own reader and writer, as on storage that tasks cannot open
-    elsewhere = Settings.model_validate(
-        {**settings.model_dump(), "storage": {"root": by_spark_only(settings.storage.root)}}
-    )
+    root = {"root": by_spark_only(settings.storage.root)}
+    elsewhere = Settings.model_validate({**settings.model_dump(), "storage": root})
     assert_same(build(spark, elsewhere, *DATES[:2]), two)
 
 

@@ -146,8 +146,7 @@ class HadoopStore:
         with _faults(path):
             if not self._system(path).exists(self._java(path)):
                 return []
-            start = len(f"{self._qualified(self.root)}/")
-            return sorted(found[start:] for found in self._below(path))
+            return sorted(self._below(path, f"{prefix}/" if prefix else ""))
 
     def modified_at(self, name: str) -> datetime | None:
         """See `Store`."""
@@ -176,11 +175,15 @@ class HadoopStore:
     def _qualified(self, path: str) -> str:
         return str(self._system(path).makeQualified(self._java(path)).toString())
 
-    def _below(self, path: str) -> Iterator[str]:
-        """Full paths of all files in a folder and below."""
-        files = self._system(path).listFiles(self._java(path), True)
-        while files.hasNext():
-            yield str(files.next().getPath().toString())
+    def _below(self, path: str, inside: str = "") -> Iterator[str]:
+        """Names of all files in a folder and below, relative to it. Not by listFiles, whose paths viewfs resolves."""
+        system = self._system(path)
+        for status in system.listStatus(self._java(path)):
+            name = str(status.getPath().getName())
+            if status.isFile():
+                yield inside + name
+            else:
+                yield from self._below(f"{path}/{name}", f"{inside}{name}/")
 
     def _statuses(self, pattern: str, goes_into: Any) -> Iterator[Found]:
         for status in self._system(pattern).globStatus(self._java(pattern)) or ():
