@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from profiling_spark import doctor
+from profiling_spark.cli.main import main
 from profiling_spark.doctor import Check
 from profiling_spark.errors import EnvironmentProblem
 from profiling_spark.launch import packages
@@ -137,6 +138,37 @@ class TestJars:
         assert found.remedy.startswith("unset PROFILING_SPARK_JARS; ")
         fake_jars(tmp_path)
         assert doctor.check_jars(None, environ=environ, version_of=versions()).ok
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """Where a clone has its jars; nothing is there."""
+        monkeypatch.setattr(doctor.jars, "project_folder", lambda: tmp_path)
+        monkeypatch.delenv("PROFILING_SPARK_JARS", raising=False)
+        monkeypatch.delenv("PROFILING_SPARK_NO_INSTALL", raising=False)
+        (tmp_path / ".jars").mkdir()
+        return tmp_path / ".jars"
+
+    def test_absent_ones_that_a_run_fetches_are_a_warning(self, folder: Path) -> None:
+        jar = fake_jars(folder)[1]
+        jar.unlink()
+        found = doctor.check_jars(None, environ={}, version_of=versions())
+        assert not found.fatal
+        assert_fails(found, f"{jar.name} not in {folder} yet: the first run fetches", "10 MB", "by hand")
+        assert "delta-spark" not in found.found
+        doctor.require([found])
+
+    def test_what_a_run_would_not_mend_stops_it(self, folder: Path) -> None:
+        jars = fake_jars(folder)
+        jars[0].write_bytes(b"half a jar")
+        jars[1].unlink()
+        assert doctor.check_jars(None, environ={}, version_of=versions()).fatal
+
+    def test_exit_code(self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["doctor"]) == 0
+        assert "warn delta jars" in capsys.readouterr().out
+        monkeypatch.setenv("PROFILING_SPARK_NO_INSTALL", "1")
+        assert main(["doctor"]) == 3
+        assert "FAIL delta jars" in capsys.readouterr().out
 
 
 class TestPackages:
