@@ -78,18 +78,8 @@ def require(checks: Sequence[Check]) -> None:
     """Raise EnvironmentProblem that names every fatal failed check with its remedy; warnings pass."""
     failed = [c for c in checks if c.fatal and not c.ok]
     if failed:
-        raise EnvironmentProblem("\n".join(["this machine is not ready:", *(f"  {_line(c)}" for c in failed)]))
-
-
-def render(checks: Sequence[Check]) -> str:
-    """One line a check, for people: ok, warn or FAIL, what was found, what to type."""
-    return "\n".join(_line(c) for c in checks)
-
-
-def _line(check: Check) -> str:
-    word = "ok" if check.ok else "FAIL" if check.fatal else "warn"
-    remedy = f"   -> {check.remedy}" if check.remedy else ""
-    return f"{word:<5} {check.name:<12} {check.found}{remedy}"
+        lines = [f"  FAIL  {c.name:<12} {c.found}{f'   -> {c.remedy}' if c.remedy else ''}" for c in failed]
+        raise EnvironmentProblem("\n".join(["this machine is not ready:", *lines]))
 
 
 def _verdict(name: str, found: str, remedy: str = "", *, fatal: bool = True) -> Check:
