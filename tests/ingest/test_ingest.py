@@ -12,6 +12,7 @@ import deltalake
 import polars as pl
 import pytest
 from ingest_shop import BAD, GOOD, HEADER, everything, rows, settings
+from work_heard import WorkHeard
 
 from profiling_spark.config import Settings
 from profiling_spark.contracts.silver import EVENTS, INGESTED_FILES, ITEMS, REJECTED_ROWS, USERS
@@ -53,6 +54,17 @@ def test_every_row_is_accounted_for_with_its_reason(tables, make_context, data):
     assert (bought["amount"], bought["flags"]) == (Decimal("21.0000"), "many")
     assert events["arefund"]["amount"] == Decimal("10.5000")
     assert events["bview"]["amount"] is None
+
+
+def test_it_tells_how_many_bytes_of_how_many_are_judged_and_the_rows_of_each_table(tables, make_context, data):
+    text = HEADER + "\n".join([*GOOD, GOOD[0], *BAD]) + "\n"
+    (data / "day.csv").write_text(text, encoding="utf-8")
+    size = len(text.encode())
+    ctx = make_context(settings(tables.root, data))
+    ctx.progress = heard = WorkHeard()
+    ingest(ctx)
+    assert (heard.done_before, heard.total, heard.unit) == (0, size, "bytes")
+    assert heard.parts == [("events", len(GOOD) + 1 + len(BAD), size)]
 
 
 def test_rows_staged_in_files_and_in_cache_become_the_same_tables(tables, make_context, data, monkeypatch, tmp_path):
