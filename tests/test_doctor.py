@@ -81,7 +81,7 @@ class TestJava:
         assert_fails(found, "no Java 17 or 21", f"11.0.2 at {tmp_path}")
         assert found.fatal
 
-    def test_the_one_passed_over_is_told(self, tmp_path: Path) -> None:
+    def test_the_one_passed_over_is_reported(self, tmp_path: Path) -> None:
         fake_java(tmp_path / "a", "", release="11.0.1")
         fake_java(tmp_path / "jvm" / "b", "", release="17.0.1")
         environ = {**self.environ(tmp_path / "a"), "PROFILING_SPARK_JAVA_FOLDERS": str(tmp_path / "jvm")}

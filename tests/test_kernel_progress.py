@@ -11,7 +11,7 @@ from conftest import event_frame
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
-from work_heard import WorkHeard
+from recording_progress import RecordingProgress
 
 from profiling_spark.buckets import map_buckets
 from profiling_spark.contracts.silver import EVENTS
@@ -41,7 +41,7 @@ def test_rows_are_counted_in_this_process_and_in_tasks(
     def customers(events: pl.DataFrame, sides: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         return events.select(pl.col("user_id").unique())
 
-    of_events, of_side = WorkHeard(), WorkHeard()
+    of_events, of_side = RecordingProgress(), RecordingProgress()
     kernel = counting(customers, tables, of_events, total=24, unit="rows")
     kernel = counting(kernel, tables, of_side, total=12, unit="customers", side="people")
     assert (of_events.done_before, of_side.done_before) == (0, 0)

@@ -28,8 +28,8 @@ from histories import ALL_TYPES, AS_OF, BERLIN, BROKEN, WINDOWS, event_frame, pa
 from item_reference import item_features, popular_items
 from polars.testing import assert_frame_equal
 from pyspark.sql import SparkSession
+from recording_progress import RecordingProgress
 from reference import assert_same_values
-from work_heard import WorkHeard
 
 from profiling_spark.config import Settings
 from profiling_spark.context import Context
@@ -66,10 +66,10 @@ def test_it_tells_how_many_of_the_stored_events_are_behind(
     spark: SparkSession, shop: Shop, fresh: tuple[Settings, Built]
 ) -> None:
     settings, day = fresh[0], DATES[0]
-    tables, heard = Tables(spark, settings.storage.root, run_id="test"), WorkHeard()
-    build_features(Context(settings, spark, tables, datetime.now(UTC), day, progress=heard), since=day)
+    tables, recorded = Tables(spark, settings.storage.root, run_id="test"), RecordingProgress()
+    build_features(Context(settings, spark, tables, datetime.now(UTC), day, progress=recorded), since=day)
     past = sum(row["event_date"] < day for row in shop.events)
-    assert (heard.done_before, heard.done(), heard.total, heard.unit) == (0, past, len(shop.events), "rows")
+    assert (recorded.done_before, recorded.done(), recorded.total, recorded.unit) == (0, past, len(shop.events), "rows")
 
 
 def test_dates_built_at_once_are_builds_of_their_own(spark: SparkSession, fresh: tuple[Settings, Built]) -> None:

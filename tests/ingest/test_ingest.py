@@ -12,7 +12,7 @@ import deltalake
 import polars as pl
 import pytest
 from ingest_shop import BAD, GOOD, HEADER, everything, rows, settings
-from work_heard import WorkHeard
+from recording_progress import RecordingProgress
 
 from profiling_spark.config import Settings
 from profiling_spark.contracts.silver import EVENTS, INGESTED_FILES, ITEMS, REJECTED_ROWS, USERS
@@ -61,10 +61,10 @@ def test_it_tells_how_many_bytes_of_how_many_are_judged_and_the_rows_of_each_tab
     (data / "day.csv").write_text(text, encoding="utf-8")
     size = len(text.encode())
     ctx = make_context(settings(tables.root, data))
-    ctx.progress = heard = WorkHeard()
+    ctx.progress = recorded = RecordingProgress()
     ingest(ctx)
-    assert (heard.done_before, heard.total, heard.unit) == (0, size, "bytes")
-    assert heard.parts == [("events", len(GOOD) + 1 + len(BAD), size)]
+    assert (recorded.done_before, recorded.total, recorded.unit) == (0, size, "bytes")
+    assert recorded.parts == [("events", len(GOOD) + 1 + len(BAD), size)]
 
 
 def test_rows_staged_in_files_and_in_cache_become_the_same_tables(tables, make_context, data, monkeypatch, tmp_path):
@@ -156,7 +156,7 @@ def test_columns_are_read_by_name_whatever_their_order(tables, make_context, dat
     assert found == {"u1": ("a", Decimal("10.500000")), "u9": ("c", Decimal("3.000000"))}
 
 
-def test_no_file_a_wrong_column_and_a_wrong_rule_are_told(tables, make_context, data):
+def test_no_file_a_wrong_column_and_a_wrong_rule_are_reported(tables, make_context, data):
     with pytest.raises(InputError, match=r"source log: expected files at .*\*\.csv, found none"):
         ingest(make_context(settings(tables.root, data)))
     (data / "day.csv").write_text(HEADER.replace("who", "whom") + GOOD[0] + "\n")

@@ -1,4 +1,4 @@
-"""What a run's display hears of a stage's work."""
+"""A display of a run that records what it is given of a stage's work."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from profiling_spark.progress import Progress
 
 
-class WorkHeard(Progress):
+class RecordingProgress(Progress):
     """Keeps the last work that began, and the parts that ended with what was done then."""
 
     def __init__(self) -> None:
