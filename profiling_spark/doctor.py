@@ -78,18 +78,8 @@ def require(checks: Sequence[Check]) -> None:
     """Raise EnvironmentProblem that names every fatal failed check with its remedy; warnings pass."""
     failed = [c for c in checks if c.fatal and not c.ok]
     if failed:
-        raise EnvironmentProblem("\n".join(["this machine is not ready:", *(f"  {_line(c)}" for c in failed)]))
-
-
-def render(checks: Sequence[Check]) -> str:
-    """One line a check, for people: ok, warn or FAIL, what was found, what to type."""
-    return "\n".join(_line(c) for c in checks)
-
-
-def _line(check: Check) -> str:
-    word = "ok" if check.ok else "FAIL" if check.fatal else "warn"
-    remedy = f"   -> {check.remedy}" if check.remedy else ""
-    return f"{word:<5} {check.name:<12} {check.found}{remedy}"
+        lines = [f"  FAIL  {c.name:<12} {c.found}{f'   -> {c.remedy}' if c.remedy else ''}" for c in failed]
+        raise EnvironmentProblem("\n".join(["this machine is not ready:", *lines]))
 
 
 def _verdict(name: str, found: str, remedy: str = "", *, fatal: bool = True) -> Check:
@@ -113,25 +103,37 @@ def check_java(*, environ: Mapping[str, str], run: java.Run | None = None) -> Ch
 def check_jars(
     paths: Sequence[Path] | None, *, environ: Mapping[str, str], version_of: VersionOf = packages.installed_version
 ) -> Check:
-    """delta-spark and delta-storage, whole, of the version of the Python package, built for this Spark."""
+    """delta-spark and delta-storage, whole, of the version of the Python package, built for this Spark.
+
+    `paths` None: those of the folder that a command would take, where absent ones are a warning if it may fetch them.
+    """
     wanted = jars.jar_names(version_of("delta-spark"), version_of("pyspark"))
-    if paths is None:
-        folder = jars.jars_folder(environ)
-        paths = sorted(folder.glob("delta-*.jar"))
-    by_name = {path.name: path for path in map(_local, paths)}
-    faults, found, damaged = [], [], []
+    folder = jars.jars_folder(environ)
+    may_fetch = paths is None and jars.may_fetch(environ)
+    by_name = {path.name: path for path in map(_local, sorted(folder.glob("delta-*.jar")) if paths is None else paths)}
+    faults, found, absent, damaged = [], [], [], []
     for name, stem in zip(wanted, ("delta-spark_", "delta-storage-"), strict=True):
         there = sorted(n for n in by_name if n.startswith(stem) and n.endswith(".jar"))
         found += there
         if not there:
             faults.append(f"{name} is absent")
+            absent.append(name)
         elif there != [name]:
             faults.append(f"{name} is needed, found {', '.join(there)}")
         elif not zipfile.is_zipfile(by_name[name]):
             faults.append(f"{by_name[name]} is absent or damaged")
             damaged.append(by_name[name])
+    if may_fetch and faults and len(absent) == len(faults):
+        return _verdict("delta jars", _to_be_fetched(absent, folder), setup.command(), fatal=False)
     return _verdict(
         "delta jars", "; ".join(faults) or ", ".join(found), _jars_remedy(environ, damaged) if faults else ""
+    )
+
+
+def _to_be_fetched(absent: Sequence[str], folder: Path) -> str:
+    return (
+        f"{' and '.join(absent)} not in {folder} yet: the first run fetches them (once; 10 MB). "
+        "Without network place them there by hand"
     )
 
 

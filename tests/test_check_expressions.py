@@ -86,11 +86,13 @@ def test_every_broken_expression_is_named_at_once(spark: SparkSession) -> None:
 def test_names_of_columns_and_tags_of_configured_features_pass(spark: SparkSession) -> None:
     names = {"item_id": "Item no. (EAN)", "category": "order #", "brand": "Brand(s)", "channel": "Sold in"}
     json = log(item_id="item.id", quantity="size(lines) + lines[0].n") | {"event_types": {"x": "cart"}}
-    feature = {"name": "mine", "measure": "count", "event_types": ["view"], "unit": "u", "description": "d"}
+    feature = {"name": "own_views", "measure": "count", "event_types": ["view"], "unit": "u", "description": "d"}
     settings = {
         "sources": {"log": log(**names), "json": json | {"format": "json", "lines": "a.lines"}},
         "custom_features": [feature],
-        "profile": {"tags": {"t": TAG | {"when": "mine_30d > 1 and churn_level = 'high'", "value": "mine_7d"}}},
+        "profile": {
+            "tags": {"t": TAG | {"when": "own_views_30d > 1 and churn_level = 'high'", "value": "own_views_7d"}}
+        },
     }
     check_expressions(spark, Settings.model_validate(settings))
 

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from profiling_spark import doctor
+from profiling_spark.cli.main import main
 from profiling_spark.doctor import Check
 from profiling_spark.errors import EnvironmentProblem
 from profiling_spark.launch import packages
@@ -80,7 +81,7 @@ class TestJava:
         assert_fails(found, "no Java 17 or 21", f"11.0.2 at {tmp_path}")
         assert found.fatal
 
-    def test_the_one_passed_over_is_told(self, tmp_path: Path) -> None:
+    def test_the_one_passed_over_is_reported(self, tmp_path: Path) -> None:
         fake_java(tmp_path / "a", "", release="11.0.1")
         fake_java(tmp_path / "jvm" / "b", "", release="17.0.1")
         environ = {**self.environ(tmp_path / "a"), "PROFILING_SPARK_JAVA_FOLDERS": str(tmp_path / "jvm")}
@@ -138,6 +139,37 @@ class TestJars:
         fake_jars(tmp_path)
         assert doctor.check_jars(None, environ=environ, version_of=versions()).ok
 
+    @pytest.fixture
+    def folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """Where a clone has its jars; nothing is there."""
+        monkeypatch.setattr(doctor.jars, "project_folder", lambda: tmp_path)
+        monkeypatch.delenv("PROFILING_SPARK_JARS", raising=False)
+        monkeypatch.delenv("PROFILING_SPARK_NO_INSTALL", raising=False)
+        (tmp_path / ".jars").mkdir()
+        return tmp_path / ".jars"
+
+    def test_absent_ones_that_a_run_fetches_are_a_warning(self, folder: Path) -> None:
+        jar = fake_jars(folder)[1]
+        jar.unlink()
+        found = doctor.check_jars(None, environ={}, version_of=versions())
+        assert not found.fatal
+        assert_fails(found, f"{jar.name} not in {folder} yet: the first run fetches", "10 MB", "by hand")
+        assert "delta-spark" not in found.found
+        doctor.require([found])
+
+    def test_what_a_run_would_not_mend_stops_it(self, folder: Path) -> None:
+        jars = fake_jars(folder)
+        jars[0].write_bytes(b"half a jar")
+        jars[1].unlink()
+        assert doctor.check_jars(None, environ={}, version_of=versions()).fatal
+
+    def test_exit_code(self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["doctor"]) == 0
+        assert "warn delta jars" in capsys.readouterr().out
+        monkeypatch.setenv("PROFILING_SPARK_NO_INSTALL", "1")
+        assert main(["doctor"]) == 3
+        assert "FAIL delta jars" in capsys.readouterr().out
+
 
 class TestPackages:
     def test_declared_are_the_ordinary_ones_and_spark(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,11 +213,12 @@ def test_needs_no_other_package() -> None:
     """In an environment without any package the doctor says what to type, in place of a stack trace."""
     code = (
         f"import sys; sys.path.insert(0, {str(Path(doctor.__file__).parents[1])!r})\n"
-        "from profiling_spark.doctor import examine, render\n"
-        "print(render(examine(storage_root='lake', environ={'PATH': ''})))"
+        "from profiling_spark.doctor import examine, require\n"
+        "require(examine(storage_root='lake', environ={'PATH': ''}))"
     )
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
-    assert "FAIL  packages     packaging is absent   -> " in done.stdout
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False)
+    assert "EnvironmentProblem: this machine is not ready:" in done.stderr
+    assert "FAIL  packages     packaging is absent   -> " in done.stderr
 
 
 class TestStorage:
@@ -261,28 +294,18 @@ class TestMemory:
         assert doctor.memory(tmp_path) == (8_000_000, 7_000_000)
 
 
-def test_require_names_every_fatal_fault_and_no_warning() -> None:
-    checks = [
-        Check("a", True, "fine", "", True),
-        Check("b", False, "broken", "mend b", True),
-        Check("c", False, "so so", "mend c", False),
-        Check("d", False, "gone", "mend d", True),
-    ]
-    with pytest.raises(EnvironmentProblem) as error:
-        doctor.require(checks)
-    text = str(error.value)
-    assert [word for word in ("fine", "mend b", "mend c", "mend d") if word in text] == ["mend b", "mend d"]
-    doctor.require(checks[::2])
-
-
-def test_render_is_one_line_a_check() -> None:
+def test_require_names_every_fatal_fault_in_a_line_and_no_warning() -> None:
     checks = [
         Check("java", True, "17.0.15 at /x", "", True),
+        Check("storage", False, "/x is not a folder", "mend it", True),
         Check("disk", False, "1 GiB free", "free some", False),
         Check("packages", False, "pandas 3", "pip install it", True),
     ]
-    assert doctor.render(checks).splitlines() == [
-        "ok    java         17.0.15 at /x",
-        "warn  disk         1 GiB free   -> free some",
-        "FAIL  packages     pandas 3   -> pip install it",
+    with pytest.raises(EnvironmentProblem) as error:
+        doctor.require(checks)
+    assert str(error.value).splitlines() == [
+        "this machine is not ready:",
+        "  FAIL  storage      /x is not a folder   -> mend it",
+        "  FAIL  packages     pandas 3   -> pip install it",
     ]
+    doctor.require(checks[::2])

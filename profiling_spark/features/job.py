@@ -16,7 +16,7 @@ from profiling_spark.config import Settings
 from profiling_spark.config.supply import Supply
 from profiling_spark.context import Context, Outcome
 from profiling_spark.contracts.features import ITEM_FEATURES, RFM_CUTS, user_features_table
-from profiling_spark.contracts.silver import ITEMS, REVIEWS, USERS
+from profiling_spark.contracts.silver import EVENTS, ITEMS, REVIEWS, USERS
 from profiling_spark.features import (
     REVIEW_COLUMNS,
     USER_COLUMNS,
@@ -29,9 +29,9 @@ from profiling_spark.features.first_pass import first_pass, rfm_cuts
 from profiling_spark.features.items import ItemSides, catalogue, item_features, item_sides, priced_items, ratings
 from profiling_spark.features.rfm import MONEY
 from profiling_spark.features.stale import stale_dates
+from profiling_spark.kernel_progress import counting, stored_rows
 from profiling_spark.remembered import supply
 from profiling_spark.scores.wanted import looks_back, training_date
-from profiling_spark.storage import Tables
 
 
 def build_features(ctx: Context, *, since: date | None = None) -> Outcome:
@@ -80,7 +80,7 @@ def build_dates(ctx: Context, dates: Sequence[date]) -> int:
     given = supply(ctx.tables, ctx.settings)
     params = [feature_params(ctx.settings, d, given) for d in dates]
     sides, cuts = _of_all_customers(ctx, params)
-    return write_user_features(ctx.tables, ctx.settings, params, targets=given.targets, sides=sides, cuts=cuts)
+    return write_user_features(ctx, params, targets=given.targets, sides=sides, cuts=cuts)
 
 
 def _of_all_customers(
@@ -140,8 +140,7 @@ def feature_params(settings: Settings, as_of: date, given: Supply) -> FeaturePar
 
 
 def write_user_features(
-    tables: Tables,
-    settings: Settings,
+    ctx: Context,
     params: Sequence[FeatureParams],
     *,
     targets: Collection[str],
@@ -152,7 +151,7 @@ def write_user_features(
 
     `targets`: tables that any source feeds.
     """
-    dates = [p.as_of for p in params]
+    tables, settings, dates = ctx.tables, ctx.settings, [p.as_of for p in params]
     side_frames: dict[str, DataFrame] = {}
     if "users" in targets:
         side_frames["users"] = versions(tables, USERS).select(*USER_COLUMNS)
@@ -167,7 +166,7 @@ def write_user_features(
     )
     return replace_from_buckets(
         tables,
-        kernel,
+        counting(kernel, tables, ctx.progress, total=stored_rows(tables, EVENTS), unit="rows"),
         user_features_table(settings.windows_days, settings.custom_features),
         dates,
         columns=event_columns(settings.custom_features),

@@ -119,12 +119,15 @@ def _taken_in(
 ) -> tuple[list[Batch], dict[str, int]]:
     """Everything between the claim and the end of the ledger; also the rows that two sources seem to have in common."""
     batches: list[Batch] = []
+    sizes = {name: sum(f.bytes for f in of_target) for name, of_target in files.items()}
+    ctx.progress.work_began(lambda: sum(sizes[b.table.name] for b in batches), sum(sizes.values()), "bytes")
 
     def judged(table: Table, items: Batch | None = None) -> Batch:
         old, new = todo.old(table.name), files[table.name]
         made = _deliveries(table, taken, todo, ctx.settings.business_timezone)
         batch = judge(ctx, table, rows[table.name], items=items, old=old, files=new, deliveries=made)
         batches.append(batch)
+        ctx.progress.part_ended(table.name, sum(g.rows for g in batch.groups))
         return batch
 
     try:

@@ -115,8 +115,8 @@ def _released(home: Path) -> tuple[str, str] | None:
         text = (home / "release").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    told = dict(re.findall(r'^(JAVA_VERSION|MODULES)="?([^"\n]*)"?', text, re.MULTILINE))
-    return told.get("JAVA_VERSION", ""), told.get("MODULES", "")
+    released = dict(re.findall(r'^(JAVA_VERSION|MODULES)="?([^"\n]*)"?', text, re.MULTILINE))
+    return released.get("JAVA_VERSION", ""), released.get("MODULES", "")
 
 
 def _asked(java: Path, run: Run) -> str:
@@ -133,8 +133,8 @@ def _on_path(environ: Mapping[str, str], run: Run) -> Path | None:
     home = real.parent.parent if real.parts[-2:] == ("bin", "java") else None
     if home and (home / "release").exists():
         return home
-    told = re.search(r"java\.home = (.+)", run([java, "-XshowSettings:properties", "-version"]))
-    return Path(told[1].strip()) if told else home
+    found = re.search(r"java\.home = (.+)", run([java, "-XshowSettings:properties", "-version"]))
+    return Path(found[1].strip()) if found else home
 
 
 def _usual_homes(environ: Mapping[str, str]) -> Iterator[Path]:

@@ -59,19 +59,19 @@ def may_apt(environ: Mapping[str, str]) -> bool:
 
 
 def install_java() -> None:
-    """Install Java 17, else 21. Raises EnvironmentProblem with the end of what apt-get said."""
+    """Install Java 17, else 21. Raises EnvironmentProblem with the end of apt-get's output."""
     MANUALS.mkdir(parents=True, exist_ok=True)  # slim images lack it, and Java's package fails to install without it
-    told = _apt("update", "-qq")
+    failure = _apt("update", "-qq")
     for package in _JAVA_PACKAGES:
-        told = _apt("-o", "DPkg::Lock::Timeout=180", "install", "-y", "-qq", "--no-install-recommends", package)
-        if told is None:
+        failure = _apt("-o", "DPkg::Lock::Timeout=180", "install", "-y", "-qq", "--no-install-recommends", package)
+        if failure is None:
             return
-    end = " | ".join((told or "").splitlines()[-3:])
+    end = " | ".join((failure or "").splitlines()[-3:])
     raise EnvironmentProblem(f"apt-get could not install Java 17 or 21 ({end}). Type: {remedy(os.environ)}")
 
 
 def _apt(*arguments: str) -> str | None:
-    """None if it went well, else what it said."""
+    """None if it succeeds, else its output."""
     environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     command = ["apt-get", *arguments]
     done = subprocess.run(

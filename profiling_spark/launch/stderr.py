@@ -60,7 +60,7 @@ class _Copier(threading.Thread):
     def __init__(self, source: int, target: int) -> None:
         super().__init__(name="stderr-of-the-jvm", daemon=True)
         self._source, self._target = source, target
-        self._held = b""
+        self._pending = b""
         self._at_line_start = True
         self._lock = threading.Lock()
         atexit.register(self._finish)
@@ -77,8 +77,8 @@ class _Copier(threading.Thread):
         with self._lock:
             while self._source >= 0 and select.select([self._source], [], [], 0)[0] and self._step():
                 pass
-            self._write(self._held)
-            self._held = b""
+            self._write(self._pending)
+            self._pending = b""
 
     def _step(self) -> bool:
         """Copy what has come; False at the end."""
@@ -88,7 +88,7 @@ class _Copier(threading.Thread):
         if data:
             self._write(self._passed(data))
             return True
-        self._write(self._held)
+        self._write(self._pending)
         os.close(self._source)
         os.close(self._target)
         self._source = -1
@@ -98,13 +98,13 @@ class _Copier(threading.Thread):
     def _passed(self, data: bytes) -> bytes:
         """What goes on: whole lines but for the noise, and a last piece of a line that cannot become noise."""
         passed = b""
-        lines = [line for line in re.split(rb"(?<=\n)", self._held + data) if line]
-        self._held = b""
+        lines = [line for line in re.split(rb"(?<=\n)", self._pending + data) if line]
+        self._pending = b""
         for line in lines:
             if self._at_line_start and _NOISE.fullmatch(line):
                 continue
             if self._at_line_start and not line.endswith(b"\n") and _may_become_noise(line):
-                self._held = line
+                self._pending = line
                 continue  # it is the last
             passed += line
             self._at_line_start = line.endswith(b"\n")

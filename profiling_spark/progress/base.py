@@ -21,6 +21,14 @@ class Progress:
     def stage_began(self, name: str, usual_seconds: float | None) -> None:
         """`usual_seconds`: what the stage took last time, None where it has never run."""
 
+    def work_began(self, done: Callable[[], int], total: int | None, unit: str) -> None:
+        """The stage goes through `total` units (rows, customers, bytes; None: not known) from now on. `done`: how many
+        are behind; it must be quick, and is asked at any time from any thread.
+        """
+
+    def part_ended(self, name: str, rows: int) -> None:
+        """A part of that work is over, such as the files of a table, which had so many rows."""
+
     def stage_ended(self, result: StageResult) -> None:
         """Also a stage that failed."""
 

@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
 from profiling_spark.progress.base import Progress
+from profiling_spark.progress.work import Work
 
 if TYPE_CHECKING:
     from profiling_spark.job_runs import StageResult
 
 _INDENT = "    "
+# a stage says nothing of its parts before this
+_QUIET_SECONDS = 10.0
 
 
 class Lines(Progress):
     """Plain text."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self.stream, self.clock = stream, clock
+        self.work: Work | None = None
+        self.last_line = clock()
+
+    def stage_began(self, name: str, usual_seconds: float | None) -> None:
+        """Its line comes when it ends."""
+        self.work, self.last_line = None, self.clock()
+
+    def work_began(self, done: Callable[[], int], total: int | None, unit: str) -> None:
+        """Shown when a part ends."""
+        self.work = Work(done, total, unit, self.clock())
+
+    def part_ended(self, name: str, rows: int) -> None:
+        """`events: 253,835 rows; 45.6 of 60.2 MB, 1.5 MB/s, about 10 s left`, if nothing was said for a while."""
+        now = self.clock()
+        if self.work is not None and now - self.last_line >= _QUIET_SECONDS:
+            amount = self.work.at(now)
+            left = amount.seconds_left or 0.0
+            self.note(f"{name}: {rows:,} rows; {amount}" + (f", about {left:.0f} s left" if left >= 1 else ""))
 
     def stage_ended(self, result: StageResult) -> None:
         """The stage's line, and below it what it found or why it was skipped."""
@@ -27,6 +50,7 @@ class Lines(Progress):
         self._write(f"{_INDENT}{text}")
 
     def _write(self, text: str) -> None:
+        self.last_line = self.clock()
         self.stream.write(text + "\n")
         self.stream.flush()
 

@@ -5,7 +5,7 @@ Imported only where stderr is a terminal: Rich takes a tenth of a second.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -17,6 +17,7 @@ from rich.text import Text
 
 from profiling_spark.progress.base import Progress, Tasks
 from profiling_spark.progress.lines import stage_lines
+from profiling_spark.progress.work import Amount, Work
 
 if TYPE_CHECKING:
     from profiling_spark.job_runs import StageResult
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _STYLES = {"done": "green", "skipped": "yellow", "failed": "bold red"}
 _REFRESH_PER_SECOND = 5
 _BAR = 24
+_WIDE = 100
 
 
 class Live(Progress):
@@ -35,6 +37,7 @@ class Live(Progress):
         self.ended = 0
         self.name, self.begun, self.usual = "starting Spark", console.get_time(), None
         self.tasks: Tasks = _no_tasks
+        self.work: Work | None = None
         self.spinner = Spinner("dots", style="cyan")
         self.live = RichLive(
             console=console, refresh_per_second=_REFRESH_PER_SECOND, get_renderable=self._bottom, transient=True
@@ -51,11 +54,16 @@ class Live(Progress):
 
     def stage_began(self, name: str, usual_seconds: float | None) -> None:
         """The line at the bottom is this stage's from now on."""
-        self.name, self.usual, self.begun = name, usual_seconds, self.console.get_time()
+        self.name, self.usual, self.begun, self.work = name, usual_seconds, self.console.get_time(), None
+
+    def work_began(self, done: Callable[[], int], total: int | None, unit: str) -> None:
+        """The line at the bottom says how far it is."""
+        self.work = Work(done, total, unit, self.console.get_time())
 
     def stage_ended(self, result: StageResult) -> None:
         """What `Lines` shows, in colour."""
         self.ended += 1
+        self.work = None
         head, *found = stage_lines(result)
         text = Text(head)
         text.highlight_words([result.status], style=_STYLES.get(result.status, ""))
@@ -74,26 +82,41 @@ class Live(Progress):
 
     def _bottom(self) -> Table:
         """Spinner, place among the stages, name, bar, seconds and what is left, in as many columns as fit."""
-        seconds = self.console.get_time() - self.begun
+        now = self.console.get_time()
+        seconds = now - self.begun
+        amount = self.work.at(now) if self.work is not None else None
+        if amount is not None and amount.is_done:  # the stage goes on with something else
+            amount = None
         line = Table.grid(padding=(0, 1))
         place = f"{self.ended + 1}/{len(self.stages)}" if self.name in self.stages else ""
         parts: list[Spinner | Text | ProgressBar] = [self.spinner, Text(place, style="dim"), Text(self.name)]
-        done, tasks = self.tasks()
-        if self.usual:
-            # past its usual time a bar says nothing any more
-            share = min(seconds / self.usual, 0.99)
-            parts.append(ProgressBar(total=1.0, completed=share, width=_BAR))
-            left = self.usual - seconds
-            parts.append(Text(f"{seconds:.0f} s" + (f", about {left:.0f} s left" if left >= 1 else "")))
-        else:
+        share, left = _progress_of(amount, seconds, self.usual)
+        if share is None:
             parts.append(ProgressBar(total=None, width=_BAR, pulse=True, animation_time=seconds))
-            parts.append(Text(f"{seconds:.0f} s"))
-        if tasks and self.console.width >= 100:
+        else:
+            parts.append(ProgressBar(total=1.0, completed=share, width=_BAR))
+        parts.append(Text(f"{seconds:.0f} s" + (f", about {left:.0f} s left" if left >= 1 else "")))
+        done, tasks = self.tasks()
+        if amount is not None and self.console.width >= _WIDE:
+            parts.append(Text(str(amount), style="dim"))
+        elif tasks and self.console.width >= _WIDE:
             parts.append(Text(f"Spark tasks {done:,} of {tasks:,}", style="dim"))
         for _ in parts:
             line.add_column(no_wrap=True)
         line.add_row(*parts)
         return line
+
+
+def _progress_of(amount: Amount | None, seconds: float, usual: float | None) -> tuple[float | None, float]:
+    """Share that is done, None where unknown, and seconds left, 0 where unknown: of what is counted, else of the time
+    that the stage usually takes.
+    """
+    if amount is not None and amount.share is not None:
+        return amount.share, amount.seconds_left or 0.0
+    if usual:
+        # past its usual time a bar says nothing any more
+        return min(seconds / usual, 0.99), usual - seconds
+    return None, 0.0
 
 
 def _no_tasks() -> tuple[int, int]:

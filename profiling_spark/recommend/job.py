@@ -19,6 +19,7 @@ from profiling_spark.contracts.silver import EVENTS
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import InputError, ModelError
 from profiling_spark.features.left_out import counted_rows
+from profiling_spark.kernel_progress import counting, stored_rows
 from profiling_spark.models import Stored
 from profiling_spark.recommend.audience import AudienceKernel, audiences, wanted_items
 from profiling_spark.recommend.bots import Bots, bots_of
@@ -204,7 +205,11 @@ def _lists(ctx: Context, choice: Choice, serving: _Serving) -> DataFrame:
     popular_is_best = choice.model is not None and choice.model.side is None
     gap = None if popular_is_best else timedelta(minutes=recommend.session_gap_minutes)
     offer = Offer(recommend.top_n, recommend.new_items_share, gap, ctx.settings.language, recommend.policy)
-    kernel = Serve(serving.goods, serving.side, serving.params, offer)
+    customers = stored_rows(ctx.tables, user_features_table(ctx.settings.windows_days), as_of=ctx.as_of)
+    kernel = counting(
+        Serve(serving.goods, serving.side, serving.params, offer), ctx.tables, ctx.progress,
+        total=customers, unit="customers", side="users",
+    )  # fmt: skip
     lists = map_histories(
         ctx.tables, kernel, serving.params, schema=_LIST, columns=VISIT_COLUMNS, buckets=ctx.settings.buckets,
         sides={"users": serving.users},

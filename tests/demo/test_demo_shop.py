@@ -276,10 +276,10 @@ def test_an_interrupted_run_does_not_hinder_the_next(tmp_path: Path) -> None:
 
 
 def test_a_foreign_folder_is_refused_untouched(tmp_path: Path) -> None:
-    (tmp_path / "mine.txt").write_text("keep", encoding="utf-8")
+    (tmp_path / "keep.txt").write_text("keep", encoding="utf-8")
     with pytest.raises(DemoError, match="expected a new, empty or demo folder"):
         generate(tmp_path, customers=40, days=10)
-    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+    assert [p.name for p in tmp_path.iterdir()] == ["keep.txt"]
 
 
 @pytest.mark.parametrize("wrong", [{"days": 121}, {"days": 0}, {"customers": 0}, {"seed": -1}])

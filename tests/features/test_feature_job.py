@@ -3,7 +3,7 @@
 Berlin's clocks change among the dates. The histories reach past AS_OF, so every date has a future that it must not see.
 """
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 
@@ -29,10 +29,14 @@ from histories import ALL_TYPES, AS_OF, BERLIN, BROKEN, WINDOWS, event_frame, pa
 from item_reference import item_features, popular_items
 from polars.testing import assert_frame_equal
 from pyspark.sql import SparkSession
+from recording_progress import RecordingProgress
 from reference import assert_same_values
 
 from profiling_spark.config import Settings
+from profiling_spark.context import Context
 from profiling_spark.features import RfmCuts, fit_cuts, rfm_measures
+from profiling_spark.features.job import build_features
+from profiling_spark.storage import Tables
 
 pytestmark = pytest.mark.slow
 DATES = [AS_OF - timedelta(days=n) for n in range(3, -1, -1)]
@@ -57,6 +61,16 @@ def assert_same(found: Built, expected: Built) -> None:
     assert expected["user_features"].height > 100
     for name, table in expected.items():
         assert_frame_equal(found[name], table, check_exact=True)
+
+
+def test_it_tells_how_many_of_the_stored_events_are_behind(
+    spark: SparkSession, shop: Shop, fresh: tuple[Settings, Built]
+) -> None:
+    settings, day = fresh[0], DATES[0]
+    tables, recorded = Tables(spark, settings.storage.root, run_id="test"), RecordingProgress()
+    build_features(Context(settings, spark, tables, datetime.now(UTC), day, progress=recorded), since=day)
+    past = sum(row["event_date"] < day for row in shop.events)
+    assert (recorded.done_before, recorded.done(), recorded.total, recorded.unit) == (0, past, len(shop.events), "rows")
 
 
 def test_dates_built_at_once_are_builds_of_their_own(spark: SparkSession, fresh: tuple[Settings, Built]) -> None:

@@ -273,7 +273,7 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_load(lake: Lake) -> 
     assert all(name in lake.outcome.problem for name in refused)
 
 
-def test_new_columns_are_kept_and_told(lake: Lake) -> None:
+def test_new_columns_are_kept_and_reported(lake: Lake) -> None:
     kept = {r["user_id"] + r["source"]: r["rescued"] for r in rows(lake.tables, EVENTS) if r["rescued"]}
     assert json.loads(kept.pop("djson"))["new"] in ("1", "2")  # JSON does not say which of two equal keys counts
     assert {k: json.loads(v) for k, v in kept.items()} == {

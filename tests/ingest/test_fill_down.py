@@ -201,7 +201,7 @@ def test_filling_against_plain_python(spark: SparkSession, files: list[list[Any]
         assert [tuple(r["_values"]) for r in of_file] == [(r["the key"], r["a"], r["b"]) for r in of_file]
 
 
-def test_what_cannot_be_filled_is_said(tables, make_context, tmp_path: Path) -> None:
+def test_what_cannot_be_filled_is_reported(tables, make_context, tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="rows of a Delta table have no order"):
         Source.model_validate({**SHOP, "format": "delta"})
     with pytest.raises(ValidationError, match="do not go together"):

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 from conftest import by_spark_only
 from ingest_shop import BAD, GOOD, HEADER, everything, rows, settings
+from recording_progress import RecordingProgress
 
 from profiling_spark.config import Settings
 from profiling_spark.contracts.silver import EVENTS, INGESTED_FILES, ITEMS, REJECTED_ROWS, USERS
@@ -54,6 +55,17 @@ def test_every_row_is_accounted_for_with_its_reason(tables, make_context, data):
     assert (bought["amount"], bought["flags"]) == (Decimal("21.0000"), "many")
     assert events["arefund"]["amount"] == Decimal("10.5000")
     assert events["bview"]["amount"] is None
+
+
+def test_it_tells_how_many_bytes_of_how_many_are_judged_and_the_rows_of_each_table(tables, make_context, data):
+    text = HEADER + "\n".join([*GOOD, GOOD[0], *BAD]) + "\n"
+    (data / "day.csv").write_text(text, encoding="utf-8")
+    size = len(text.encode())
+    ctx = make_context(settings(tables.root, data))
+    ctx.progress = recorded = RecordingProgress()
+    ingest(ctx)
+    assert (recorded.done_before, recorded.total, recorded.unit) == (0, size, "bytes")
+    assert recorded.parts == [("events", len(GOOD) + 1 + len(BAD), size)]
 
 
 def test_rows_staged_in_files_and_in_cache_become_the_same_tables(tables, make_context, data, tmp_path):
@@ -146,7 +158,7 @@ def test_columns_are_read_by_name_whatever_their_order(tables, make_context, dat
     assert found == {"u1": ("a", Decimal("10.500000")), "u9": ("c", Decimal("3.000000"))}
 
 
-def test_no_file_a_wrong_column_and_a_wrong_rule_are_told(tables, make_context, data):
+def test_no_file_a_wrong_column_and_a_wrong_rule_are_reported(tables, make_context, data):
     with pytest.raises(InputError, match=r"source log: expected files at .*\*\.csv, found none"):
         ingest(make_context(settings(tables.root, data)))
     (data / "day.csv").write_text(HEADER.replace("who", "whom") + GOOD[0] + "\n")

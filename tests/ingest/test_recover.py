@@ -28,6 +28,7 @@ from profiling_spark.ingest.job import ingest, replay
 from profiling_spark.maintain.job import check, maintain
 from profiling_spark.storage import Tables, log, undo
 from profiling_spark.storage.log import files_of
+from profiling_spark.storage.stores import store_for
 from profiling_spark.storage.undo import restore, why_not
 
 STARTED = datetime(2026, 7, 1, tzinfo=UTC)
@@ -94,8 +95,10 @@ def content(root: Path, *, without: tuple[str, ...] = ()) -> Rows:
     for table in WRITTEN:
         place = root / table.name
         is_table = (place / "_delta_log").exists()  # else files at the most, of a run that died
-        files = files_of(place, deltalake.DeltaTable(place).version()) if is_table else []
-        rows = [r for f in files for r in pl.read_parquet(f.path, glob=False, hive_partitioning=False).to_dicts()]
+        files = files_of(store_for(str(place), None), deltalake.DeltaTable(place).version()) if is_table else []
+        rows = [
+            r for f in files for r in pl.read_parquet(place / f.name, glob=False, hive_partitioning=False).to_dicts()
+        ]
         kept = [{k: v for k, v in row.items() if k not in without and v is not None} for row in rows]
         found[table.name] = sorted(kept, key=lambda row: json.dumps(row, default=str, sort_keys=True))
     return found

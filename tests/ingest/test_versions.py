@@ -211,7 +211,7 @@ LINES = st.builds(
 FILES = st.lists(st.lists(LINES, max_size=4), min_size=1, max_size=5)
 
 
-def said_last(files: Sequence[list[dict[str, Any]]], *, snapshot: bool) -> dict[str, tuple[Any, ...]]:
+def last_stated(files: Sequence[list[dict[str, Any]]], *, snapshot: bool) -> dict[str, tuple[Any, ...]]:
     """Plain Python: day by day, the last row of a key in a file, but a yes in any of them."""
     state: dict[str, tuple[Any, ...]] = {}
     for lines in files:
@@ -228,7 +228,7 @@ def said_last(files: Sequence[list[dict[str, Any]]], *, snapshot: bool) -> dict[
 @settings(max_examples=40, deadline=None)
 @given(FILES, st.randoms(use_true_random=False), st.booleans())
 def test_any_deliveries_in_any_order_end_as_plain_python_says(files, chance, snapshot):
-    expected = said_last(files, snapshot=snapshot)
+    expected = last_stated(files, snapshot=snapshot)
     forward, shuffled = Lake(), Lake()
     for day, lines in enumerate(files):
         forward.load((day, lines), snapshot=snapshot)

@@ -16,6 +16,7 @@ from profiling_spark.job_runs import StageResult
 from profiling_spark.progress import Lines
 from profiling_spark.progress.lines import stage_lines
 from profiling_spark.progress.live import Live
+from profiling_spark.progress.work import Work
 
 DONE = StageResult("ingest", "done", seconds=20.0, outcome=Outcome(rows_in=4000, rows_out=3000, lines=("log: 1 read",)))
 SKIPPED = StageResult("score_users", "skipped", seconds=3.5, outcome=Outcome(rows_out=0, skipped="too few customers"))
@@ -72,6 +73,55 @@ def test_the_moving_line_has_place_seconds_and_what_is_left(width):
     finally:
         live.close()
     assert "3,000 rows" in stream.getvalue()
+
+
+def test_the_moving_line_has_amount_rate_and_time_left_of_work_that_is_counted():
+    clock, done = Clock(), 0
+    live = Live(Console(file=io.StringIO(), width=120, get_time=clock, force_terminal=True, color_system=None))
+    try:
+        live.run_began("r1", ["build_features"], lambda: (3, 8))
+        live.stage_began("build_features", 100.0)
+        clock.now = 10.0
+        live.work_began(lambda: done, 500_000, "rows")
+        assert "about 90 s left 0 of 500,000 rows" in drawn(live, 120)
+        clock.now, done = 14.0, 40_000  # little is known yet: what the stage usually takes says more
+        assert "14 s, about 86 s left 40,000 of 500,000 rows, 10,000 rows/s" in drawn(live, 120)
+        clock.now, done = 30.0, 200_000
+        assert "30 s, about 30 s left 200,000 of 500,000 rows, 10,000 rows/s" in drawn(live, 120)
+        live.console.width = 80
+        assert "rows" not in drawn(live, 80)
+        live.console.width = 120
+        clock.now, done = 60.0, 500_100  # a task was repeated; what follows is not counted
+        assert "60 s, about 40 s left Spark tasks 3 of 8" in drawn(live, 120)
+        live.stage_began("score_users", None)
+        assert "rows" not in drawn(live, 120)
+    finally:
+        live.close()
+
+
+def test_work_of_unknown_amount_has_a_rate_and_no_time_left():
+    amount = Work(lambda: 3 * 2**20, None, "bytes", began=5.0).at(7.0)
+    assert (str(amount), amount.share, amount.seconds_left) == ("3.0 MB, 1.5 MB/s", None, None)
+
+
+def test_lines_tell_of_a_part_after_ten_seconds_without_a_line():
+    clock, stream, done = Clock(), io.StringIO(), 0
+    shown = Lines(stream, clock)
+    clock.now = 100.0
+    shown.stage_began("ingest", None)
+    shown.work_began(lambda: done, 60 * 2**20, "bytes")
+    clock.now, done = 105.0, 2**20
+    shown.part_ended("items", 650)
+    clock.now, done = 120.0, 30 * 2**20
+    shown.part_ended("reviews", 4182)
+    clock.now, done = 125.0, 45 * 2**20
+    shown.part_ended("users", 4998)
+    clock.now, done = 140.0, 60 * 2**20
+    shown.part_ended("events", 277_038)
+    assert stream.getvalue().splitlines() == [
+        "    reviews: 4,182 rows; 30.0 of 60.0 MB, 1.5 MB/s, about 20 s left",
+        "    events: 277,038 rows; 60.0 of 60.0 MB, 1.5 MB/s",
+    ]
 
 
 def drawn(live: Live, width: int) -> str:

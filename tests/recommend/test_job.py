@@ -11,6 +11,7 @@ import pytest
 from pyspark.ml.recommendation import ALS
 from pyspark.sql import functions as F
 from recommend_shop import AS_OF, events, group_of, tasteful
+from recording_progress import RecordingProgress
 
 from profiling_spark.buckets import bucket_of
 from profiling_spark.config import Settings
@@ -124,9 +125,12 @@ def test_planted_tastes_are_found_and_a_second_run_changes_nothing(tables, setti
     assert together["orders"] >= 3
     assert group_of(together["item_1_id"]) == group_of(together["item_2_id"])
 
-    again = recommend_items(make_context(settings=settings, as_of=AS_OF))
+    ctx = make_context(settings=settings, as_of=AS_OF)
+    ctx.progress = recorded = RecordingProgress()
+    again = recommend_items(ctx)
     assert not again.facts["fitted"]
     assert values(tables) == first
+    assert (recorded.done_before, recorded.done(), recorded.total, recorded.unit) == (0, 123, 123, "customers")
 
     # a customer who came since, with three views: served by the stored model
     next_day = AS_OF + timedelta(days=1)

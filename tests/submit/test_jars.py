@@ -51,16 +51,16 @@ def test_folder(tmp_path: Path, cache: dict[str, str], monkeypatch: pytest.Monke
     assert jars.jars_folder(cache) == tmp_path / "Library" / "Caches" / "profiling_spark" / "jars-4.4.0"
     monkeypatch.setattr(jars, "project_folder", lambda: tmp_path / "clone")
     assert jars.jars_folder(cache) == tmp_path / "clone" / ".jars"
-    assert jars.jars_folder({**cache, "PROFILING_SPARK_JARS": "mine"}) == Path.cwd() / "mine"
+    assert jars.jars_folder({**cache, "PROFILING_SPARK_JARS": "own"}) == Path.cwd() / "own"
 
 
 def test_fetched_once_and_only_whole_ones_stay(java: Java, cache: dict[str, str]) -> None:
-    said: list[str] = []
-    folder = jars.ensure_jars(cache, java=java, say=said.append)
-    assert said == [f"Fetching the Delta 4.4.0 jars (once; 10 MB) to {folder} ..."]
+    messages: list[str] = []
+    folder = jars.ensure_jars(cache, java=java, say=messages.append)
+    assert messages == [f"Fetching the Delta 4.4.0 jars (once; 10 MB) to {folder} ..."]
     assert sorted(p.name for p in folder.iterdir()) == sorted(JARS)
-    jars.ensure_jars({**cache, "PROFILING_SPARK_NO_INSTALL": "1"}, java=java, say=said.append)
-    assert len(said) == 1
+    jars.ensure_jars({**cache, "PROFILING_SPARK_NO_INSTALL": "1"}, java=java, say=messages.append)
+    assert len(messages) == 1
 
 
 def test_two_at_once_fetch_once(java: Java, cache: dict[str, str]) -> None:
@@ -87,7 +87,7 @@ def test_half_a_download(tmp_path: Path, java: Java, cache: dict[str, str]) -> N
 
 @pytest.mark.parametrize("name", ["PROFILING_SPARK_JARS", "PROFILING_SPARK_NO_INSTALL"])
 def test_not_fetched_where_the_user_says_so(tmp_path: Path, java: Java, cache: dict[str, str], name: str) -> None:
-    value = "1" if name.endswith("INSTALL") else str(tmp_path / "mine")
+    value = "1" if name.endswith("INSTALL") else str(tmp_path / "own")
     with pytest.raises(EnvironmentProblem, match="at least one is not there") as error:
         jars.ensure_jars({**cache, name: value}, java=java, say=str)
     assert JARS[1] in str(error.value)

@@ -236,9 +236,9 @@ class TestJava:
     ) -> None:
         monkeypatch.setattr(setup, "MANUALS", tmp_path / "man")
         assert setup.main(["--exports"]) == 0
-        told = capsys.readouterr()
-        assert f"export JAVA_HOME={tmp_path / 'jvm'}\n" in told.out
-        assert told.err.startswith(
+        printed = capsys.readouterr()
+        assert f"export JAVA_HOME={tmp_path / 'jvm'}\n" in printed.out
+        assert printed.err.startswith(
             "This will install openjdk-17-jre-headless with apt-get (Java 17 or 21 was not found)"
         )
         assert [line.split()[-1] for line in apt.read_text().splitlines()] == [

@@ -63,11 +63,11 @@ def test_a_long_text_is_whole() -> None:
 
 def test_what_the_driver_prints_stays_in_order() -> None:
     code = """
-sys.stderr.write("mine\\n"); sys.stderr.flush()
+sys.stderr.write("driver\\n"); sys.stderr.flush()
 tell("its\\n"); time.sleep(0.1)
-sys.stderr.write("mine again\\n")
+sys.stderr.write("driver again\\n")
 """
-    assert drive(code).stderr == "in the block\nmine\nits\nmine again\n"
+    assert drive(code).stderr == "in the block\ndriver\nits\ndriver again\n"
 
 
 def test_nothing_waits_for_the_end_of_a_line() -> None:
