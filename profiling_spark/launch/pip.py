@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 # number and size on disk, for the line that tells what will be installed
-SIZES = {"": ("40", "1.2 GB"), "dev": ("60", "1.4 GB")}
+SIZES = {"": ("40", "1.2 GB"), "dev": ("80", "1.5 GB")}
 _NO_DEFLATE = "[bdist_wheel]\ncompression = stored\n"
 _IMPORT_ALL = """
 import importlib, pkgutil, profiling_spark
