@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 
 from profiling_spark.config import Settings
 from profiling_spark.context import Context
-from profiling_spark.contracts.silver import EVENTS
-from profiling_spark.contracts.table import Table
 from profiling_spark.session import build_session, local_jars
 from profiling_spark.storage import Tables
 
@@ -98,18 +96,3 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("the real data sets are not here: tests on them need the folder shared/data beside the project")
     return SHARED_DATA
-
-
-def frame_of(spark: SparkSession, table: Table, rows: Sequence[dict[str, Any]]) -> DataFrame:
-    """A frame of a table's schema; what a row leaves out is null."""
-    return spark.createDataFrame([tuple(r.get(c) for c in table.names) for r in rows], table.schema)
-
-
-def event_frame(spark: SparkSession, rows: Sequence[dict[str, Any]], *, buckets: int = 4) -> DataFrame:
-    """Events with their bucket filled in."""
-    from pyspark.sql import functions as F
-
-    from profiling_spark.buckets import bucket_of
-
-    bare = frame_of(spark, EVENTS, rows)
-    return bare.withColumn("user_bucket", bucket_of(F.col("user_id"), buckets))

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from conftest import event_frame
+from frames import event_frame
 from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 
