@@ -19,7 +19,7 @@ from typing import Any
 
 from profiling_spark.errors import ConfigError
 
-INFO, ERROR = logging.INFO, logging.ERROR
+INFO, WARNING, ERROR = logging.INFO, logging.WARNING, logging.ERROR
 LOGGER = logging.getLogger("profiling_spark")
 LOGGER.addHandler(logging.NullHandler())  # a library says nothing where nobody listens
 

@@ -18,7 +18,7 @@ from profiling_spark.messages import describe
 from profiling_spark.progress import Progress
 from profiling_spark.progress.base import Tasks
 from profiling_spark.session import Started, adopted, begin_session
-from profiling_spark.storage import Tables, locked
+from profiling_spark.storage import Check, Tables, locked
 
 
 @contextmanager
@@ -62,8 +62,9 @@ def run_steps(
     """
     started, shown = datetime.now(UTC), progress or Progress()
     run_id = f"{started:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
-    with locked(settings.storage.root), log.bound(run_id=run_id, job=job):
-        tables = Tables(spark, settings.storage.root, run_id=run_id)
+    root = settings.storage.root
+    with log.bound(run_id=run_id, job=job), locked(root, spark, job=job, run_id=run_id) as check:
+        tables = Tables(spark, root, run_id=run_id, check=check)
         ctx = Context(settings, spark, tables, started, as_of, refit, shown)
         book = Book(ctx, job, steps)
         log.event("run began")
@@ -72,12 +73,13 @@ def run_steps(
         error: BaseException | None = None
         try:
             book.open()
-            _run_each(book, steps, shown)
+            _run_each(book, steps, shown, check)
         except BaseException as err:
             error = err
             log.event(f"run failed: {describe(err)}", level=log.ERROR, memory_mb=log.memory_mb())
             raise
         finally:
+            check()  # where another run writes by now, its tables are not touched
             book.close(error)
         result = book.result()
         seconds = round(result.stages[job].seconds or 0.0, 3)
@@ -87,8 +89,9 @@ def run_steps(
         return result
 
 
-def _run_each(book: Book, steps: Sequence[Step], shown: Progress) -> None:
+def _run_each(book: Book, steps: Sequence[Step], shown: Progress, check: Check) -> None:
     for step in steps:
+        check()
         shown.stage_began(step.name, book.usual_seconds.get(step.name))
         with log.bound(stage=step.name):
             log.event("stage began")

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
+from spark_only import MOUNT
 
 from profiling_spark.config import Settings
 from profiling_spark.context import Context
-from profiling_spark.contracts.silver import EVENTS
-from profiling_spark.contracts.table import Table
 from profiling_spark.session import build_session, local_jars
 from profiling_spark.storage import Tables
 
@@ -57,19 +55,12 @@ def spark() -> Iterator[SparkSession]:
     java = "'-XX:+UseParallelGC -XX:-DontCompileHugeMethods'"  # as scripts/submit.sh gives them
     # one session for all tests: each table that Spark broadcasts keeps a page, of 32 MB and more by default, until
     # garbage is collected, and a full run has used up 2 GB
-    folder = tempfile.gettempdir()
-    mount = f"--conf spark.hadoop.fs.viewfs.mounttable.local.link.{folder}=file://{folder}"  # see `by_spark_only`
-    options = f"--driver-memory 4g --conf spark.buffer.pageSize=4m {mount} --driver-java-options {java} pyspark-shell"
+    options = f"--driver-memory 4g --conf spark.buffer.pageSize=4m {MOUNT} --driver-java-options {java} pyspark-shell"
     os.environ.setdefault("PYSPARK_SUBMIT_ARGS", options)
     settings = Settings.model_validate({"spark": {"shuffle_partitions": 2}})
     session = build_session(settings, name="tests")
     yield session
     session.stop()
-
-
-def by_spark_only(path: Path | str) -> str:
-    """A temporary folder of this disk under a scheme that only Spark knows, as HDFS is: nothing else can open it."""
-    return f"viewfs://local{Path(path).absolute()}"
 
 
 @pytest.fixture
@@ -106,18 +97,3 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("the real data sets are not here: tests on them need the folder shared/data beside the project")
     return SHARED_DATA
-
-
-def frame_of(spark: SparkSession, table: Table, rows: Sequence[dict[str, Any]]) -> DataFrame:
-    """A frame of a table's schema; what a row leaves out is null."""
-    return spark.createDataFrame([tuple(r.get(c) for c in table.names) for r in rows], table.schema)
-
-
-def event_frame(spark: SparkSession, rows: Sequence[dict[str, Any]], *, buckets: int = 4) -> DataFrame:
-    """Events with their bucket filled in."""
-    from pyspark.sql import functions as F
-
-    from profiling_spark.buckets import bucket_of
-
-    bare = frame_of(spark, EVENTS, rows)
-    return bare.withColumn("user_bucket", bucket_of(F.col("user_id"), buckets))

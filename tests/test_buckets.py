@@ -6,9 +6,10 @@ from typing import Any
 
 import polars as pl
 import pytest
-from conftest import by_spark_only, event_frame
+from frames import event_frame
 from pyspark.sql import SparkSession
 from pyspark.sql import types as T
+from spark_only import by_spark_only
 
 from profiling_spark.buckets import check_layout, map_buckets
 from profiling_spark.contracts.silver import EVENTS

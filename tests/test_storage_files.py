@@ -13,9 +13,9 @@ import deltalake
 import duckdb
 import polars as pl
 import pytest
-from conftest import by_spark_only
 from deltalake.exceptions import DeltaError
 from pyspark.sql import DataFrame, SparkSession
+from spark_only import by_spark_only
 
 from profiling_spark.config import Settings
 from profiling_spark.contracts.silver import EVENTS

@@ -174,7 +174,7 @@ def models(given: Given, task: str | None, back: str | None, to: str | None) -> 
 
             changed = None
             if back is not None:
-                with locked(settings.storage.root):
+                with locked(settings.storage.root, opened.session, job="rollback"):
                     changed = rollback(opened, back, to)
                     opened.read_versions.clear()
             found = [m for m in model_lines(opened) if task is None or m.task == task]

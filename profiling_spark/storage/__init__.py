@@ -4,9 +4,20 @@ What a storage root is (a local disk, an object store, one that only Spark opens
 """
 
 from profiling_spark.storage.files import as_frame
-from profiling_spark.storage.lock import locked
+from profiling_spark.storage.lock import Check, locked
 from profiling_spark.storage.outputs import Part, Staged
 from profiling_spark.storage.paths import SliceValue, as_written, literal, local_path
 from profiling_spark.storage.tables import Tables
 
-__all__ = ["Part", "SliceValue", "Staged", "Tables", "as_frame", "as_written", "literal", "local_path", "locked"]
+__all__ = [
+    "Check",
+    "Part",
+    "SliceValue",
+    "Staged",
+    "Tables",
+    "as_frame",
+    "as_written",
+    "literal",
+    "local_path",
+    "locked",
+]

@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import polars as pl
-from conftest import event_frame, frame_of
+from frames import event_frame, frame_of
 from histories import (
     ALL_TYPES,
     AS_OF,

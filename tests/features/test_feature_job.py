@@ -10,7 +10,6 @@ from itertools import pairwise
 import polars as pl
 import pytest
 import reference
-from conftest import by_spark_only
 from feature_lakes import (
     BOT_DAYS,
     BOT_EVENTS_PER_DAY,
@@ -31,6 +30,7 @@ from polars.testing import assert_frame_equal
 from pyspark.sql import SparkSession
 from recording_progress import RecordingProgress
 from reference import assert_same_values
+from spark_only import by_spark_only
 
 from profiling_spark.config import Settings
 from profiling_spark.context import Context

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import frame_of
+from frames import frame_of
 from ingest_shop import GOOD, HEADER, everything, rows, settings
 from pyspark.sql import functions as F
 

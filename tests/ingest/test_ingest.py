@@ -11,9 +11,9 @@ from pathlib import Path
 import deltalake
 import polars as pl
 import pytest
-from conftest import by_spark_only
 from ingest_shop import BAD, GOOD, HEADER, everything, rows, settings
 from recording_progress import RecordingProgress
+from spark_only import by_spark_only
 
 from profiling_spark.config import Settings
 from profiling_spark.contracts.silver import EVENTS, INGESTED_FILES, ITEMS, REJECTED_ROWS, USERS

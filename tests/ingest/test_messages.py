@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import polars as pl
 import pytest
-from conftest import frame_of
+from frames import frame_of
 from ingest_shop import GOOD, HEADER, settings
 
 from profiling_spark.cli.execute import failure

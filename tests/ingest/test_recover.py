@@ -14,9 +14,9 @@ from typing import Any
 import deltalake
 import polars as pl
 import pytest
-from conftest import by_spark_only
 from ingest_shop import settings
 from pyspark.sql import SparkSession
+from spark_only import by_spark_only
 
 from profiling_spark.config import Settings
 from profiling_spark.context import Context

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 
 import pytest
-from conftest import frame_of
+from frames import frame_of
 from ingest_shop import HEADER, rows, settings
 
 from profiling_spark.config import Settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from conftest import event_frame, frame_of
+from frames import event_frame, frame_of
 
 from profiling_spark.contracts.silver import EVENTS, INGESTED_FILES
 from profiling_spark.errors import ContractError

@@ -6,18 +6,18 @@ large ones; the rows of tables and sources are Spark's to read.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 from py4j.protocol import Py4JError, Py4JJavaError, Py4JNetworkError
 from pyspark.sql import SparkSession
 
 from profiling_spark.errors import StorageError
 from profiling_spark.storage.stores.base import Fault, Found, Kind, StoreError
+from profiling_spark.storage.stores.blocks import opened
 from profiling_spark.storage.stores.options import NO_OPTIONS, Options
 from profiling_spark.storage.stores.patterns import matcher
 
@@ -101,7 +101,21 @@ class HadoopStore:
             path = self._java(uri)
             size = int(self._system(uri).getFileStatus(path).getLen())
             stream = self._system(uri).open(path)
-        return cast(BinaryIO, io.BufferedReader(_Stream(stream, size, uri), _BLOCK))
+
+        def fetch(start: int, end: int) -> bytes:
+            with _faults(uri):
+                if stream.getPos() != start:
+                    stream.seek(start)
+                data = bytes(stream.readNBytes(end - start))
+            if not data:
+                raise StoreError(uri, Fault.CHANGED)
+            return data
+
+        def close() -> None:
+            with _faults(uri):
+                stream.close()
+
+        return opened(size, _BLOCK, fetch, close)
 
     def get(self, name: str) -> bytes | None:
         """See `Store`."""
@@ -133,10 +147,10 @@ class HadoopStore:
             with _faults(path):
                 self._write(path, data, replaces=False)
         except StoreError as err:
-            if self._is_own(name, data):
-                return True
             if err.fault is Fault.EXISTS:
                 return False
+            if self._is_own(name, data):
+                return True
             raise
         return True
 
@@ -217,49 +231,6 @@ class HadoopStore:
             return self.get(name) == data
         except StoreError:
             return False
-
-
-class _Stream(io.RawIOBase):
-    """A stream of Hadoop's."""
-
-    def __init__(self, stream: Any, size: int, uri: str) -> None:
-        self.stream, self.size, self.uri, self.place = stream, size, uri, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self.place
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self.place, io.SEEK_END: self.size}[whence]
-        place = min(max(start + offset, 0), self.size)
-        if place != self.place:
-            with _faults(self.uri):
-                self.stream.seek(place)
-        self.place = place
-        return place
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        wanted = min(len(buffer), self.size - self.place, _BLOCK)
-        if wanted <= 0:
-            return 0
-        with _faults(self.uri):
-            data = bytes(self.stream.readNBytes(wanted))
-        if not data:
-            raise StoreError(self.uri, Fault.CHANGED)
-        buffer[: len(data)] = data
-        self.place += len(data)
-        return len(data)
-
-    def close(self) -> None:
-        if not self.closed:
-            with _faults(self.uri):
-                self.stream.close()
-        super().close()
 
 
 def _found(status: Any) -> Found:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import obstore
 from obstore.exceptions import (
@@ -24,6 +23,7 @@ from pyspark.sql import SparkSession
 
 from profiling_spark.storage.stores import options as given
 from profiling_spark.storage.stores.base import Fault, Found, Kind, StoreError
+from profiling_spark.storage.stores.blocks import opened
 from profiling_spark.storage.stores.options import Options
 from profiling_spark.storage.stores.patterns import fixed_folder, is_plain, matcher
 
@@ -98,7 +98,15 @@ class ObjectStore:
         _, key = _split(uri)
         with self._faults(key):
             head = obstore.head(self._client, key)
-        return cast(BinaryIO, io.BufferedReader(_Blocks(self, key, head["size"], head["e_tag"] or ""), _BLOCK))
+
+        def fetch(start: int, end: int) -> bytes:
+            wanted: obstore.GetOptions = {"range": (start, end)}
+            if head["e_tag"]:
+                wanted["if_match"] = head["e_tag"]
+            with self._faults(key):
+                return obstore.get(self._client, key, options=wanted).bytes().to_bytes()
+
+        return opened(head["size"], _BLOCK, fetch)
 
     def get(self, name: str) -> bytes | None:
         """See `Store`."""
@@ -107,7 +115,7 @@ class ObjectStore:
             try:
                 return obstore.get(self._client, key).bytes().to_bytes()
             except FileNotFoundError as err:
-                if _CODE.search(str(err)) and "NoSuchBucket" in str(err):
+                if "NoSuchBucket" in str(err):
                     raise
                 return None
 
@@ -125,10 +133,10 @@ class ObjectStore:
             with self._faults(key):
                 obstore.put(self._client, key, data, mode="create", use_multipart=False)
         except StoreError as err:
-            if err.fault in (Fault.EXISTS, Fault.UNREACHABLE, Fault.OTHER) and self._is_own(name, data):
-                return True
             if err.fault is Fault.EXISTS:
-                return False
+                return self.get(name) == data
+            if err.fault in (Fault.UNREACHABLE, Fault.OTHER) and self._is_own(name, data):
+                return True
             raise
         return True
 
@@ -185,40 +193,6 @@ class ObjectStore:
             yield
         except (BaseError, OSError, ValueError) as err:
             raise _fault(f"{self.root.partition(':')[0]}://{self.bucket}/{key}", err) from None
-
-
-class _Blocks(io.RawIOBase):
-    """An object by ranges, all of the content that it had when it was opened."""
-
-    def __init__(self, store: ObjectStore, key: str, size: int, etag: str) -> None:
-        self.store, self.key, self.size, self.etag, self.place = store, key, size, etag, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self.place
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self.place, io.SEEK_END: self.size}[whence]
-        self.place = max(start + offset, 0)
-        return self.place
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        end = min(self.place + len(buffer), self.size)
-        if end <= self.place:
-            return 0
-        wanted: obstore.GetOptions = {"range": (self.place, end)}
-        if self.etag:
-            wanted["if_match"] = self.etag
-        with self.store._faults(self.key):
-            data = obstore.get(self.store._client, self.key, options=wanted).bytes()
-        buffer[: len(data)] = memoryview(data)
-        self.place += len(data)
-        return len(data)
 
 
 @lru_cache(maxsize=16)
