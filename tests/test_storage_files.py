@@ -22,6 +22,7 @@ from profiling_spark.contracts.silver import EVENTS
 from profiling_spark.contracts.table import AMOUNT_SUM, Column, Table
 from profiling_spark.errors import ContractError, StorageError
 from profiling_spark.storage import Tables
+from profiling_spark.storage.file_writes import discard_files
 from profiling_spark.storage.files import FileWriter, as_frame, joined
 from profiling_spark.storage.log import File, not_needed
 from profiling_spark.storage.stores import store_for
@@ -117,9 +118,9 @@ def test_the_end_of_a_run_between_writing_and_committing_leaves_the_old_version(
         with pytest.raises((StorageError, KeyboardInterrupt), match="" if stays else "cannot be committed"):
             tables.replace_partitions(SCORES, frame(spark, NEW), [MONDAY])
     left = set(Path(tables.path(SCORES)).rglob("*.parquet")) - before
-    assert bool(left) is stays  # of no version: a process that is killed cannot clear up, `discard` can
+    assert bool(left) is stays  # of no version: a process that is killed cannot clear up
     assert stored(tables) == OLD
-    tables.discard([tables.run_id], SCORES)
+    discard_files(tables, [tables.run_id], SCORES)
     assert set(Path(tables.path(SCORES)).rglob("*.parquet")) == before
     assert stored(tables) == OLD
     tables.replace_partitions(SCORES, frame(spark, NEW), [MONDAY])

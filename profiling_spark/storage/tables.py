@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,14 +18,11 @@ from profiling_spark import log
 from profiling_spark.contracts.silver import EVENTS, ITEMS, REJECTED_ROWS, REVIEWS, USERS
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import ContractError, StorageError
-from profiling_spark.storage import outputs, spark_writes
-from profiling_spark.storage.files import FileWriter, NewFile, as_frame, discard, joined, read_files
+from profiling_spark.storage import file_writes, outputs, points, spark_writes
+from profiling_spark.storage.files import as_frame, read_files
 from profiling_spark.storage.log import (
     File,
-    commit,
-    create,
     files_of,
-    lacking,
     others,
     replace_rows,
     rows_of,
@@ -41,12 +38,10 @@ _LOG_FILE = re.compile(r"_delta_log/(\d{20})\.json")
 SMALL_BYTES = 16 * 2**20
 """Up to so many bytes of Parquet (half a million events) this process does itself what tasks do of larger lakes."""
 _GROWING = (EVENTS, USERS, ITEMS, REVIEWS, REJECTED_ROWS)
-_DEFAULTS = "spark.databricks.delta.properties.defaults"
 _SIGNATURE = "spark.databricks.delta.commitInfo.userMetadata"
 # that Spark lists without a job of its own
 _FEW_FILES = 32
 _LONG = 20_000  # characters of a predicate
-_PROPERTIES = ("enableDeletionVectors", "checkpointPolicy", "deletedFileRetentionDuration")
 
 
 class Tables:
@@ -70,7 +65,7 @@ class Tables:
         self.known_buckets: int | None = None
         self.incoming_bytes = 0
         self._bytes: int | None = None
-        self._committed: set[str] = set()
+        self.committed_files: set[str] = set()
         self._folders: dict[str, Store] = {}
 
     @property
@@ -165,7 +160,7 @@ class Tables:
         """What tasks hand their rows of these tables to, by kind (see `staged`)."""
         if not self.has_files:
             return RowOutput(tables)
-        return FileOutput({kind: self._writer(table) for kind, table in tables.items()})
+        return FileOutput({kind: file_writes.writer(self, table) for kind, table in tables.items()})
 
     def staged(self, output: FileOutput | RowOutput, done: DataFrame | pa.Table) -> Staged:
         """Run the tasks whose results are `done`, a frame of the output's schema, or take what they have given in this
@@ -173,15 +168,17 @@ class Tables:
         """
         tables = output.tables.values()
         if isinstance(done, DataFrame):
-            with self._discarding(*tables):
+            with file_writes.discarding(self, *tables):
                 made = outputs.staged(self.spark, output, done)
         else:
             assert isinstance(output, FileOutput)  # where nothing opens files no task runs in this process
             made = outputs.staged_here(self.spark, output, done)
 
+        points.at(f"rows of {' and '.join(t.name for t in tables)} staged")
+
         def release() -> None:
             made.release()
-            self.discard([self.run_id], *tables)
+            file_writes.discard_files(self, [self.run_id], *tables)
 
         return replace(made, release=release)
 
@@ -191,32 +188,34 @@ class Tables:
             raise ContractError(f"{table.name}: a write names the slice {table.slice}, found {tuple(values)}")
         if self._by_spark(rows):
             return self.replace_where(table, self._as_spark(rows), _predicate(values))
-        with self._discarding(table):
-            files = self._new_files(table, rows)
+        with file_writes.discarding(self, table):
+            files = file_writes.new_files(self, table, rows)
             for file in files:
                 file.check_slice(table, values)
             meets = [(f, f.in_slice(values)) for f in self.newest_files(table)]
-            rest = others([f for f, is_in in meets if is_in is None], values, self._writer(table))
-            self._commit_files(table, [*files, *rest], [f for f, is_in in meets if is_in is not False])
+            rest = others([f for f, is_in in meets if is_in is None], values, file_writes.writer(self, table))
+            file_writes.commit_files(self, table, [*files, *rest], [f for f, is_in in meets if is_in is not False])
             return sum(f.rows for f in files)
 
     def replace_where(self, table: Table, frame: DataFrame, predicate: str) -> int:
         """Replace the rows for which the predicate holds, in one commit; all rows of the frame must satisfy it."""
-        return self._write(table, frame, mode="overwrite", options={"replaceWhere": predicate})
+        return self.write_by_spark(table, frame, mode="overwrite", options={"replaceWhere": predicate})
 
     def replace_all(self, table: Table, rows: Rows) -> int:
         """Replace the whole table in one commit. Returns the rows written."""
         if self._by_spark(rows):
-            return self._write(table, self._as_spark(rows), mode="overwrite", options={})
-        with self._discarding(table):
-            return self._commit_files(table, self._joined(table, rows), self.newest_files(table))
+            return self.write_by_spark(table, self._as_spark(rows), mode="overwrite", options={})
+        with file_writes.discarding(self, table):
+            return file_writes.commit_files(
+                self, table, file_writes.joined_files(self, table, rows), self.newest_files(table)
+            )
 
     def append(self, table: Table, rows: Rows) -> int:
         """Add rows in one commit. Returns the rows written."""
         if self._by_spark(rows):
-            return self._write(table, self._as_spark(rows), mode="append", options={})
-        with self._discarding(table):
-            return self._commit_files(table, self._joined(table, rows), [])
+            return self.write_by_spark(table, self._as_spark(rows), mode="append", options={})
+        with file_writes.discarding(self, table):
+            return file_writes.commit_files(self, table, file_writes.joined_files(self, table, rows), [])
 
     def append_rows(self, table: Table, rows: Sequence[tuple[object, ...]]) -> int:
         """Add a few rows that this process holds, values in the order of the columns, in one commit."""
@@ -230,9 +229,9 @@ class Tables:
         """
         if not self.has_files or not self.exists(table) or len(predicate) > _LONG:
             return self.replace_where(table, self._as_spark(as_frame(table, rows)), predicate)
-        self.check()
-        replace_rows(self._with_all_columns(table), table, as_frame(table, rows), predicate, self.run_id)
-        self.moved(table)
+        store = file_writes.with_all_columns(self, table)
+        with self.committing(table):
+            replace_rows(store, table, as_frame(table, rows), predicate, self.run_id)
         return len(rows)
 
     def replace_partitions(self, table: Table, rows: Rows, values: Sequence[SliceValue]) -> int:
@@ -241,14 +240,14 @@ class Tables:
         if not self.has_files:
             listed = ", ".join(literal(v) for v in values)
             return self.replace_where(table, self._as_spark(rows), f"{column} IN ({listed})")
-        with self._discarding(table):
-            files = self._new_files(table, rows)
+        with file_writes.discarding(self, table):
+            files = file_writes.new_files(self, table, rows)
             strange = sorted({str(f.partition) for f in files} - {str(v) for v in values})
             if strange:
                 named = list(map(str, values))
                 raise ContractError(f"{table.name}: expected files of {column} {named}, found {strange}")
             gone = [f for f in self.newest_files(table) if any(f.in_slice({column: v}) for v in values)]
-            return self._commit_files(table, files, gone)
+            return file_writes.commit_files(self, table, files, gone)
 
     def upsert(
         self, table: Table, frame: DataFrame, *, update_where: str | None = None, gone: DataFrame | None = None
@@ -258,23 +257,20 @@ class Tables:
         Of matched rows only those are updated for which `update_where` (SQL over old.* and new.*) is true. `gone`:
         stored rows that are deleted, unless the frame has their key.
         """
-        self.sign()
-        spark_writes.merge(self.spark, self.path(table), table, frame, update_where=update_where, gone=gone)
-        self.moved(table)
+        with self.committing(table, by_spark=True):
+            spark_writes.merge(self.spark, self.path(table), table, frame, update_where=update_where, gone=gone)
 
     def update(self, table: Table, predicate: str, values: dict[str, str]) -> None:
         """Set columns to SQL expressions where the predicate holds, in one commit; an absent table has no such row."""
         if self.exists(table):
-            self.sign()
-            DeltaTable.forPath(self.spark, self.path(table)).update(predicate, values)  # type: ignore[arg-type]
-            self.moved(table)
+            with self.committing(table, by_spark=True):
+                DeltaTable.forPath(self.spark, self.path(table)).update(predicate, values)  # type: ignore[arg-type]
 
     def delete(self, table: Table, predicate: str) -> None:
         """Delete rows in one commit; nothing happens where the table does not exist."""
         if self.exists(table):
-            self.sign()
-            DeltaTable.forPath(self.spark, self.path(table)).delete(predicate)
-            self.moved(table)
+            with self.committing(table, by_spark=True):
+                DeltaTable.forPath(self.spark, self.path(table)).delete(predicate)
 
     def _pinned(self, table: Table) -> int | None:
         """The version that this run reads; None where the table does not exist."""
@@ -285,15 +281,11 @@ class Tables:
                 self.read_versions[table.name] = version
         return version
 
-    def _write(self, table: Table, frame: DataFrame, *, mode: str, options: dict[str, str]) -> int:
-        new = None if self.version(table) is not None else _properties(table)
-        self.sign()
-        rows = spark_writes.write(table, frame, self.path(table), mode=mode, options=options, properties=new)
-        self.moved(table)
-        return rows
-
-    def _writer(self, table: Table) -> FileWriter:
-        return FileWriter(table, self.folder_of(table), self.run_id)
+    def write_by_spark(self, table: Table, frame: DataFrame, *, mode: str, options: dict[str, str]) -> int:
+        """A commit of Spark's. Returns the rows written."""
+        new = None if self.version(table) is not None else file_writes.properties(table)
+        with self.committing(table, by_spark=True):
+            return spark_writes.write(table, frame, self.path(table), mode=mode, options=options, properties=new)
 
     def _by_spark(self, rows: Rows) -> bool:
         """Whether Spark writes the rows: a large lake's frames, and all where nothing else opens files."""
@@ -306,74 +298,26 @@ class Tables:
             return rows.frame()
         return self.spark.createDataFrame(rows.to_arrow()) if isinstance(rows, pl.DataFrame) else rows
 
-    def _new_files(self, table: Table, rows: Rows) -> Sequence[NewFile]:
-        """The rows as files of the table that wait to be committed."""
-        if isinstance(rows, Part):
-            return rows.files or ()
-        if isinstance(rows, DataFrame) and not self.is_small:
-            output = self.output(rows=table)
-            done = table.conform(rows).mapInArrow(outputs.Passed(output), output.schema)
-            return joined(self._writer(table), self.staged(output, done).parts["rows"].files or ())
-        frame = rows if isinstance(rows, pl.DataFrame) else pl.from_arrow(table.conform(rows).toArrow())
-        assert isinstance(frame, pl.DataFrame)  # for mypy
-        return self._writer(table).write_partitions(frame)
-
-    def _joined(self, table: Table, rows: Rows) -> list[NewFile]:
-        return joined(self._writer(table), self._new_files(table, rows))
-
-    @contextmanager
-    def _discarding(self, *tables: Table) -> Iterator[None]:
-        """Where a write fails its new files go: no version names them."""
-        try:
-            yield
-        except Exception:
-            with suppress(StorageError):  # what failed the write may fail this too; its error is the one to report
-                self.discard([self.run_id], *tables)
-            raise
-
-    def discard(self, run_ids: Sequence[str], *tables: Table, but: Collection[str] = ()) -> None:
-        """Delete the files of these runs that no version names: neither the newest nor one that this run has made, nor
-        a commit that named those of `but`.
-        """
-        for table in tables if self.has_files else ():
-            named = {f.name for f in self.newest_files(table)} | self._committed | set(but)
-            discard(self.folder_of(table), run_ids, but=named)
-
-    def _with_all_columns(self, table: Table) -> Store:
-        """The folder of a table that exists, which has all columns of its contract then. Raises ContractError where
-        others differ.
-        """
-        store = self.folder_of(table)
-        if lacking(store, table):
-            self._write(table, self.spark.createDataFrame([], table.schema), mode="append", options={})
-        return store
-
-    def _defaults(self) -> dict[str, str]:
-        """Properties that the session gives to every new table (session.py lists them)."""
-        return {f"delta.{name}": self.spark.conf.get(f"{_DEFAULTS}.{name}") for name in _PROPERTIES}  # type: ignore[misc]
-
-    def _commit_files(self, table: Table, files: Sequence[NewFile], gone: Sequence[File]) -> int:
-        """One commit, none where it would change nothing. Returns the rows of the files."""
-        self.check()
-        if self.version(table) is None:
-            create(self.folder_of(table), table, files, _properties(table) | self._defaults(), self.run_id)
-        elif files or gone:
-            commit(self._with_all_columns(table), table, files, run_id=self.run_id, gone=gone)
-        self._committed.update(f.name for f in files)
-        self.moved(table)
-        return sum(f.rows for f in files)
-
     def forget(self, table: Table) -> None:
         """The next read takes the table's newest version."""
         self.read_versions.pop(table.name, None)
 
-    def sign(self) -> None:
-        """The next commit of Spark's names its run: what a dead run wrote can be undone (undo.py)."""
+    @contextmanager
+    def committing(self, table: Table, *, by_spark: bool = False) -> Iterator[None]:
+        """Around each commit: this run must still be the one that may write; its next reads see the version made here.
+
+        A commit of Spark's (`by_spark`) names its run too: what a dead run wrote can be undone (undo.py).
+        """
         self.check()
-        self.spark.conf.set(_SIGNATURE, self.run_id)
+        if by_spark:
+            self.spark.conf.set(_SIGNATURE, self.run_id)
+        points.at(f"before commit of {table.name}")
+        yield
+        self.moved(table)
+        points.at(f"after commit of {table.name}")
 
     def moved(self, table: Table) -> None:
-        """After a commit of this run: its next reads see the version that it made."""
+        """The next reads of this run see the table's newest version, which it has made."""
         version = self.version(table)
         if version is None:
             raise StorageError(f"{self.path(table)}: written, but no version is found")
@@ -381,11 +325,6 @@ class Tables:
         log.event("table written", run_id=self.run_id, table=table.name, version=version)
         if table in _GROWING:
             self._bytes = None
-
-
-def _properties(table: Table) -> dict[str, str]:
-    """Delta properties of a new table. Minimum and maximum of personal columns would stay in the log after a delete."""
-    return {"delta.dataSkippingStatsColumns": ",".join(table.statistics_columns)}
 
 
 def _predicate(values: Mapping[str, SliceValue]) -> str:

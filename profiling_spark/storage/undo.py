@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from delta.tables import DeltaTable
 
 from profiling_spark.contracts.table import Table
+from profiling_spark.storage.file_writes import discard_files as discard_of
 from profiling_spark.storage.log import files_of, opened, signed
 from profiling_spark.storage.tables import Tables
 
@@ -60,25 +61,20 @@ def discard_files(tables: Tables, versions: Versions, runs: Collection[str]) -> 
     for table, version in versions.items():
         commits = _commits_after(tables, table, version)
         if commits is not None:
-            tables.discard(list(runs), table, but={name for c in commits for name in c.added})
+            discard_of(tables, list(runs), table, but={name for c in commits for name in c.added})
 
 
 def _restore(tables: Tables, table: Table, version: int | None, run_id: str) -> None:
-    tables.check()
-    if tables.has_files:
-        target = opened(tables.folder_of(table))
-        if version is None:
-            target.delete(commit_properties=signed(run_id))
+    # in the name of the dead run
+    writer = Tables(tables.session, tables.root, run_id=run_id, check=tables.check)
+    with writer.committing(table, by_spark=not tables.has_files):
+        if not tables.has_files:
+            target = DeltaTable.forPath(tables.spark, tables.path(table))
+            _ = target.delete() if version is None else target.restoreToVersion(version)
+        elif version is None:
+            opened(tables.folder_of(table)).delete(commit_properties=signed(run_id))
         else:
-            target.restore(version, commit_properties=signed(run_id))
-        tables.forget(table)
-        return
-    writer = Tables(tables.spark, tables.root, run_id=run_id, check=tables.check)
-    if version is None:
-        writer.delete(table, "true")
-    else:
-        writer.sign()
-        DeltaTable.forPath(tables.spark, tables.path(table)).restoreToVersion(version)
+            opened(tables.folder_of(table)).restore(version, commit_properties=signed(run_id))
     tables.forget(table)
 
 

@@ -50,13 +50,12 @@ def compact(tables: Tables, table: Table, *, file_bytes: int, order_by: str | No
     spark = tables.spark
     spark.conf.set("spark.databricks.delta.optimize.maxFileSize", str(file_bytes))
     spark.conf.set("spark.databricks.delta.optimize.minFileSize", str(file_bytes))
-    tables.sign()
-    optimize = DeltaTable.forPath(spark, tables.path(table)).optimize()
-    if order_by is None:
-        optimize.executeCompaction()
-    else:
-        optimize.executeZOrderBy(order_by)
-    tables.moved(table)
+    with tables.committing(table, by_spark=True):
+        optimize = DeltaTable.forPath(spark, tables.path(table)).optimize()
+        if order_by is None:
+            optimize.executeCompaction()
+        else:
+            optimize.executeZOrderBy(order_by)
 
 
 def remove_old_files(tables: Tables, table: Table, *, keep_days: int) -> None:

@@ -26,7 +26,7 @@ from profiling_spark.ingest.again import recover
 from profiling_spark.ingest.again.recover import WRITTEN, clear_unfinished
 from profiling_spark.ingest.job import ingest, replay
 from profiling_spark.maintain.job import check, maintain
-from profiling_spark.storage import Tables, log, undo
+from profiling_spark.storage import Tables, points, undo
 from profiling_spark.storage.log import files_of
 from profiling_spark.storage.stores import store_for
 from profiling_spark.storage.undo import restore, why_not
@@ -113,8 +113,8 @@ def values(root: Path) -> Rows:
 
 @dataclass
 class Lakes:
-    """Copies of the lake: `before` and `after` the run, and as a process that is killed would leave it: at each of its
-    commits, and just before those that move files into a table.
+    """Copies of the lake: `before` and `after` the run, and as a process that is killed would leave it at each point
+    where it differs from the point before.
     """
 
     before: Path
@@ -125,29 +125,18 @@ class Lakes:
 @contextmanager
 def copied_at_each_commit(root: Path, folder: Path) -> Iterator[list[tuple[str, Path]]]:
     made: list[tuple[str, Path]] = []
-    moved, add = Tables.moved, deltalake.DeltaTable.create_write_transaction
-    make = log.create_table_with_add_actions
+
+    states: list[set[tuple[str, int]]] = []
 
     def copy(what: str) -> None:
-        made.append((what, folder / str(len(made))))
-        shutil.copytree(root, made[-1][1])
-
-    def after(self: Tables, table: Table) -> None:
-        moved(self, table)
-        copy(f"after {table.name}")
-
-    def before(self: deltalake.DeltaTable, *args: Any, **kwargs: Any) -> None:
-        copy("before files are added")
-        add(self, *args, **kwargs)
-
-    def before_made(*args: Any, **kwargs: Any) -> None:
-        copy("before a table is made of files")
-        make(*args, **kwargs)
+        state = {(str(p), p.stat().st_mtime_ns) for p in root.rglob("*") if p.is_file()}
+        if not states or state != states[-1]:
+            states.append(state)
+            made.append((what, folder / str(len(made))))
+            shutil.copytree(root, made[-1][1])
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(log, "create_table_with_add_actions", before_made)
-        patch.setattr(Tables, "moved", after)
-        patch.setattr(deltalake.DeltaTable, "create_write_transaction", before)
+        patch.setattr(points, "at", copy)
         yield made
 
 
@@ -211,7 +200,7 @@ def recovered(made: Shop, root: Path) -> recover.Cleared:
 @pytest.mark.slow
 def test_a_run_after_a_crash_ends_like_an_undisturbed_one_though_files_were_gone(first, second, replayed):
     made, _ = first
-    struck = copy_of(second, f"after {EVENTS.name}", made.folder / "continued")
+    struck = copy_of(second, f"after commit of {EVENTS.name}", made.folder / "continued")
     assert content(struck)["events"] != content(second.before)["events"]
     for name in SECOND:
         (made.data / name).rename(made.folder / name)
@@ -229,7 +218,7 @@ def test_a_run_after_a_crash_ends_like_an_undisturbed_one_though_files_were_gone
 @pytest.mark.slow
 def test_a_recovery_that_dies_is_done_again_and_maintain_recovers_before_it_removes_files(first, second, monkeypatch):
     made, _ = first
-    struck = copy_of(second, "after rejected_rows", made.folder / "dies twice")
+    struck = copy_of(second, "after commit of rejected_rows", made.folder / "dies twice")
     inner, calls = undo._restore, []
 
     def die(tables: Tables, table: Table, *args: Any) -> None:
@@ -251,7 +240,7 @@ def test_a_recovery_that_dies_is_done_again_and_maintain_recovers_before_it_remo
 @pytest.mark.slow
 def test_other_storage_restores_with_spark_and_a_commit_of_another_run_forbids_it(first, second):
     made, _ = first
-    struck = copy_of(second, f"after {EVENTS.name}", made.folder / "elsewhere")
+    struck = copy_of(second, f"after commit of {EVENTS.name}", made.folder / "elsewhere")
     claim = next(r for r in content(struck)["ingested_files"] if r["status"] == "taking")
     versions = {EVENTS: json.loads(claim["versions"])["events"], REVIEWS: None}
     tables, run_id = Tables(made.spark, by_spark_only(struck), run_id="next"), "20260602T000000-second"
@@ -281,7 +270,7 @@ def test_at_every_commit_a_dead_run_is_undone(first, second, replayed):
             cleared = recovered(made, root)
             assert (content(root), cleared.loss) == (wanted, ""), what
         what, root = lakes.killed[-1]  # the ledger says that the run is done
-        assert (recovered(made, root).runs, content(root), what) == ((), done, "after ingested_files")
+        assert (recovered(made, root).runs, content(root), what) == ((), done, "after commit of ingested_files")
 
 
 def test_of_several_dead_runs_the_first_says_what_is_restored():
