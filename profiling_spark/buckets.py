@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cache
 from typing import Any
 
 import polars as pl
@@ -30,7 +31,8 @@ from profiling_spark.storage.outputs import FileOutput, RowOutput
 Kernel = Callable[[pl.DataFrame, Mapping[str, pl.DataFrame]], pl.DataFrame]
 """(events of some customers, side frames by name) -> results. Pure: no Spark, no I/O."""
 
-_SIDE = "_side"
+_SIDE, _TASK = "_side", "_task"
+_WORD = 0xFFFFFFFF
 _SAMPLE = 1000
 _USERS = 32
 _FEW_DATES = 10
@@ -173,7 +175,8 @@ def _run(
 ) -> DataFrame:
     check_layout(tables, buckets)
     right, task.side_schemas = _side_rows(tables, sides or {}, buckets)
-    grouped = _by_bucket(task.feed.frame(), buckets).cogroup(_by_bucket(right, buckets))
+    keys = task_keys(buckets)
+    grouped = _by_task(task.feed.frame(), keys).cogroup(_by_task(right, keys))
     run = task.run()
     result: DataFrame = grouped.applyInArrow(lambda events, side: run(events, side), schema)
     return result
@@ -192,9 +195,37 @@ def _run_here(tables: Tables, task: _Task, buckets: int, sides: Mapping[str, Dat
     return task.run()(files, side_rows)
 
 
-def _by_bucket(frame: DataFrame, buckets: int) -> Any:
+def _by_task(frame: DataFrame, keys: Sequence[int]) -> Any:
+    key = F.element_at(F.array(*map(F.lit, keys)), F.col("user_bucket") + 1)
     # a number of partitions given here is kept by adaptive execution, which would run all small buckets in one task
-    return frame.repartition(buckets, "user_bucket").groupBy("user_bucket")
+    return frame.withColumn(_TASK, key).repartition(len(keys), _TASK).groupBy(_TASK)
+
+
+@cache
+def task_keys(buckets: int) -> tuple[int, ...]:
+    """For each bucket an integer that Spark's hash partitioning brings to a partition of its own: of the buckets' own
+    numbers it brings several to one task and none to others (64 buckets ran as 37 tasks).
+    """
+    keys: dict[int, int] = {}
+    number = 0
+    while len(keys) < buckets:
+        keys.setdefault(spark_hash(number) % buckets, number)
+        number += 1
+    return tuple(keys[b] for b in range(buckets))
+
+
+def spark_hash(number: int) -> int:
+    """Spark's hash() of an int that is not negative: Murmur3 (Austin Appleby's x86_32) of its 4 bytes, seed 42."""
+    mixed = _rotated(number * 0xCC9E2D51 & _WORD, 15) * 0x1B873593 & _WORD
+    hashed = (_rotated(42 ^ mixed, 13) * 5 + 0xE6546B64) & _WORD ^ 4
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        hashed = (hashed ^ hashed >> shift) * factor & _WORD
+    hashed ^= hashed >> 16
+    return hashed - (1 << 32) if hashed >> 31 else hashed
+
+
+def _rotated(word: int, bits: int) -> int:
+    return (word << bits | word >> 32 - bits) & _WORD
 
 
 def _side_rows(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from pyspark.sql import SparkSession
 
 from profiling_spark.config import Settings
 from profiling_spark.doctor import examine, require
-from profiling_spark.errors import EnvironmentProblem
+from profiling_spark.errors import ConfigError, EnvironmentProblem
 from profiling_spark.launch.driver import SparkOptions, is_given, prepare
 from profiling_spark.launch.stderr import quiet_jvm
 
@@ -27,12 +28,15 @@ _DELTA = {
     "spark.databricks.delta.properties.defaults.minWriterVersion": "2",
     "spark.databricks.delta.properties.defaults.enableDeletionVectors": "false",
     "spark.databricks.delta.properties.defaults.checkpointPolicy": "classic",
-    "spark.databricks.delta.snapshotPartitions": "2",
 }
 # what a running session can no longer be given
 _STATIC = ("spark.sql.extensions", "spark.sql.catalog.spark_catalog")
-_BEHAVIOUR = {
+# stored values rest on these: a run sets them in its own session, whatever the cluster's defaults are
+_VALUES = {
     "spark.sql.session.timeZone": "UTC",
+    "spark.sql.ansi.enabled": "true",
+    "spark.sql.caseSensitive": "false",
+    "spark.sql.legacy.timeParserPolicy": "CORRECTED",
     # INT96 is Spark's default; other readers would not see UTC microseconds
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     # with pruning a cut last line of a CSV file passes as good
@@ -46,6 +50,9 @@ _BEHAVIOUR = {
     "spark.sql.execution.arrow.useLargeVarTypes": "true",
     # a limit in bytes adds up the sizes of all columns at every row; the limit of rows a batch is enough
     "spark.sql.execution.arrow.maxBytesPerBatch": "2147483647",
+}
+# for speed and quiet: a user's own setting stands
+_DEFAULTS = {
     # rows reach Python in buffers of this many bytes: with the 64 KB of the default a fifth of the time is system calls
     "spark.buffer.size": "1048576",
     # VACUUM and file listing fan out over this many tasks; the default of 10,000 takes a minute on a tiny table
@@ -56,10 +63,11 @@ _BEHAVIOUR = {
     "spark.python.sql.dataFrameDebugging.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.sql.ui.retainedExecutions": "20",
+    "spark.databricks.delta.snapshotPartitions": "2",
 }
 
 
-_SMALL_PARTITIONS = 2
+_PARTITIONS, _SMALL_PARTITIONS = "spark.sql.shuffle.partitions", 2
 
 
 def local_jars(environ: dict[str, str] | None = None) -> list[Path]:
@@ -73,9 +81,13 @@ def build_session(settings: Settings, *, name: str, verbose: bool = False) -> Sp
 
     Spark's own log, stack traces of failed tasks above all, is shown with `verbose` only.
     """
+    _refuse_other_values()
     builder = SparkSession.builder.appName(f"profiling_spark {name}")
-    for key, value in {**_DELTA, **_BEHAVIOUR, **_of_settings(settings)}.items():
+    for key, value in {**_DELTA, **_VALUES, **_kept_files(settings)}.items():
         builder = builder.config(key, value)
+    for key, value in {**_DEFAULTS, **_partitions(settings)}.items():
+        if not is_given(key) and not submitted():
+            builder = builder.config(key, value)
     # without this the workers take the system's interpreter, which lacks the packages
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     # a task is one core: Polars must not start a thread per core in every task
@@ -89,6 +101,8 @@ def build_session(settings: Settings, *, name: str, verbose: bool = False) -> Sp
             builder = builder.config("spark.ui.enabled", "false")
     with quiet_jvm():
         spark = builder.getOrCreate()
+    if submitted():  # only now Spark tells what its own files and the command line say
+        _default(spark, settings)
     spark.sparkContext.setLogLevel("WARN" if verbose else "OFF")
     _quiet_logger(verbose)
     return spark
@@ -124,21 +138,43 @@ def adopted(spark: SparkSession, settings: Settings) -> SparkSession:
     if absent:
         options = " ".join(f"--conf {setting}" for setting in absent)
         raise EnvironmentProblem(f"the Spark session: Delta is not set up in it; start it with {options}")
-    for key, value in {**_DELTA, **_BEHAVIOUR, **_of_settings(settings)}.items():
+    for key, value in {**_DELTA, **_VALUES, **_kept_files(settings)}.items():
         if key not in _STATIC and own.conf.isModifiable(key):
             own.conf.set(key, value)
+    _default(own, settings)
     _quiet_logger(verbose=False)
     return own
 
 
-def _of_settings(settings: Settings) -> dict[str, str]:
+def _refuse_other_values() -> None:
+    """Raises ConfigError where the command line asks for what would change stored values."""
+    words = shlex.split(os.environ.get("PYSPARK_SUBMIT_ARGS", ""))
+    given = {key: value for key, is_pair, value in (word.partition("=") for word in words) if is_pair}
+    for key, value in {**_DELTA, **_VALUES}.items():
+        found = given.get(key, value)
+        if found != value and key not in _STATIC:
+            raise ConfigError(f"--conf {key}={found}: expected {value}, on which stored values rest; leave it out")
+
+
+def _default(spark: SparkSession, settings: Settings) -> None:
+    """Set in a running session what the user has not."""
+    theirs = dict(spark.sparkContext.getConf().getAll())
+    for key, value in {**_DEFAULTS, **_partitions(settings)}.items():
+        if key not in theirs and spark.conf.isModifiable(key):
+            spark.conf.set(key, value)
+
+
+def _kept_files(settings: Settings) -> dict[str, str]:
     # a version that is kept for time travel needs its removed files known for as long
     return {
         "spark.databricks.delta.properties.defaults.deletedFileRetentionDuration": (
             f"interval {settings.maintain.keep_days} days"
-        ),
-        "spark.sql.shuffle.partitions": str(settings.spark.shuffle_partitions),
+        )
     }
+
+
+def _partitions(settings: Settings) -> dict[str, str]:
+    return {_PARTITIONS: str(settings.spark.shuffle_partitions)}
 
 
 def _quiet_logger(verbose: bool) -> None:
@@ -151,10 +187,14 @@ def plan_for(spark: SparkSession, settings: Settings, *, is_small: bool) -> None
     """Plan small inputs once and for few tasks; of larger ones Spark adapts the plan to what it finds on the way, for
     which it runs a job a stage.
     """
+    # a user's own choice stands
+    conf = spark.sparkContext.getConf()
+    given = conf.get("spark.sql.adaptive.enabled", "true")
     partitions = settings.spark.shuffle_partitions
-    given = spark.sparkContext.getConf().get("spark.sql.adaptive.enabled", "true")  # a user's own choice stands
+    if is_given(_PARTITIONS) or submitted():
+        partitions = int(conf.get(_PARTITIONS, str(partitions)))
     spark.conf.set("spark.sql.adaptive.enabled", "false" if is_small else str(given))
-    spark.conf.set("spark.sql.shuffle.partitions", str(min(partitions, _SMALL_PARTITIONS) if is_small else partitions))
+    spark.conf.set(_PARTITIONS, str(min(partitions, _SMALL_PARTITIONS) if is_small else partitions))
 
 
 @contextmanager

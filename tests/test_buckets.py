@@ -7,11 +7,13 @@ from typing import Any
 import polars as pl
 import pytest
 from frames import event_frame
+from pyspark import TaskContext
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from spark_only import by_spark_only
 
-from profiling_spark.buckets import check_layout, map_buckets
+from profiling_spark.buckets import bucket_of, check_layout, map_buckets, spark_hash
 from profiling_spark.contracts.silver import EVENTS
 from profiling_spark.errors import ConfigError
 from profiling_spark.storage import Tables
@@ -67,3 +69,29 @@ def test_events_in_other_buckets_than_the_settings_say_are_refused(spark: SparkS
     for buckets in (4, 1):  # pmod(hash, 1) is right for bucket 0 of any number
         with pytest.raises(ConfigError, match=rf"buckets = {buckets}: .* was written with another number of buckets"):
             check_layout(tables, buckets)
+
+
+def test_each_bucket_has_a_task_of_its_own(
+    spark: SparkSession, tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = [0, 1, 42, 2**31 - 1]
+    theirs = spark.range(1).select(F.array(*(F.hash(F.lit(n)) for n in numbers))).collect()[0][0]
+    assert [spark_hash(n) for n in numbers] == theirs
+    buckets = 16
+    users = [{**row, "user_id": f"u{n}", "event_id": f"e{n}"} for n, row in enumerate(of_day(1) * 40)]
+    tables.append(EVENTS, event_frame(spark, users, buckets=buckets))
+    monkeypatch.setattr("profiling_spark.storage.tables.SMALL_BYTES", 0)
+
+    def kernel(events: pl.DataFrame, sides: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+        context = TaskContext.get()
+        assert context is not None
+        return events.select("user_id", task=pl.lit(context.partitionId(), pl.Int32))
+
+    schema = T.StructType([T.StructField("user_id", T.StringType()), T.StructField("task", T.IntegerType())])
+    found = map_buckets(
+        tables, kernel, schema=schema, columns=["user_id", "event_date"], buckets=buckets, before=date(2026, 5, 7)
+    )
+    by_task = found.withColumn("bucket", bucket_of("user_id", buckets)).groupBy("bucket").agg(F.collect_set("task"))
+    tasks = {row[0]: row[1] for row in by_task.collect()}
+    assert len(tasks) == buckets  # the customers are enough for every bucket
+    assert sorted(task for (task,) in tasks.values()) == list(range(buckets))

@@ -32,6 +32,7 @@ from profiling_spark.features.stale import stale_dates
 from profiling_spark.kernel_progress import counting, stored_rows
 from profiling_spark.remembered import supply
 from profiling_spark.scores.wanted import looks_back, training_date
+from profiling_spark.shared import Shared
 
 
 def build_features(ctx: Context, *, since: date | None = None) -> Outcome:
@@ -160,8 +161,7 @@ def write_user_features(
     kernel = partial(
         _features_of_bucket,
         params=params,
-        prices={d: s.prices for d, s in sides.items()},
-        popular={d: s.popular for d, s in sides.items()},
+        items=Shared(tables.spark, dict(sides)),
         cuts=dict(cuts),
     )
     return replace_from_buckets(
@@ -181,8 +181,7 @@ def _features_of_bucket(
     sides: Mapping[str, pl.DataFrame],
     *,
     params: Sequence[FeatureParams],
-    prices: Mapping[date, pl.DataFrame],
-    popular: Mapping[date, dict[int, list[str]]],
+    items: Shared[Mapping[date, ItemSides]],
     cuts: Mapping[date, RfmCuts],
 ) -> pl.DataFrame:
     return many_dates(
@@ -190,8 +189,8 @@ def _features_of_bucket(
         params,
         users=sides.get("users"),
         reviews=sides.get("reviews"),
-        item_prices=prices,
-        popular_items=popular,
+        item_prices={d: side.prices for d, side in items.value.items()},
+        popular_items={d: side.popular for d, side in items.value.items()},
         rfm_cuts=cuts,
     )
 

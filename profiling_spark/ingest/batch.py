@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 
@@ -32,7 +32,8 @@ class Batch:
 
     `groups` count every row; `part`: the accepted ones as they wait, None where some of them are left out since, and
     `refused` the others; `days`: first and last that accepted rows change; `old`: files whose stored rows they replace,
-    from day `removed_from` on.
+    from day `removed_from` on; `near`: conditions, each of which begins with a column, that hold for the stored rows
+    which accepted ones replace; none where they are not known.
     """
 
     table: Table
@@ -44,6 +45,7 @@ class Batch:
     releases: list[Callable[[], object]]
     days: list[date] = field(default_factory=list)
     removed_from: date | None = None
+    near: Sequence[str] = ()
     ends: list[Ends] = field(default_factory=list)
 
     def mark(self, marked: DataFrame, day: Column, *, without_id: Collection[str]) -> None:
@@ -143,7 +145,10 @@ def publish(ctx: Context, batch: Batch) -> None:
     else:
         accepted = accepted.coalesce(2)
     if batch.replaces:
-        ctx.tables.upsert(table, accepted, gone=ctx.tables.read(table).where(old) if batch.old else None)
+        if batch.old:
+            ctx.tables.upsert(table, accepted, gone=ctx.tables.read(table).where(old))
+        else:
+            ctx.tables.upsert(table, accepted, near=batch.near)
     elif batch.old:
         ctx.tables.replace_where(table, accepted, f"{old} OR run_id = {literal(ctx.run_id)}")
     else:

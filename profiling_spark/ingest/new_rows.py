@@ -42,7 +42,10 @@ from profiling_spark.ingest.resolving.resolve import ACCEPTED
 from profiling_spark.ingest.resolving.staging import StagedRows, stage_rows, tasks_per_bucket
 from profiling_spark.ingest.resolving.versions import STORED, Deliveries
 from profiling_spark.one_row import check_one_row
+from profiling_spark.storage import literal
 from profiling_spark.storage.upkeep import size
+
+_NO_ITEM, _SPREAD = "\0", 256  # no id of a catalogue begins so
 
 
 def rows_of_files(ctx: Context, table: Table, files: Sequence[SourceFile]) -> DataFrame:
@@ -153,7 +156,7 @@ def judge(
         )
     new = sum(g.rows for g in batch.groups if g.status == ACCEPTED)
     found = hits(batch.accepted, stored, table, rows=new).persist(StorageLevel.MEMORY_AND_DISK)
-    again = _again(stored, found, table)
+    again, batch.near = _again(stored, found, table)
     if again is not None:
         batch.mark(mark_stored(batch.accepted, again, table, keep=keep), day, without_id=without_id)
     found.unpersist()
@@ -205,16 +208,21 @@ def _batch_of(table: Table, staged: StagedRows, old: Collection[FileKey]) -> Bat
     )
 
 
-def _again(stored: DataFrame, found: DataFrame, table: Table) -> DataFrame | None:
-    """The stored rows with these keys; None where there are none."""
+def _again(stored: DataFrame, found: DataFrame, table: Table) -> tuple[DataFrame | None, Sequence[str]]:
+    """The stored rows with these keys, None where there are none; and where they lie (see `Batch.near`)."""
     if table is not EVENTS:
-        return None if found.isEmpty() else stored.join(found, list(table.key), how="left_semi")
-    span = found.agg(F.min("event_date").alias("first"), F.max("event_date").alias("last")).first()
+        return (None, ()) if found.isEmpty() else (stored.join(found, list(table.key), how="left_semi"), ())
+    days = F.min("event_date").alias("first"), F.max("event_date").alias("last")
+    span = found.agg(*days, F.collect_set("user_bucket").alias("buckets")).first()
     if span is None or span["first"] is None:
-        return None
-    # whole rows are read of these days only
-    near = stored.where(F.col("event_date").between(span["first"], span["last"]))
-    return near.join(found.drop("event_date"), list(table.key), how="left_semi")
+        return None, ()
+    # whole rows are read of these days and buckets only, and the merge looks nowhere else
+    near = (
+        f"user_bucket IN ({', '.join(map(str, sorted(span['buckets'])))})",
+        f"event_date BETWEEN {literal(span['first'])} AND {literal(span['last'])}",
+    )
+    keys = found.drop("event_date", "user_bucket")
+    return stored.where(" AND ".join(near)).join(keys, list(table.key), how="left_semi"), near
 
 
 def _absent(ctx: Context, table: Table) -> set[str]:
@@ -251,15 +259,17 @@ def _with_catalogue(ctx: Context, events: DataFrame, items: Batch | None) -> Dat
         return events
     # those of this run hold what was stored before
     known = versions(ctx.tables, ITEMS) if items is None else items.accepted
+    # without an item most events of a site would meet in one task
+    item = F.coalesce("item_id", F.concat(F.lit(_NO_ITEM), F.pmod(F.hash("user_id"), F.lit(_SPREAD))))
     last = believed(
         known, key=("item_id",), values=["category", "brand"], as_of=None,
         timezone=ctx.settings.business_timezone, precedence=ctx.settings.precedence,
     )  # fmt: skip
     lookup = last.select("item_id", F.col("category").alias("_category"), F.col("brand").alias("_brand"))
-    joined = events.join(lookup, "item_id", how="left")
+    joined = events.withColumn("_item", item).join(lookup.withColumnRenamed("item_id", "_item"), "_item", how="left")
     return joined.withColumns(
         {"category": F.coalesce("category", "_category"), "brand": F.coalesce("brand", "_brand")}
-    ).drop("_category", "_brand")
+    ).drop("_item", "_category", "_brand")
 
 
 def _day(table: Table, timezone: str) -> Column:

@@ -5,7 +5,7 @@ For `storage.Tables`, which signs them and moves its pins afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, Observation, SparkSession
@@ -36,10 +36,10 @@ def write(
 
 
 def merge(
-    spark: SparkSession, path: str, table: Table, frame: DataFrame, *, update_where: str | None, gone: DataFrame | None
+    spark: SparkSession, path: str, table: Table, frame: DataFrame, *, near: Sequence[str], gone: DataFrame | None
 ) -> None:
     """See `Tables.upsert`."""
-    on = " AND ".join(f"old.{c} <=> new.{c}" for c in table.key)
+    on = " AND ".join([*(f"old.{c} <=> new.{c}" for c in table.key), *(f"old.{condition}" for condition in near)])
     if gone is not None:
         same = [gone[c].eqNullSafe(frame[c]) for c in table.key]
         left = gone.join(frame, same, how="left_anti")
@@ -49,4 +49,4 @@ def merge(
     # a table written before a column was added to the contract gets it
     merged = target.merge(table.conform(frame).alias("new"), on).withSchemaEvolution()
     merged = merged if gone is None else merged.whenMatchedDelete("new.run_id IS NULL")
-    merged.whenMatchedUpdateAll(update_where).whenNotMatchedInsertAll().execute()
+    merged.whenMatchedUpdateAll().whenNotMatchedInsertAll().execute()

@@ -250,15 +250,16 @@ class Tables:
             return file_writes.commit_files(self, table, files, gone)
 
     def upsert(
-        self, table: Table, frame: DataFrame, *, update_where: str | None = None, gone: DataFrame | None = None
+        self, table: Table, frame: DataFrame, *, near: Sequence[str] = (), gone: DataFrame | None = None
     ) -> None:
         """Merge on the table's key in one commit; the frame's key must be unique.
 
-        Of matched rows only those are updated for which `update_where` (SQL over old.* and new.*) is true. `gone`:
-        stored rows that are deleted, unless the frame has their key.
+        `near`: conditions in SQL, each of which begins with a column of the table, that hold for every stored row which
+        the frame updates: files elsewhere are not read. `gone`: stored rows that are deleted, unless the frame has
+        their key.
         """
         with self.committing(table, by_spark=True):
-            spark_writes.merge(self.spark, self.path(table), table, frame, update_where=update_where, gone=gone)
+            spark_writes.merge(self.spark, self.path(table), table, frame, near=near, gone=gone)
 
     def update(self, table: Table, predicate: str, values: dict[str, str]) -> None:
         """Set columns to SQL expressions where the predicate holds, in one commit; an absent table has no such row."""

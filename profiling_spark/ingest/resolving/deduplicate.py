@@ -27,16 +27,16 @@ def content(table: Table) -> tuple[str, ...]:
 
 
 def hits(accepted: DataFrame, stored: DataFrame, table: Table, *, rows: int) -> DataFrame:
-    """Keys (and event_date) of stored rows that have the key of one of the `rows` accepted ones.
+    """Keys (of events also day and bucket) of stored rows that have the key of one of the `rows` accepted ones.
 
     Reads only these columns of what is stored, and most nights finds none. Compared are numbers, of which a million
     reach every task: the stored ids are then read once and not moved.
     """
     number = F.xxhash64(*table.key).alias(_NUMBER)
     new = accepted.select(number)
-    day = ["event_date"] if table is EVENTS else []
+    place = ["event_date", "user_bucket"] if table is EVENTS else []
     shared = F.broadcast(new) if rows <= _SHARED_ROWS else new
-    return stored.select(*table.key, *day, number).join(shared, _NUMBER, how="left_semi").drop(_NUMBER)
+    return stored.select(*table.key, *place, number).join(shared, _NUMBER, how="left_semi").drop(_NUMBER)
 
 
 def mark_stored(accepted: DataFrame, stored: DataFrame, table: Table, *, keep: Column) -> DataFrame:
