@@ -196,6 +196,12 @@ INGESTED_FILES = Table(
         Column("modified_at", "timestamp", "when the file was last modified, UTC", "not known"),
         Column("delivered_at", "timestamp", "of its rows in users or items", "no attribute source, or not known"),
         Column(
+            "etag",
+            "string",
+            "mark of the content by its storage when it was read: a file of this path, size and etag is not read again",
+            "changed just before, or taken by an earlier release",
+        ),
+        Column(
             "versions",
             "string",
             "while taking: JSON, version of each table as it was before the run, for undoing it if it dies",

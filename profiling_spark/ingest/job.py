@@ -71,11 +71,15 @@ def _load(ctx: Context, again: str | None = None) -> Outcome:
     """`again`: the source whose files are taken again, and no other's."""
     taken, known = _cleared(ctx)
     wanted = ctx.settings.sources if again is None else source_of(ctx.settings, again)
-    files_of = {name: find_files(ctx.spark, name, s, ctx.settings.data_root) for name, s in wanted.items()}
+    # a source that is taken again is examined again, by the settings of today
+    known_of = {name: ledger.known_contents(taken, name) if again is None else {} for name in wanted}
+    files_of = {
+        name: find_files(ctx.spark, name, s, ctx.settings.data_root, known=known_of[name]) for name, s in wanted.items()
+    }
     found = [f for files in files_of.values() for f in files]
     absent = [name for name, files in files_of.items() if not files]
     check_renamed(found, taken, ctx.settings)
-    todo = sort_out_renamed(found, taken, ctx.settings, started=ctx.started)
+    todo = sort_out_renamed(found, taken, ctx.settings, started=ctx.started, spark=ctx.spark)
     if again is not None:
         take_again(todo, found, taken, ctx.settings.sources, again)
     ctx.identities = identities(ctx.settings, taken, known, todo.again | todo.gone)
@@ -102,7 +106,8 @@ def _load(ctx: Context, again: str | None = None) -> Outcome:
         counts = _counts(batches)
         names = unknown | {f.source for f in todo.files}
         remember(ctx.tables, to_remember(ctx.settings, ctx.identities, known, names))
-        ledger.finish(ctx.tables, todo.files, todo.refused, counts, gone=todo.gone)
+        etags = ledger.seen_again(taken, found)
+        ledger.finish(ctx.tables, todo.files, todo.refused, counts, gone=todo.gone, etags=etags)
     done = _outcome(ctx, batches, todo, counts, twice)
     lines = (*done.lines, *_absent_lines(ctx, absent, taken))
     return replace(done, lines=lines, facts={**done.facts, "sources_absent": absent})
@@ -134,7 +139,7 @@ def _taken_in(
         _judge_all(judged, [t for t in TARGETS if t.name in rows], at_once=_AT_ONCE if ctx.tables.is_small else 1)
         batches.sort(key=lambda b: TARGETS.index(b.table))
         for batch in batches:
-            places = Places(ctx.settings.sources, todo.files)
+            places = Places(ctx.settings.sources, todo.files, ctx.spark)
             check_limits(batch.groups, batch.table, ctx.settings.ingest, places)
             check_ends(batch.ends, ctx.settings.sources)
         twice = {names: n for batch in batches for names, n in counted_twice(ctx, batch, known).items()}

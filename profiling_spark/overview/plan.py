@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import cast
@@ -65,8 +66,9 @@ class Plan:
 def plan(tables: Tables, settings: Settings, *, as_of: date | None, refit: bool) -> Plan:
     """Read the ledger, the files' fingerprints and the models' declarations; write nothing."""
     ctx = Context(settings, cast(SparkSession, tables.session), tables, datetime.now(UTC), as_of, refit)
-    found, absent = _found(ctx)
-    todo = sort_out_renamed(found, ledger.taken(tables), settings, started=ctx.started)
+    taken = ledger.taken(tables)
+    found, absent = _found(ctx, taken)
+    todo = sort_out_renamed(found, taken, settings, started=ctx.started, spark=tables.session)
     sources = tuple(_source(name, settings, found, todo, absent.get(name, "")) for name in settings.sources)
     date_known = as_of is not None or tables.exists(EVENTS)
     runs = tables.rows(JOB_RUNS).filter(pl.col("status") == DONE).sort("started_at")
@@ -82,12 +84,13 @@ def plan(tables: Tables, settings: Settings, *, as_of: date | None, refit: bool)
     )
 
 
-def _found(ctx: Context) -> tuple[list[SourceFile], dict[str, str]]:
+def _found(ctx: Context, taken: Sequence[ledger.Taken]) -> tuple[list[SourceFile], dict[str, str]]:
     found: list[SourceFile] = []
     absent: dict[str, str] = {}
     for name, source in ctx.settings.sources.items():
         try:
-            files = find_files(ctx.spark, name, source, ctx.settings.data_root)
+            known = ledger.known_contents(taken, name)
+            files = find_files(ctx.spark, name, source, ctx.settings.data_root, known=known)
             found += files
             if not files:  # else it is an error
                 absent[name] = f"no files at {source.path} (required: false)"

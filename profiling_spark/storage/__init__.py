@@ -6,7 +6,7 @@ What a storage root is (a local disk, an object store, one that only Spark opens
 from profiling_spark.storage.files import as_frame
 from profiling_spark.storage.lock import Check, locked
 from profiling_spark.storage.outputs import Part, Staged
-from profiling_spark.storage.paths import SliceValue, as_written, literal, local_path
+from profiling_spark.storage.paths import SliceValue, as_written, is_absolute, literal, local_path
 from profiling_spark.storage.tables import Tables
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Tables",
     "as_frame",
     "as_written",
+    "is_absolute",
     "literal",
     "local_path",
     "locked",

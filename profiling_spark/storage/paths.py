@@ -25,6 +25,11 @@ def scheme(path: str) -> str:
     return found[1] if found else ""
 
 
+def is_absolute(path: str) -> bool:
+    """Whether a path means the same wherever it is read from: a URI, or a path from the root."""
+    return bool(scheme(path)) or path.startswith("/")
+
+
 def local_path(path: str) -> Path | None:
     """The path on this machine's disk, None for any other storage."""
     if path.startswith("file:"):

@@ -36,7 +36,7 @@ def with_source(base: Settings, **changes: Any) -> Settings:
 
 def taken_in(tables: Tables) -> dict[str, list[dict[str, Any]]]:
     """What counts for a reader: which run wrote a row, and rows that a replay took in after all, left out."""
-    found = {t.name: rows(tables, t, without=("run_id",)) for t in (EVENTS, INGESTED_FILES, REJECTED_ROWS)}
+    found = {t.name: rows(tables, t, without=("run_id", "etag")) for t in (EVENTS, INGESTED_FILES, REJECTED_ROWS)}
     found["rejected_rows"] = [r for r in found["rejected_rows"] if r["replayed_by"] is None]
     return found
 

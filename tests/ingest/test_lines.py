@@ -56,7 +56,7 @@ def test_the_first_of_equal_rows_in_every_kind_of_file(tmp_path: Path) -> None:
     assert found("fixed.txt", b"AABBCC\r\n112233\r\n11\r\n", fixed, "11") == {"11": 3}
     assert found("goods.parquet", b"PAR1", source("parquet"), kept("1", "x", None)) == {}
     assert line_numbers(str(tmp_path / "gone.csv"), source(), ["x"]) == {}
-    assert line_numbers("s3://bucket/a.csv", source(), ["x"]) == {}
+    assert line_numbers("hdfs://h/a.csv", source(), ["x"]) == {}
 
 
 def test_blocks_without_any_of_the_rows_are_counted_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

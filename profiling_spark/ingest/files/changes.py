@@ -6,10 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from pyspark.sql import SparkSession
+
 from profiling_spark.config.sources import Source
+from profiling_spark.ingest.files.contents import begins_with, content_of
 from profiling_spark.ingest.files.deliveries import Snapshot, deliveries, snapshots
 from profiling_spark.ingest.files.ledger import Taken
-from profiling_spark.ingest.files.source_files import FileKey, SourceFile, begins_with, distinct_files
+from profiling_spark.ingest.files.source_files import FileKey, SourceFile, distinct_files
 
 
 @dataclass
@@ -36,9 +39,11 @@ def sort_out(
     *,
     started: datetime,
     timezone: str = "UTC",
+    spark: SparkSession | None = None,
 ) -> ToTake:
     """What to do with each file: of equal contents one is read, a known content is not read, a changed file is handled
-    as its source says. Of attributes it is deliveries that are taken once (see `deliveries`).
+    as its source says. Of attributes it is deliveries that are taken once (see `deliveries`). `spark`: reaches what is
+    on no local disk.
     """
     plain = [f for f in found if not sources[f.source].has_versions]
     readable, repeated = distinct_files(f for f in plain if not f.problem)
@@ -51,25 +56,25 @@ def sort_out(
             continue
         # a file whose old content lies under another name now was rotated, not changed
         before = [t for t in ledger if _same_place(t, file) and t.key not in here]
-        _take(todo, file, before, sources[file.source])
+        _take(todo, file, before, sources[file.source], spark)
     _add_those_with_repeats(todo, {f.key: f for f in readable}, ledger, {f.source for f in plain})
     for name in dict.fromkeys(f.source for f in found if sources[f.source].has_versions):
         of_source = [f for f in found if f.source == name]
-        _take_deliveries(todo, of_source, ledger, sources[name], started, timezone)
+        _take_deliveries(todo, of_source, ledger, sources[name], started, timezone, spark)
     todo.snapshots, notes = snapshots(todo.files, todo.refused, ledger, sources)
     todo.notes += notes
     return todo
 
 
-def _take(todo: ToTake, file: SourceFile, before: Sequence[Taken], source: Source) -> None:
+def _take(todo: ToTake, file: SourceFile, before: Sequence[Taken], source: Source, spark: SparkSession | None) -> None:
     policy = source.when_changed if before else "add"
     if policy == "refuse":
-        todo.refused.append(replace(file, problem=_changed(file, before)))
+        todo.refused.append(replace(file, problem=_changed(file, before, spark)))
         return
     todo.files.append(file)
     if policy == "take_again":
         todo.gone.update(t.key for t in before)
-        todo.notes.append(f"{file.path}: {_how(file, before)}, taken again")
+        todo.notes.append(f"{file.path}: {_how(file, before, spark)}, taken again")
 
 
 def _take_deliveries(
@@ -79,6 +84,7 @@ def _take_deliveries(
     source: Source,
     started: datetime,
     timezone: str,
+    spark: SparkSession | None,
 ) -> None:
     found = deliveries(files, ledger, source, started=started, timezone=timezone)
     todo.known += len(found.known)
@@ -86,7 +92,7 @@ def _take_deliveries(
     for file in found.new:
         content = file.content_id or file.file_id
         before = [t for t in ledger if _same_place(t, file) and t.content != content]
-        _take(todo, file, before, source)
+        _take(todo, file, before, source, spark)
     stand = {(t.content, t.path): t for t in ledger if t.key.source == files[0].source}
     again = {t.key: as_taken(f, t) for f in found.known if (t := stand.get((f.file_id, f.path))) is not None}
     _add_those_with_repeats(todo, again, ledger, {files[0].source})
@@ -129,11 +135,12 @@ def _add_those_with_repeats(
             )
 
 
-def _how(file: SourceFile, before: Sequence[Taken]) -> str:
+def _how(file: SourceFile, before: Sequence[Taken], spark: SparkSession | None) -> str:
     last = before[-1]
-    how = "grew" if begins_with(file.path, last.bytes, last.key.file_id) else "changed"
+    how = "grew" if begins_with(content_of(spark, file.path), last.bytes, last.key.file_id) else "changed"
     return f"{how} since it was taken ({last.bytes:,} bytes then, {file.bytes:,} now)"
 
 
-def _changed(file: SourceFile, before: Sequence[Taken]) -> str:
-    return f"{_how(file, before)}; sources.{file.source}.changed_files says what to do: refuse, take_again or add"
+def _changed(file: SourceFile, before: Sequence[Taken], spark: SparkSession | None) -> str:
+    how = _how(file, before, spark)
+    return f"{how}; sources.{file.source}.changed_files says what to do: refuse, take_again or add"

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import codecs
-import gzip
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO
 
 from profiling_spark.config.formats import Encoding
 from profiling_spark.config.sources import Source
+from profiling_spark.ingest.files.contents import Content
 
 REPLACED = "\ufffd"
 """What decoders put for bytes that are no character: no row with it is taken."""
 TEXT_FORMATS = ("csv", "json", "fixed", "pattern")
-_CHUNK = 1 << 20
 _NULL_SHARE = 0.02
 _COMMON_SHARE = 0.6
 
@@ -74,12 +71,6 @@ def java_name(encoding: Encoding) -> str:
     return _NAMES[encoding][1]
 
 
-def head_of(path: Path) -> bytes:
-    """The first bytes of a file on a local disk, unpacked."""
-    with _opened(path) as handle:
-        return handle.read(1 << 16)
-
-
 class TextCheck:
     """Looks at a file's bytes while they are read for its fingerprint."""
 
@@ -104,7 +95,7 @@ class TextCheck:
         self.fits = self.fits and not (self.encoding == "ISO-8859-1" and _has_controls(text))
         self.is_clean = self.is_clean and REPLACED not in text
 
-    def result(self, path: Path, source: Source) -> Fit:
+    def result(self, content: Content, source: Source) -> Fit:
         """What is to be done with the file, after all bytes."""
         if self._decoder is None:
             return Fit(is_clean=True)
@@ -112,7 +103,7 @@ class TextCheck:
             self._decoder.decode(b"", final=True)
         except UnicodeDecodeError:
             self.fits = False
-        return Fit(is_clean=self.is_clean) if self.fits else _misfit(path, source)
+        return Fit(is_clean=self.is_clean) if self.fits else _misfit(content, source)
 
 
 def _decoder(encoding: Encoding, errors: str = "strict") -> codecs.IncrementalDecoder:
@@ -130,28 +121,18 @@ def _can_be(encoding: Encoding, head: bytes) -> bool:
     return is_wide == encoding.startswith("UTF-16")
 
 
-def _opened(path: Path) -> IO[bytes]:
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
-
-
-def _chunks(path: Path) -> Iterator[bytes]:
-    with _opened(path) as handle:
-        while chunk := handle.read(_CHUNK):
-            yield chunk
-
-
-def _misfit(path: Path, source: Source) -> Fit:
+def _misfit(content: Content, source: Source) -> Fit:
     """A file of which not all bytes fit: refused as a whole where most lines, or the names of its columns, do not."""
     encoding = source.encoding
-    lines, wrong, is_header_wrong = _count(path, encoding)
+    lines, wrong, is_header_wrong = _count(content, encoding)
     has_header = source.format == "csv" or (source.format in ("fixed", "pattern") and source.lines.header)
     rows, wrong_rows = (lines - 1, wrong - is_header_wrong) if has_header else (lines, wrong)
-    fitting = _fitting(path)
+    fitting = _fitting(content)
     setting = {"csv": "csv.encoding", "json": ""}.get(source.format, "lines.encoding")
     remedy = f"; {' or '.join(fitting)} would fit" if fitting else "; no other known encoding fits"
     if fitting:
         remedy += f" ({setting} says so)" if setting else " (JSON is always UTF-8: convert the file)"
-    if not _can_be(encoding, head_of(path)):
+    if not _can_be(encoding, content.head()):
         return Fit(problem=f"does not look like {encoding}{remedy}")
     if has_header and is_header_wrong:
         return Fit(problem=f"its first line, with the names of the columns, does not fit {encoding}{remedy}")
@@ -159,11 +140,11 @@ def _misfit(path: Path, source: Source) -> Fit:
     return Fit(problem=found) if 2 * wrong_rows > rows else Fit(hint=found)
 
 
-def _count(path: Path, encoding: Encoding) -> tuple[int, int, bool]:
+def _count(content: Content, encoding: Encoding) -> tuple[int, int, bool]:
     """(lines that are not blank, those of them with bytes that do not fit, whether the first line is one)."""
     lines = wrong = 0
     is_first_wrong = False
-    for number, text in enumerate(_whole_lines(path, encoding)):
+    for number, text in enumerate(_whole_lines(content, encoding)):
         found = [line for line in text.split("\n") if line.strip()]
         bad = [REPLACED in line or (encoding == "ISO-8859-1" and _has_controls(line)) for line in found]
         is_first_wrong = is_first_wrong or (number == 0 and bool(bad) and bad[0])
@@ -171,10 +152,10 @@ def _count(path: Path, encoding: Encoding) -> tuple[int, int, bool]:
     return lines, wrong, is_first_wrong
 
 
-def _whole_lines(path: Path, encoding: Encoding) -> Iterator[str]:
+def _whole_lines(content: Content, encoding: Encoding) -> Iterator[str]:
     """The text in pieces that end with a line."""
-    decoder, rest = _decoder(resolved(encoding, head_of(path)), "replace"), ""
-    for chunk in _chunks(path):
+    decoder, rest = _decoder(resolved(encoding, content.head()), "replace"), ""
+    for chunk in content.chunks():
         text = rest + decoder.decode(chunk)
         cut = text.rfind("\n") + 1
         yield text[:cut]
@@ -182,17 +163,17 @@ def _whole_lines(path: Path, encoding: Encoding) -> Iterator[str]:
     yield rest + decoder.decode(b"", final=True)
 
 
-def _fitting(path: Path) -> list[Encoding]:
+def _fitting(content: Content) -> list[Encoding]:
     """Encodings that fit every byte, the likeliest first."""
-    head = head_of(path)
+    head = content.head()
     wide: tuple[Encoding, ...] = ("UTF-16",) if _can_be("UTF-16", head) else ("UTF-8", *_likely(head))
-    return [encoding for encoding in wide if _fits(path, encoding)][:3]
+    return [encoding for encoding in wide if _fits(content, encoding)][:3]
 
 
-def _fits(path: Path, encoding: Encoding) -> bool:
-    decoder = _decoder(resolved(encoding, head_of(path)))
+def _fits(content: Content, encoding: Encoding) -> bool:
+    decoder = _decoder(resolved(encoding, content.head()))
     try:
-        for chunk in _chunks(path):
+        for chunk in content.chunks():
             decoder.decode(chunk)
         decoder.decode(b"", final=True)
     except UnicodeDecodeError:

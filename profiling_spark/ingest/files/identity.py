@@ -12,6 +12,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from pyspark.sql import SparkSession
+
 from profiling_spark.config import Settings
 from profiling_spark.contracts.operations import ALL_SOURCES
 from profiling_spark.errors import ConfigError
@@ -110,7 +112,12 @@ def check_renamed(found: Sequence[SourceFile], taken: Sequence[Taken], settings:
 
 
 def sort_out_renamed(
-    found: Sequence[SourceFile], taken: Sequence[Taken], settings: Settings, *, started: datetime
+    found: Sequence[SourceFile],
+    taken: Sequence[Taken],
+    settings: Settings,
+    *,
+    started: datetime,
+    spark: SparkSession | None = None,
 ) -> ToTake:
     """`sort_out`, where a source that was renamed knows the files that it took under its former name."""
     today = {
@@ -125,7 +132,7 @@ def sort_out_renamed(
         if key != t.key:
             former[key] = t.key
         ledger.append(replace(t, key=key))
-    todo = sort_out(found, ledger, settings.sources, started=started, timezone=settings.business_timezone)
+    todo = sort_out(found, ledger, settings.sources, started=started, timezone=settings.business_timezone, spark=spark)
     renamed = todo.again & former.keys()
     todo.again -= renamed
     todo.gone = {former.get(k, k) for k in todo.gone | renamed}

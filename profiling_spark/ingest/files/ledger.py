@@ -49,6 +49,7 @@ class Taken:
     content_id: str = ""
     modified_at: datetime | None = None
     delivered_at: datetime | None = None
+    etag: str = ""
 
     @property
     def content(self) -> str:
@@ -77,9 +78,22 @@ def taken(tables: Tables) -> list[Taken]:
             r["content_id"] or "",
             r["modified_at"],
             r["delivered_at"],
+            r["etag"] or "",
         )
         for r in tables.rows(INGESTED_FILES).filter(pl.col("status") == DONE).iter_rows(named=True)
     ]
+
+
+def known_contents(taken: Iterable[Taken], source: str) -> dict[tuple[str, int, str], str]:
+    """Of a source's files, those that need not be read to be known (see `source_files`)."""
+    return {(t.path, t.bytes, t.etag): t.content for t in taken if t.etag and t.key.source == source}
+
+
+def seen_again(taken: Iterable[Taken], found: Iterable[SourceFile]) -> dict[FileKey, str]:
+    """Etags of files that were read though they had been taken, so that the next run need not read them."""
+    here = {(f.source, f.target, f.path, f.file_id): f.etag for f in found if f.etag}
+    etags = {t.key: here.get((t.key.source, t.key.target, t.path, t.content), "") for t in taken}
+    return {t.key: etags[t.key] for t in taken if etags[t.key] not in ("", t.etag)}
 
 
 def delivery_times(taken: Iterable[Taken], target: str) -> dict[tuple[str, str], datetime]:
@@ -122,6 +136,7 @@ def claim_replay(tables: Tables, keys: Iterable[FileKey], run_id: str, *, versio
 
 
 def _claim(tables: Tables, rows: list[tuple[object, ...]]) -> None:
+    """One run writes at a time: between the look and the commit no other one claims."""
     if not tables.exists(INGESTED_FILES):
         tables.append_rows(INGESTED_FILES, rows)
         return
@@ -143,16 +158,18 @@ def finish(
     counts: Mapping[FileKey, Counts],
     *,
     gone: Collection[FileKey] = (),
+    etags: Mapping[FileKey, str] | None = None,
 ) -> None:
     """One commit that records what became of them, and forgets the files that are `gone`.
 
-    `counts` of files that earlier runs took are added to what the ledger has of them.
+    `counts` of files that earlier runs took are added to what the ledger has of them; `etags` are new ones of such.
     """
     files = list(files)
     rows = [_row(tables.run_id, f, DONE, counts.get(f.key, Counts()), f.problem) for f in files]
     rows += [_row(tables.run_id, f, REFUSED, None, f.problem) for f in refused]
     finished = {f.key for f in files} | set(gone)
-    changed = {key: added for key, added in counts.items() if key not in finished}
+    etags = etags or {}
+    changed = {*counts, *etags} - finished
     for before in taken(tables) if changed else ():
         if before.key in changed:
             file = SourceFile(
@@ -165,8 +182,10 @@ def finish(
                 content_id=before.content_id or None,
                 modified_at=before.modified_at,
                 delivered_at=before.delivered_at,
+                etag=etags.get(before.key, before.etag),
             )
-            rows.append(_row(before.run_id, file, DONE, before.counts + changed[before.key], ""))
+            added = counts.get(before.key, Counts())
+            rows.append(_row(before.run_id, file, DONE, before.counts + added, ""))
     tables.replace_rows(INGESTED_FILES, rows, f"run_id = {literal(tables.run_id)} OR {of_files({*changed, *gone})}")
 
 
@@ -185,6 +204,6 @@ def _row(
             counts.ended,
         )
     modified = file.modified_at if file.delivered_at is not None else None  # of others only the content counts
-    delivery = (file.content_id, modified, file.delivered_at)
+    delivery = (file.content_id, modified, file.delivered_at, file.etag or None)
     known = (file.source, file.file_id, file.target, file.path, file.bytes, status, reason or None)
     return (*known, *figures, *delivery, versions, run_id)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import polars as pl
+from pyspark.sql import SparkSession
 
 from profiling_spark.config.sources import Source
 from profiling_spark.context import Context
@@ -21,14 +22,15 @@ _TEXT = ("source", "file_id", "row_hash", "raw")
 
 
 class Places:
-    """Names a row by its file and, where that lies on a local disk, its line."""
+    """Names a row by its file and its line."""
 
-    def __init__(self, sources: Mapping[str, Source], files: Iterable[SourceFile]) -> None:
-        self.sources, self.files = sources, {(f.source, f.file_id): f for f in files}
+    def __init__(self, sources: Mapping[str, Source], files: Iterable[SourceFile], spark: SparkSession) -> None:
+        self.spark, self.sources = spark, sources
+        self.files = {(f.source, f.file_id): f for f in files}
 
     def __call__(self, source: str, file_id: str, raw: str) -> str:
         file = self.files[source, file_id]
-        line = line_numbers(file.path, self.sources[source], [raw]).get(raw)
+        line = line_numbers(file.path, self.sources[source], [raw], self.spark).get(raw)
         return file.path if line is None else f"{file.path}, line {line}"
 
 
@@ -37,19 +39,20 @@ def fill_first_lines(ctx: Context, batch: Batch, files: Iterable[SourceFile]) ->
     rows = batch.refused.rows(_TEXT, most=_MOST_ROWS)
     if rows is None or rows.is_empty():
         return
-    found = _lines(ctx.settings.sources, files, rows)
+    found = _lines(ctx, files, rows)
     if not found.is_empty():
         batch.refused = batch.refused.updated(found, on=("source", "file_id", "row_hash"), spark=ctx.spark)
 
 
-def _lines(sources: Mapping[str, Source], files: Iterable[SourceFile], rows: pl.DataFrame) -> pl.DataFrame:
+def _lines(ctx: Context, files: Iterable[SourceFile], rows: pl.DataFrame) -> pl.DataFrame:
     """`first_line` of the rows that are found, by source, file_id and row_hash."""
     by_key = {(f.source, f.file_id): f for f in files}
     of_files = rows.partition_by("source", "file_id", as_dict=True)
 
     def look(key: tuple[str, str]) -> pl.DataFrame:
         of_file = of_files[key]
-        lines = line_numbers(by_key[key].path, sources[key[0]], of_file["raw"].to_list())
+        source, raws = ctx.settings.sources[key[0]], of_file["raw"].to_list()
+        lines = line_numbers(by_key[key].path, source, raws, ctx.spark)
         numbers = pl.DataFrame({"raw": list(lines), "first_line": list(lines.values())}, schema=_NUMBERS)
         return of_file.join(numbers, on="raw").select("source", "file_id", "row_hash", "first_line")
 

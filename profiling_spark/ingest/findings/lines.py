@@ -1,12 +1,11 @@
 """On which line of its file a row stands, found again from its raw text: a file is read once, to its last such row.
 
-Only for text on a local disk. A row that is not found, such as one whose bytes do not fit the encoding, has no line.
+Only for text. A row that is not found, such as one whose bytes do not fit the encoding, has no line.
 """
 
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import json
 import re
@@ -15,14 +14,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import reduce
 from itertools import chain
-from pathlib import Path
 
 import polars as pl
+from pyspark.sql import SparkSession
 
 from profiling_spark.config.formats import CsvOptions
 from profiling_spark.config.sources import Source
+from profiling_spark.errors import StorageError
+from profiling_spark.ingest.files.contents import Content, content_of
 from profiling_spark.ingest.files.encodings import python_name
-from profiling_spark.storage import local_path
 
 _BLOCK = 1 << 23
 _LONGEST_FIELD = 1 << 30
@@ -30,27 +30,28 @@ _MARK = "\ufeff"
 _HALF = re.compile("[\ud800-\udfff]")
 
 
-def line_numbers(path: str, source: Source, texts: Collection[str]) -> dict[str, int]:
+def line_numbers(
+    path: str, source: Source, texts: Collection[str], spark: SparkSession | None = None
+) -> dict[str, int]:
     """Number of the first line of each raw text that is found (1: the first line of the file, also where that is a
-    header). A row of several lines has the number of the first of them.
+    header). A row of several lines has the number of the first of them. `spark`: reaches what is on no local disk.
     """
-    place = local_path(path)
-    if place is None or not texts or source.format not in ("csv", "json", "fixed", "pattern"):
+    if not texts or source.format not in ("csv", "json", "fixed", "pattern"):
         return {}
     is_csv = source.format == "csv"
     csv.field_size_limit(_LONGEST_FIELD)  # of the whole process, in which several files are read side by side
     try:
-        with _opened(place, python_name(source.encoding)) as text:
+        with _opened(content_of(spark, path), python_name(source.encoding)) as text:
             if is_csv and source.csv.multiline:
                 return _by_record(text, source.csv, set(texts))
             return _by_line(text, source.csv if is_csv else None, texts)
-    except (OSError, EOFError, zlib.error, LookupError, ValueError, csv.Error):
+    except (StorageError, OSError, EOFError, zlib.error, LookupError, ValueError, csv.Error):
         return {}  # the run does not depend on it
 
 
 @contextmanager
-def _opened(place: Path, encoding: str) -> Iterator[io.TextIOWrapper]:
-    with gzip.open(place) if place.suffix == ".gz" else place.open("rb") as file:
+def _opened(content: Content, encoding: str) -> Iterator[io.TextIOWrapper]:
+    with content.unpacked() as file:
         yield io.TextIOWrapper(file, encoding, errors="replace", newline="\n")
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from itertools import pairwise
-from pathlib import Path
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -18,9 +17,10 @@ from profiling_spark.config.rates import RATE_DECIMALS, DayRates
 from profiling_spark.config.settings import Settings
 from profiling_spark.config.sources import Source
 from profiling_spark.config.targets import TARGETS
-from profiling_spark.errors import InputError
+from profiling_spark.errors import InputError, StorageError
 from profiling_spark.expressions import holds
-from profiling_spark.storage import local_path
+from profiling_spark.storage import is_absolute
+from profiling_spark.storage.stores import store_for
 
 NO_RATE = "_no_rate"
 FIGURES = {"events": ("amount", "unit_price", "discount"), "items": ("list_price",), "users": ("income", "assets")}
@@ -51,8 +51,7 @@ def load_exchange(spark: SparkSession, settings: Settings) -> Exchange:
 
 
 def _read_rates(spark: SparkSession, setting: str, rates: DayRates, root: str) -> list[tuple[date, Decimal]]:
-    is_whole = rates.path.startswith("/") or local_path(rates.path) is None
-    path = rates.path if is_whole else f"{root.rstrip('/')}/{rates.path}"
+    path = rates.path if is_absolute(rates.path) else f"{root.rstrip('/')}/{rates.path}"
     lines = csv.DictReader(_text(spark, setting, path).splitlines(), delimiter=rates.delimiter)
     absent = [c for c in (rates.day, rates.rate) if c not in (lines.fieldnames or ())]
     if absent:
@@ -74,13 +73,10 @@ def _read_rates(spark: SparkSession, setting: str, rates: DayRates, root: str) -
 
 
 def _text(spark: SparkSession, setting: str, path: str) -> str:
-    place = local_path(path)
     try:
-        if place is not None:
-            return Path(place).read_text(encoding="utf-8-sig")
-        whole = spark.read.text(path, wholetext=True).first()
-        return "" if whole is None else str(whole["value"]).removeprefix("\ufeff")
-    except (OSError, UnicodeDecodeError) as err:
+        with store_for(path, spark).open(path) as file:
+            return file.read().decode("utf-8-sig")
+    except (StorageError, OSError, UnicodeDecodeError) as err:
         raise InputError(f"{setting}: {path} cannot be read: {err}") from err
 
 

@@ -20,6 +20,7 @@ from pyspark.sql import types as T
 from profiling_spark.config.formats import CsvOptions, Encoding
 from profiling_spark.errors import InputError
 from profiling_spark.expressions import holds
+from profiling_spark.ingest.files.contents import content_of
 from profiling_spark.ingest.files.encodings import TEXT_FORMATS, java_name
 from profiling_spark.ingest.files.source_files import SourceFile
 from profiling_spark.ingest.reading.array_lines import json_elements, read_again, typed_elements, unknown_fields
@@ -37,7 +38,7 @@ from profiling_spark.ingest.reading.source_rows import (
     with_file_id,
 )
 from profiling_spark.ingest.reading.text_readers import MISFIT, decoded_lines, is_misfit, misfit_of, parse_lines
-from profiling_spark.storage import local_path
+from profiling_spark.storage.stores import input_errors
 
 _CORRUPT = "_corrupt"
 
@@ -118,11 +119,13 @@ def _read_delta(spark: SparkSession, reading: Reading, files: Sequence[SourceFil
 def _read_parquet(spark: SparkSession, reading: Reading, files: Sequence[SourceFile]) -> list[DataFrame]:
     groups: dict[str, list[SourceFile]] = {}
     for file in files:
-        groups.setdefault(_parquet_schema(file), []).append(file)
+        groups.setdefault(str(_parquet_schema(spark, file).remove_metadata()), []).append(file)
     frames = []
     for group in (groups[key] for key in sorted(groups)):
         with_ids = _typed_rows(spark, reading, group)
-        frames.append(_finish_typed(_with_instants(with_ids, group[0]), reading, group[0].source))
+        frames.append(
+            _finish_typed(_with_instants(with_ids, _parquet_schema(spark, group[0])), reading, group[0].source)
+        )
     return frames
 
 
@@ -148,18 +151,15 @@ def _finish_typed(frame: DataFrame, reading: Reading, name: str) -> DataFrame:
     return finished(frame, columns, reading, F.lit(False), is_clean=True)
 
 
-def _parquet_schema(file: SourceFile) -> str:
-    """Text that is equal for files that can be read together; on remote storage Spark finds that out by itself."""
-    path = local_path(file.path)
-    return "" if path is None else str(pq.read_schema(path).remove_metadata())
+def _parquet_schema(spark: SparkSession, file: SourceFile) -> pa.Schema:
+    """Files of which this is equal can be read together."""
+    with input_errors(), content_of(spark, file.path).raw() as opened:
+        return pq.read_schema(opened)
 
 
-def _with_instants(frame: DataFrame, file: SourceFile) -> DataFrame:
+def _with_instants(frame: DataFrame, schema: pa.Schema) -> DataFrame:
     """Nanosecond timestamps, as pandas writes them: Spark reads them as numbers. Those without a zone are local."""
-    path = local_path(file.path)
-    if path is None:
-        return frame
-    zones = {f.name: f.type.tz for f in pq.read_schema(path) if pa.types.is_timestamp(f.type) and f.type.unit == "ns"}
+    zones = {f.name: f.type.tz for f in schema if pa.types.is_timestamp(f.type) and f.type.unit == "ns"}
     types = dict(frame.dtypes)
     micros = {}
     for name, zone in zones.items():

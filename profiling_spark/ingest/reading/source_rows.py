@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
+import io
 import re
 import zlib
 from collections.abc import Collection, Sequence
@@ -15,10 +15,12 @@ from pyspark.sql import types as T
 from profiling_spark.config.formats import Encoding
 from profiling_spark.config.sources import Source
 from profiling_spark.errors import InputError
-from profiling_spark.ingest.files.encodings import REPLACED, head_of, java_name, python_name, resolved
+from profiling_spark.ingest.files.contents import content_of
+from profiling_spark.ingest.files.encodings import REPLACED, python_name, resolved
 from profiling_spark.ingest.files.source_files import SourceFile
 from profiling_spark.ingest.reading.text_readers import MISFIT
-from profiling_spark.storage import as_written, local_path
+from profiling_spark.storage import as_written
+from profiling_spark.storage.stores import input_errors
 
 HELPERS = ("_file_id", "_raw", "_values", "_unreadable", "_extra", MISFIT)
 """_file_id; _raw: the original line of text, of CSV only where it cannot be parsed; _values: a struct or map of the
@@ -90,12 +92,8 @@ def encoding_of(spark: SparkSession, encoding: Encoding, file: SourceFile) -> En
     """The source's encoding; of UTF-16 with the order of the file's bytes."""
     if encoding != "UTF-16":
         return encoding
-    path = local_path(file.path)
-    if path is not None:
-        return resolved(encoding, head_of(path))
-    content = spark.read.format("binaryFile").load(as_written(file.uri))
-    first = content.select(F.substring("content", 1, 1 << 16).alias("head")).first()
-    return resolved(encoding, b"" if first is None else bytes(first["head"]))
+    with input_errors():
+        return resolved(encoding, content_of(spark, file.path).head())
 
 
 def origin(reading: Reading) -> list[Column]:
@@ -170,18 +168,14 @@ def first_line(spark: SparkSession, file: SourceFile, encoding: Encoding) -> str
 
 
 def whole_first_line(spark: SparkSession, file: SourceFile, encoding: Encoding) -> str:
-    """With its end where the file is local, else without the last character of it."""
-    path = local_path(file.path)
-    # what follows is decoded ahead, and its faults are those of other rows: only the line's own count
-    if path is None:
-        wide = {"lineSep": "\n", "encoding": java_name(encoding)} if encoding.startswith("UTF-16") else {}
-        lines = spark.read.options(**wide).text(file.uri)
-        first = lines.select(F.col("value").cast("binary").alias("bytes")).first()
-        line = "" if first is None else bytes(first["bytes"]).decode(python_name(encoding), "replace")
-    else:
-        opener = gzip.open if path.suffix == ".gz" else open
-        with opener(path, "rt", encoding=python_name(encoding), errors="replace", newline="") as handle:
-            line = str(handle.readline())
+    """With its end."""
+    with (
+        input_errors(),
+        content_of(spark, file.path).unpacked() as unpacked,
+        # what follows is decoded ahead, and its faults are those of other rows: only the line's own count
+        io.TextIOWrapper(unpacked, python_name(encoding), errors="replace", newline="") as text,
+    ):
+        line = text.readline()
     if REPLACED in line:
         raise InputError(f"{file.path}: the first line does not fit the source's encoding, {encoding}")
     return line

@@ -19,16 +19,17 @@ Kind = Literal["disk", "object", "spark"]
 class Found:
     """A file. `path`: as a user names it; `uri`: as Spark reads it, not percent-encoded; `modified_at`: UTC.
 
-    `etag` changes with the content, and is empty where the storage gives none. `modified_ns` is `modified_at` in
-    nanoseconds since 1970 where the storage knows them so exactly, else 0.
+    `etag`: another one where the content is another. Object stores give it; else it is made of the file's times, and
+    means nothing if the file may have been changed again within their granularity: `changed_at` is the last of them,
+    None where the etag is of the content.
     """
 
     path: str
     uri: str
     bytes: int
     modified_at: datetime
-    etag: str = ""
-    modified_ns: int = 0
+    etag: str
+    changed_at: datetime | None = None
 
 
 class Store(Protocol):

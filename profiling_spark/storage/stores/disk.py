@@ -17,7 +17,6 @@ from profiling_spark.storage.stores.base import Fault, Found, Kind, StoreError
 from profiling_spark.storage.stores.options import NO_OPTIONS, Options
 
 _UNFINISHED = ".unfinished-"
-_BUFFER = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class DiskStore:
         path = local_path(uri)
         assert path is not None  # for mypy: a disk's URIs are paths
         with _faults(path):
-            return path.open("rb", _BUFFER)
+            return path.open("rb")
 
     def get(self, name: str) -> bytes | None:
         """See `Store`."""
@@ -139,7 +138,10 @@ def _found(path: Path) -> Found | None:
             return None
         state = path.lstat()
     modified = datetime.fromtimestamp(state.st_mtime, UTC)
-    return Found(str(path), f"file://{path.absolute()}", state.st_size, modified, "", state.st_mtime_ns)
+    # who copies a file with its time of modification does not set the other
+    changed = datetime.fromtimestamp(max(state.st_mtime, state.st_ctime), UTC)
+    etag = f"{state.st_mtime_ns}-{state.st_ctime_ns}"
+    return Found(str(path), f"file://{path.absolute()}", state.st_size, modified, etag, changed)
 
 
 def _unless_absent(err: OSError) -> None:

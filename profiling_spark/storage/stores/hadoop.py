@@ -234,8 +234,8 @@ class HadoopStore:
 
 
 def _found(status: Any) -> Found:
-    uri = str(status.getPath().toString())
-    return Found(uri, uri, int(status.getLen()), _time(status), "", int(status.getModificationTime()) * 1_000_000)
+    uri, modified = str(status.getPath().toString()), _time(status)
+    return Found(uri, uri, int(status.getLen()), modified, str(status.getModificationTime()), modified)
 
 
 def _time(status: Any) -> datetime:

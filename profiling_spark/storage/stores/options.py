@@ -5,9 +5,11 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
+from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
 _S3A = "spark.hadoop.fs.s3a."
@@ -110,12 +112,18 @@ def _s3a_conf(bucket: str, spark: SparkSession | None) -> dict[str, str]:
     if spark is None:
         return {}
     try:
-        pairs = spark.sparkContext.getConf().getAll()
+        context = spark.sparkContext
     except Exception:  # Spark Connect has no context, and names the error differently from release to release
         return {}
-    conf = {k.removeprefix(_S3A): v for k, v in pairs if k.startswith(_S3A)}
+    conf = dict(_of_context(context))
     own = f"bucket.{bucket}."
     return {**conf, **{k.removeprefix(own): v for k, v in conf.items() if k.startswith(own)}}
+
+
+@lru_cache(maxsize=1)
+def _of_context(context: SparkContext) -> tuple[tuple[str, str], ...]:
+    """A context's conf does not change, and is asked for each file that is opened."""
+    return tuple((k.removeprefix(_S3A), v) for k, v in context.getConf().getAll() if k.startswith(_S3A))
 
 
 def _credentials(conf: Mapping[str, str]) -> dict[str, str]:
