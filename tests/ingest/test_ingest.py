@@ -208,3 +208,22 @@ def test_attributes_catalogue_and_an_unreadable_file(tables, make_context, data,
     status = {Path(r["path"]).name.split("-")[0]: r["status"] for r in rows(tables, INGESTED_FILES)}
     assert status["broken.parquet"] == "refused"
     assert sorted(r["reasons"] for r in rows(tables, REJECTED_ROWS)) == ["bad_age"]
+
+
+def test_a_corrected_event_takes_its_place_and_the_merge_looks_at_the_file_where_it_lies(tables, make_context, data):
+    lines = [f"{n},2026-05-{n:02d} 09:00:00,u{n},buy,a,1,{n}.00,o{n}" for n in range(1, 9)]
+    (data / "day.csv").write_text(HEADER + "\n".join(lines) + "\n", encoding="utf-8")
+    ingest(make_context(settings(tables.root, data)))
+    before = {r["user_id"]: r for r in rows(tables, EVENTS)}
+    (data / "late.csv").write_text(f"{HEADER}3,2026-05-03 11:00:00,u3,buy,a,2,3.00,o3\n", encoding="utf-8")
+    ingest(make_context(settings(tables.root, data)))
+    after = {r["user_id"]: r for r in rows(tables, EVENTS)}
+    corrected = after.pop("u3")
+    assert (corrected["quantity"], corrected["amount"]) == (2, Decimal("6.0000"))
+    assert before.pop("u3")["quantity"] == 1
+    assert after == before
+    merge = deltalake.DeltaTable(tables.path(EVENTS)).history(1)[0]
+    figures = merge["operationMetrics"]
+    assert merge["operation"] == "MERGE"
+    # a file for each of two buckets
+    assert (int(figures["numTargetFilesBeforeSkipping"]), int(figures["numTargetFilesAfterSkipping"])) == (2, 1)
