@@ -83,7 +83,7 @@ def test_a_failed_stage_ends_the_run_and_the_others_are_not_begun(spark, setting
 
 
 def test_a_run_that_died_is_marked_lost_by_the_next(spark, settings):
-    class Heard(Progress):
+    class RecordingProgress(Progress):
         notes: list[str] = []
 
         def note(self, text):
@@ -92,10 +92,10 @@ def test_a_run_that_died_is_marked_lost_by_the_next(spark, settings):
     with pytest.raises(KeyboardInterrupt):
         run_steps(spark, settings, [Step("a", killed)], job="a")
     assert recorded(spark, settings) == [("a", "running", None)]
-    run_steps(spark, settings, [Step("b", fine)], job="b", progress=Heard())
+    run_steps(spark, settings, [Step("b", fine)], job="b", progress=RecordingProgress())
     assert sorted(recorded(spark, settings)) == [("a", "lost", None), ("b", "done", None)]
-    assert len(Heard.notes) == 1
-    assert "now marked lost" in Heard.notes[0]
+    assert len(RecordingProgress.notes) == 1
+    assert "now marked lost" in RecordingProgress.notes[0]
 
 
 def test_two_runs_do_not_write_to_one_storage(spark, settings):
