@@ -90,7 +90,7 @@ def samples(
             except (ConfigError, InputError) as err:
                 # a piece lies under its own path inside the folder: what is left names the user's file
                 problem = re.sub(rf"{re.escape(f'{folder}/{name}')}/\d+", "", str(err))
-                yield SourceSample(name, source.target, problem=problem)
+                yield SourceSample(name, source.target, problem=settings.concealed(problem))
 
 
 def _sample(
