@@ -31,6 +31,7 @@ def check_expressions(spark: SparkSession, settings: Settings) -> None:
     Sources' mappings and `where`, quality rules, what ingest keeps, tags: each must parse and look at one row; where
     the columns are known (those of text are texts), they and the functions must exist, and a condition be true or
     false. Analysis only: no Spark job. What is wrong with columns of JSON, Parquet and Delta shows where they are read.
+    No value of the environment stands in the message.
     """
     faults: dict[str, str] = {}
     for name, source in settings.sources.items():
@@ -40,7 +41,7 @@ def check_expressions(spark: SparkSession, settings: Settings) -> None:
     faults |= _tag_faults(spark, settings)
     if faults:
         lines = "\n".join(f"  {setting}: {fault}" for setting, fault in faults.items())
-        raise ConfigError(f"the settings have SQL that cannot be used:\n{lines}")
+        raise ConfigError(settings.concealed(f"the settings have SQL that cannot be used:\n{lines}"))
 
 
 def condition(frame: DataFrame, setting: str, text: str) -> Column:

@@ -15,7 +15,7 @@ from profiling_spark import __version__
 from profiling_spark.config.load import config_hash
 from profiling_spark.context import Context, Outcome, Step
 from profiling_spark.contracts.operations import JOB_RUNS
-from profiling_spark.errors import InputError
+from profiling_spark.errors import ConfigError, InputError
 from profiling_spark.messages import describe
 from profiling_spark.storage import as_frame, literal
 
@@ -123,7 +123,7 @@ class Book:
         name, begin, started = step.name, time.monotonic(), datetime.now(UTC)
         try:
             self.ctx.plan_for()
-            outcome = step.do(self.ctx)
+            outcome = _done(step, self.ctx)
         except BaseException as err:
             seconds = time.monotonic() - begin
             self.stages[name] = StageResult(name, FAILED, first_line(err), started, datetime.now(UTC), seconds)
@@ -178,6 +178,17 @@ class Book:
             )
             for s in stages.values()
         ]
+
+
+def _done(step: Step, ctx: Context) -> Outcome:
+    """What the stage gives; its complaints about SQL of the settings show no value of the environment."""
+    try:
+        return step.do(ctx)
+    except ConfigError as err:
+        concealed = ctx.settings.concealed(str(err))
+        if concealed == str(err):
+            raise
+        raise ConfigError(concealed) from None  # what led to it has the value in its text
 
 
 def first_line(err: BaseException) -> str:

@@ -10,6 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from profiling_spark.config import Settings, load_settings
+from profiling_spark.config.load import read_settings
 from profiling_spark.errors import ConfigError
 from profiling_spark.expressions import check_expressions
 
@@ -95,6 +96,30 @@ def test_names_of_columns_and_tags_of_configured_features_pass(spark: SparkSessi
         },
     }
     check_expressions(spark, Settings.model_validate(settings))
+
+
+def test_values_of_the_environment_stand_in_no_message(spark: SparkSession, tmp_path: Path) -> None:
+    file = tmp_path / "shop.yaml"
+    file.write_text(
+        "ingest:\n  rules:\n"
+        "    - {name: a, when: \"item_id = '${TOKEN}' and quantity\"}\n"
+        '    - {name: b, when: "quantity ${OPERATOR} 1"}\n'
+        '    - {name: c, when: "${COLUMN} > 3"}\n'
+        '    - {name: d, when: "quantity + 300"}\n',
+        encoding="utf-8",
+    )
+    environ = {"TOKEN": "s3cr3t t0ken", "OPERATOR": "then from 300", "COLUMN": "hidden"}
+    settings = read_settings([file], environ=environ).settings
+    with pytest.raises(ConfigError) as caught:
+        check_expressions(spark, settings)
+    text = str(caught.value)
+    assert not [word for value in environ.values() for word in value.split() if word != "300" and word in text]
+    lines = [line.strip() for line in text.splitlines()[1:]]
+    assert lines[0].startswith("ingest.rules.0.when: \"item_id = '${TOKEN}' and quantity\": ")
+    assert lines[1].startswith("ingest.rules.1.when: 'quantity ${OPERATOR} 1': Syntax error at or near ")
+    assert lines[2].startswith("ingest.rules.2.when: '${COLUMN} > 3': ")
+    # a short value is concealed in the lines of its own setting alone
+    assert lines[3].startswith("ingest.rules.3.when: 'quantity + 300': expected true or false")
 
 
 def test_the_settings_of_the_project_pass_in_less_than_half_a_second_and_without_a_job(spark: SparkSession) -> None:

@@ -11,6 +11,7 @@ from profiling_spark import runner, session
 from profiling_spark.cli import execute
 from profiling_spark.cli.main import main
 from profiling_spark.config import Settings
+from profiling_spark.config.load import read_settings
 from profiling_spark.context import Outcome, Step
 from profiling_spark.contracts.operations import JOB_RUNS
 from profiling_spark.errors import ConfigError, QualityError, StorageError
@@ -82,8 +83,20 @@ def test_a_failed_stage_ends_the_run_and_the_others_are_not_begun(spark, setting
     ]
 
 
+def test_what_a_stage_finds_wrong_with_settings_shows_no_value_of_the_environment(spark, settings):
+    over = f"storage.root={settings.storage.root}", "ingest.keep.events=${COLUMN}"
+    given = read_settings([], over, {"COLUMN": "event_time"}).settings
+
+    def wrong(ctx):
+        raise ConfigError(f"ingest.keep.events = {ctx.settings.ingest.keep['events']!r}: there is no such column")
+
+    with pytest.raises(ConfigError, match=r"^ingest\.keep\.events = '\$\{COLUMN\}': there is no such column$"):
+        run_steps(spark, given, [Step("a", wrong)], job="a")
+    assert "event_time" not in str(recorded(spark, settings))
+
+
 def test_a_run_that_died_is_marked_lost_by_the_next(spark, settings):
-    class Heard(Progress):
+    class RecordingProgress(Progress):
         notes: list[str] = []
 
         def note(self, text):
@@ -92,10 +105,10 @@ def test_a_run_that_died_is_marked_lost_by_the_next(spark, settings):
     with pytest.raises(KeyboardInterrupt):
         run_steps(spark, settings, [Step("a", killed)], job="a")
     assert recorded(spark, settings) == [("a", "running", None)]
-    run_steps(spark, settings, [Step("b", fine)], job="b", progress=Heard())
+    run_steps(spark, settings, [Step("b", fine)], job="b", progress=RecordingProgress())
     assert sorted(recorded(spark, settings)) == [("a", "lost", None), ("b", "done", None)]
-    assert len(Heard.notes) == 1
-    assert "now marked lost" in Heard.notes[0]
+    assert len(RecordingProgress.notes) == 1
+    assert "now marked lost" in RecordingProgress.notes[0]
 
 
 def test_two_runs_do_not_write_to_one_storage(spark, settings):

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 _PLACE = re.compile(r"\$\$\{|\$\{([^{}]*)(\}?)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# the path of a setting that a line is about, which stays as it is, and the rest of the line
+_OF_SETTING = re.compile(r"(\s*(?:[\w.]+(?: = |: ))?)(.*)")
+_WORD = re.compile(r"\w{3,}")
 SHORT = 6
 """Values of fewer characters occur in texts that have nothing to do with them."""
 
@@ -62,3 +65,30 @@ def concealed(message: str, secrets: Iterable[tuple[str, str]]) -> str:
             pattern = rf"(?<!\w){re.escape(form)}(?!\w)" if len(form) < SHORT else re.escape(form)
             message = re.sub(pattern, written.replace("\\", r"\\"), message)
     return message
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """What variables stood for in settings. `by_setting`: by path (`sources.log.where`), how each variable was written
+    and its value.
+    """
+
+    by_setting: Mapping[str, tuple[tuple[str, str], ...]]
+
+    def concealed(self, message: str) -> str:
+        """A message about settings without these values.
+
+        A line that names a setting, or the one above it, has none of the setting's values in it, whole or a word of
+        one (as Spark quotes them); a long value stands nowhere.
+        """
+        return "\n".join(map(self._concealed_line, message.split("\n")))
+
+    def _concealed_line(self, line: str) -> str:
+        named, text = _OF_SETTING.fullmatch(line).groups()  # type: ignore[union-attr]  # it matches every line
+        found: set[tuple[str, str]] = set()
+        for setting, pairs in self.by_setting.items():
+            is_named = any(f in line for f in (setting, f"{setting.rpartition('.')[0]}:"))
+            found |= {pair for pair in pairs if is_named or len(pair[1]) >= SHORT}
+            if is_named:
+                found |= {(written, word) for written, value in pairs for word in _WORD.findall(value)}
+        return f"{named}{concealed(text, found)}"

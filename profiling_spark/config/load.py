@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from profiling_spark.config.environment import Secrets
 from profiling_spark.config.given import Given, Origin, merged
 from profiling_spark.config.judge import judged
 from profiling_spark.config.settings import Settings
@@ -60,6 +61,8 @@ def read_settings(
     if settings is None or faults:
         # without the cause, whose text has the values of variables in it
         raise ConfigError("the settings are wrong:\n" + "\n".join(f"  {f}" for f in faults)) from None
+    secrets = {".".join(keys): value.secrets for keys, value in given.all() if value.secrets}
+    settings._secrets = Secrets(secrets)  # what Spark finds wrong with SQL is said later, and must not show them
     return Loaded(settings, given)
 
 

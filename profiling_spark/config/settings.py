@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from math import isfinite
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, PrivateAttr, field_validator
 
 from profiling_spark.config.base import Days, Fault, Model, Name, Positive, Share, nearest
+from profiling_spark.config.environment import Secrets
 from profiling_spark.config.features import CustomFeature
 from profiling_spark.config.policy import RecommendPolicy
 from profiling_spark.config.prepare import Prepare
@@ -252,6 +253,7 @@ class Settings(Model):
     recommend: Recommend = Recommend()
     profile: Profile = Profile()
     maintain: Maintain = Maintain()
+    _secrets: Secrets = PrivateAttr(default=Secrets({}))
 
     @field_validator("business_timezone")
     @classmethod
@@ -268,6 +270,10 @@ class Settings(Model):
     def faults(self) -> Iterable[Fault]:
         """What settings of several parts cannot mean together."""
         return settings_faults(self)
+
+    def concealed(self, message: str) -> str:
+        """A message about these settings without the values of the environment in them; see `Secrets.concealed`."""
+        return self._secrets.concealed(message)
 
     @property
     def precedence(self) -> tuple[str, ...]:

@@ -94,7 +94,7 @@ class Environment:
         asked = subprocess.run([self.python, "-m", "pip", "--version"], capture_output=True, check=False)
         return asked.returncode != 0
 
-    def make(self, extra: str, *, anew: bool) -> None:
+    def make(self, extra: str, *, anew: bool, has_java: bool) -> None:
         """Install the packages, `anew` into an emptied folder."""
         if anew:
             for path in self.folder.iterdir():
@@ -102,7 +102,7 @@ class Environment:
             self.stamp(extra, _MAKING)  # a run cut short from here on starts over next time
             if subprocess.run([sys.executable, "-m", "venv", self.folder], stdout=sys.stderr, check=False).returncode:
                 raise EnvironmentProblem(f"{sys.executable} -m venv {self.folder} failed; the reason stands above.")
-        if not pip.install(self.python, self.project, extra, anew=anew):
+        if not pip.install(self.python, self.project, extra, anew=anew, has_java=has_java):
             raise EnvironmentProblem(
                 "pip could not install the packages; the reason stands above. Without network, set "
                 "PROFILING_SPARK_VENV to an environment that has them."
@@ -138,7 +138,7 @@ def ensure(env: Environment, extra: str, environ: Mapping[str, str]) -> None:
         setup.say(setup.plan([f"{what} {count} Python packages ({size})", *missing.plan]))
         with ThreadPoolExecutor(1) as aside:  # apt-get fetches while pip does
             java = aside.submit(setup.install_java) if missing.java else None
-            env.make(extra, anew=anew)
+            env.make(extra, anew=anew, has_java=not missing.java)
             if java:
                 java.result()
 

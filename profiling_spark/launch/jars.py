@@ -103,17 +103,18 @@ def alone_in(folder: Path) -> Iterator[None]:
 def _fetch(folder: Path, java: Java, environ: Mapping[str, str]) -> None:
     """Let Ivy, which pyspark ships, fetch what is absent; whole and tested files only are moved into place."""
     import tempfile
+    from concurrent.futures import ThreadPoolExecutor
 
     try:
         work = tempfile.TemporaryDirectory(prefix=".fetch.", dir=folder)
     except OSError as err:
         raise EnvironmentProblem(f"the folder {folder} cannot be written to: {err.strerror}.") from err
     with work as name:
-        for jar in jar_names():
-            if (folder / jar).is_file() and (folder / jar).stat().st_size:
-                continue
+        absent = [jar for jar in jar_names() if not ((folder / jar).is_file() and (folder / jar).stat().st_size)]
+        with ThreadPoolExecutor(len(absent)) as pool:  # most of a second each is the start of a JVM
+            logs = list(pool.map(lambda jar: _ask_ivy(jar, Path(name), java, environ), absent))
+        for jar, log in zip(absent, logs, strict=True):
             fetched = Path(name, jar)
-            log = _ask_ivy(jar, fetched.parent, java, environ)
             if not _is_whole(fetched):
                 raise EnvironmentProblem(_not_fetched(jar, folder, log))
             fetched.replace(folder / jar)
@@ -130,7 +131,17 @@ def _ask_ivy(jar: str, work: Path, java: Java, environ: Mapping[str, str]) -> st
     command = [
         *(str(java.home / "bin" / "java"), "-cp", str(ivy), "org.apache.ivy.Main"),
         *(("-settings", settings) if settings else ()),
-        *("-notransitive", "-dependency", "io.delta", module, version, "-cache", str(work / "cache"), "-types", "jar"),
+        *(
+            "-notransitive",
+            "-dependency",
+            "io.delta",
+            module,
+            version,
+            "-cache",
+            str(work / f"cache of {jar}"),
+            "-types",
+            "jar",
+        ),
         *("-retrieve", f"{work}/[artifact]-[revision].[ext]"),
     ]
     try:

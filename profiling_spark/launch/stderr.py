@@ -48,6 +48,7 @@ def quiet_jvm() -> Iterator[None]:
         yield
     finally:
         _flush()
+        copier.copy()  # what came before stands before what this process writes next
         os.dup2(real, _STDERR, inheritable=True)
         os.dup2(result, _STDOUT, inheritable=True)
         os.close(result)
@@ -68,15 +69,20 @@ class _Copier(threading.Thread):
     def run(self) -> None:
         while self._source >= 0:
             select.select([self._source], [], [])
-            with self._lock:
-                if not self._step():
-                    return
+            if not self.copy():
+                return
 
-    def _finish(self) -> None:
-        """At exit: what is in the pipe by now goes out, the start of a line too."""
+    def copy(self) -> bool:
+        """Copy what is in the pipe by now, without waiting for more; False at its end."""
         with self._lock:
             while self._source >= 0 and select.select([self._source], [], [], 0)[0] and self._step():
                 pass
+            return self._source >= 0
+
+    def _finish(self) -> None:
+        """At exit: what is in the pipe by now goes out, the start of a line too."""
+        self.copy()
+        with self._lock:
             self._write(self._pending)
             self._pending = b""
 

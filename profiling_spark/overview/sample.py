@@ -10,6 +10,7 @@ import glob
 import gzip
 import re
 import tempfile
+import zlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -89,7 +90,7 @@ def samples(
             except (ConfigError, InputError) as err:
                 # a piece lies under its own path inside the folder: what is left names the user's file
                 problem = re.sub(rf"{re.escape(f'{folder}/{name}')}/\d+", "", str(err))
-                yield SourceSample(name, source.target, problem=problem)
+                yield SourceSample(name, source.target, problem=settings.concealed(problem))
 
 
 def _sample(
@@ -171,7 +172,14 @@ def _parquet_head(file: Path, rows: int) -> pa.Table:
 
 
 def _text_head(file: Path, source: Source, rows: int) -> bytes:
-    """The first lines as bytes: how they are to be decoded is the mapping's to say."""
+    """The first lines as bytes: how they are to be decoded is the mapping's to say. Raises InputError."""
+    try:
+        return _first_lines(file, source, rows)
+    except (OSError, EOFError, zlib.error) as err:
+        raise InputError(f"{file}: cannot be read: {err}") from err
+
+
+def _first_lines(file: Path, source: Source, rows: int) -> bytes:
     encoding = source.csv.encoding if source.format == "csv" else source.lines.encoding
     wide = 2 if encoding.startswith("UTF-16") else 1
     with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as handle:

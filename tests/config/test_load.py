@@ -1,12 +1,15 @@
 """Settings: every fault at once, with file, key, value and what is allowed."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
 from profiling_spark.config import Settings, load_settings
+from profiling_spark.config.base import Model
 from profiling_spark.config.load import config_hash
+from profiling_spark.config.show import descriptions
 from profiling_spark.errors import ConfigError
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -148,3 +151,29 @@ def test_only_flagged_rows_can_be_left_out_of_features():
     assert (settings.left_out, settings.flagging) == (("one",), ("two",))
     with pytest.raises(ValueError, match="leave_out is for rules of level flag"):
         Settings.model_validate({"ingest": {"rules": [rules[0] | {"level": "warn"}]}})
+
+
+def filled_by_default(model: Model, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Paths of the settings whose default is names with values."""
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        if isinstance(value, Model):
+            yield from filled_by_default(value, (*path, name))
+        elif isinstance(value, dict) and value:
+            yield (*path, name)
+
+
+def test_a_default_of_names_and_values_is_replaced_as_a_whole_and_every_such_setting_says_so(tmp_path):
+    page = (CONF.parent / "docs" / "settings.md").read_text(encoding="utf-8")
+    found = list(filled_by_default(Settings()))
+    assert found == [("ingest", "keep"), ("recommend", "weights"), ("profile", "tags")]
+    for path in found:
+        assert f"`{'.'.join(path)}`" in page
+        assert "given here replace" in descriptions()[path]
+    settings = load_settings([write(tmp_path, "a.yaml", "recommend: {weights: {purchase: 2}}")])
+    assert settings.recommend.weights == {"purchase": 2.0}
+    # between what is given, names are merged as everywhere
+    more = load_settings(
+        [write(tmp_path, "a.yaml", "recommend: {weights: {purchase: 2}}")], ["recommend.weights.cart=1"]
+    )
+    assert more.recommend.weights == {"purchase": 2.0, "cart": 1.0}

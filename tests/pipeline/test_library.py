@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 
@@ -22,8 +23,8 @@ from profiling_spark.session import adopted
 OWN = {"spark.sql.session.timeZone": "America/New_York", "spark.sql.adaptive.enabled": "true"}
 
 
-class Heard(Progress):
-    """What a run says of itself."""
+class RecordingProgress(Progress):
+    """Records the stages of a run."""
 
     def __init__(self) -> None:
         self.stages: list[tuple[str, str]] = []
@@ -44,11 +45,11 @@ class Shop:
         self.settings = settings(str(folder / "lake"), folder)
         self.file = folder / "shop.yaml"
         self.file.write_text(yaml.safe_dump(self.settings.model_dump(mode="json", exclude_unset=True)))
-        self.heard, self.session = Heard(), spark.newSession()
+        self.recorded, self.session = RecordingProgress(), spark.newSession()
         for key, value in OWN.items():
             self.session.conf.set(key, value)
         self.log = folder / "run.log"
-        with log.written_to(str(self.log)), Pipeline(self.file, self.session, progress=self.heard) as pipeline:
+        with log.written_to(str(self.log)), Pipeline(self.file, self.session, progress=self.recorded) as pipeline:
             self.first = pipeline.run("build_features", "ingest", as_of=date(2026, 6, 1))
             mended = self.settings.model_dump(mode="json")
             mended["sources"]["log"]["event_types"]["buyy"] = "purchase"
@@ -68,8 +69,8 @@ def test_stages_run_in_their_order_and_say_how_they_ended(shop):
     assert list(shop.first.stages) == ["run_pipeline", "ingest", "build_features"]
     outcome = shop.first.stages["ingest"].outcome
     assert (outcome.rows_in, outcome.rows_out, outcome.rows_rejected) == (12, 3, 9)
-    assert shop.heard.stages == [("ingest", "done"), ("build_features", "done")]
-    assert shop.heard.usual == [None, None]
+    assert shop.recorded.stages == [("ingest", "done"), ("build_features", "done")]
+    assert shop.recorded.usual == [None, None]
     assert (shop.first.problems, shop.first.exit_code) == ((), 0)
 
 
@@ -195,3 +196,51 @@ def test_a_source_that_cannot_be_mapped_says_so_and_the_others_follow(shop):
     assert "`till` cannot be resolved" in first.problem
     assert "profiling_spark-" not in first.problem
     assert (second.problem, second.rows) == ("", 10)
+
+
+@pytest.fixture
+def own_files(shop, tmp_path):
+    """Settings of two sources with the mapping of the shop's log, each of one file; makes their paths."""
+    plain = shop.settings.model_dump(mode="json")
+    log = plain["sources"].pop("log")
+    ignored = {word: "ignored" for word in log["event_types"]}  # one source alone may bring an event type
+    plain["sources"] = {
+        "broken": log | {"path": f"{tmp_path}/broken/*", "event_types": ignored},
+        "good": log | {"path": f"{tmp_path}/good/*"},
+    }
+    for name in plain["sources"]:
+        (tmp_path / name).mkdir()
+    (tmp_path / "good" / "a.csv").write_text(HEADER + "\n".join(GOOD) + "\n", encoding="utf-8")
+    return plain
+
+
+def test_a_source_that_cannot_be_read_is_named_by_the_users_own_path(shop, own_files, tmp_path):
+    file = tmp_path / "broken" / "other.csv"
+    file.write_text("a,b\n1,2\n", encoding="utf-8")
+    broken, good = samples(shop.session, Settings.model_validate(own_files), rows=10)
+    assert broken.problem.startswith(f"{file}: expected a header with columns such as ")
+    assert (good.problem, good.accepted) == ("", 3)
+    file.unlink()
+    packed = tmp_path / "broken" / "b.csv.gz"
+    packed.write_bytes(b"no gzip at all")
+    broken, good = samples(shop.session, Settings.model_validate(own_files), rows=10)
+    assert broken.problem.startswith(f"{packed}: cannot be read: ")
+    assert (good.problem, good.accepted) == ("", 3)
+
+
+def test_try_mapping_ends_with_the_code_of_input_where_a_source_cannot_be_mapped(
+    shop, own_files, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "broken" / "other.csv").write_text("a,b\n1,2\n", encoding="utf-8")
+    file = tmp_path / "two.yaml"
+    file.write_text(yaml.safe_dump(own_files), encoding="utf-8")
+    # the session of the tests stands for the one that the command would start and stop
+    monkeypatch.setattr("profiling_spark.cli.execute.start", lambda given: None)
+    monkeypatch.setattr("profiling_spark.session.begin_session", lambda *_, **__: None)
+    monkeypatch.setattr("profiling_spark.runner.session_for", lambda *_, **__: nullcontext(shop.session))
+    at = ("try-mapping", "--config", str(file), "--json")
+    assert main([*at]) == InputError.exit_code == 4
+    found = {sample["name"]: sample for sample in json.loads(capsys.readouterr().out)}
+    assert [bool(found[name]["problem"]) for name in ("broken", "good")] == [True, False]
+    assert found["good"]["accepted"] == 3
+    assert main([*at, "--source", "good"]) == 0

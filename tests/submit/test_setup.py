@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from fakes import REPOSITORY, jars_in, java_home, script, tool_folder
 
-from profiling_spark.launch import setup
+from profiling_spark.launch import jars, setup
 
 # Plays the machine's Python 3: `-m venv` makes an environment whose python is this file, its pip notes what it is
 # asked for; the modules of launch/ run in the real Python, which takes this file for its own
@@ -22,16 +22,18 @@ if [[ $1 == -c ]]; then exit 0; fi
 case "$1 $2" in
     "-m venv") echo "venv $3" >>"$LOG"; mkdir -p "$3/bin" && cat "$0" >"$3/bin/python" && {chmod} +x "$3/bin/python" ;;
     "-m pip")
-        [[ "$*" == *" -e "* ]] || exit 0  # the packages before the clone itself
-        project="$*"; project="${{project#* -e }}"
-        echo "pip ${{project%% *}}" >>"$LOG"; {sleep} 0.2; exit "${{PIP_EXIT:-0}}" ;;
+        [[ $3 == install && $4 != --no-deps ]] || exit 0  # which is pyspark, beside the others
+        what="$*"; what="${{what#*--no-compile }}"
+        echo "pip ${{what%% -c *}}" >>"$LOG"; {sleep} 0.2; exit "${{PIP_EXIT:-0}}" ;;
     "-m profiling_spark.launch.environment")
         exec "{python}" -c "import sys; sys.executable = '$0'; sys.argv[1:] = '${{*:3}}'.split()
 from profiling_spark.launch.environment import main; sys.exit(main())" ;;
-    "-m profiling_spark.launch.setup") shift 2; echo "seen to Java and jars $*" ;;
+    "-m profiling_spark.launch.setup") shift 2; echo jars >>"$LOG.jars"; echo "seen to Java and jars $*" ;;
     *) echo "run $*"; echo "PYTHONPATH=$PYTHONPATH" ;;
 esac
 """
+# the clone and its packages beside pyspark, then what pyspark lacks
+MADE = ("pip -e .", f"pip pyspark=={jars.SPARK_VERSION} delta-spark=={jars.DELTA_VERSION}")
 
 
 @dataclass
@@ -93,11 +95,19 @@ class TestSetup:
         venv = clone.root / ".venv"
         assert (code, out) == (0, "seen to Java and jars \n")
         assert err.startswith(f"This will make {venv} with 40 Python packages (1.2 GB) and fetch 2 Delta jars to ")
-        assert clone.calls() == [f"venv {venv}", "pip .[spark]"]
+        assert clone.calls() == [f"venv {venv}", *MADE]
         (Path(clone.environ["PATH"]) / "python3").unlink()
         assert clone.run("setup.sh", PROFILING_SPARK_NO_INSTALL="1") == (0, "seen to Java and jars \n", "")
         assert clone.run("setup.sh", "--quick") == (0, "", "")
         assert clone.calls() == []
+
+    def test_the_jars_are_fetched_beside_the_packages_and_seen_to_at_the_end(self, clone: Clone) -> None:
+        log = Path(f"{clone.environ['LOG']}.jars")
+        assert clone.run("setup.sh")[:2] == (0, "seen to Java and jars \n")
+        deadline = time.monotonic() + 10
+        while len(log.read_text().splitlines()) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert log.read_text().splitlines() == ["jars", "jars"]
 
     def test_changed_declaration_updates_it(self, clone: Clone) -> None:
         clone.run("setup.sh")
@@ -105,37 +115,38 @@ class TestSetup:
         with (clone.root / "constraints.txt").open("a") as file:
             file.write("more==1\n")
         assert "This will bring" in clone.run("setup.sh")[2]
-        assert clone.calls() == ["pip .[spark]"]
+        assert clone.calls() == ["pip -e .[spark]"]
 
     def test_cut_short_is_made_again(self, clone: Clone) -> None:
         code, _, err = clone.run("setup.sh", PIP_EXIT="1")
         assert (code, "error: pip could not install" in err) == (3, True)
+        assert clone.calls() == [f"venv {clone.root / '.venv'}", "pip -e .", "pip -e .[spark]"]
         (clone.root / ".venv" / "rest").write_text("half", encoding="utf-8")
         clone.calls()
         assert clone.run("setup.sh")[0] == 0
-        assert clone.calls() == [f"venv {clone.root / '.venv'}", "pip .[spark]"]
+        assert clone.calls() == [f"venv {clone.root / '.venv'}", *MADE]
         assert not (clone.root / ".venv" / "rest").exists()
 
     def test_tests_add_their_packages_and_later_updates_keep_them(self, clone: Clone) -> None:
         clone.run("setup.sh")
         clone.run("test.sh")
-        assert "pip .[spark,dev]" in clone.calls()
+        assert "pip -e .[spark,dev]" in clone.calls()
         assert clone.run("setup.sh", "--quick") == (0, "", "")
         (clone.root / "constraints.txt").write_text("# none\n", encoding="utf-8")
         clone.run("setup.sh")
-        assert clone.calls() == ["pip .[spark,dev]"]
+        assert clone.calls() == ["pip -e .[spark,dev]"]
 
     def test_environment_of_an_earlier_release_is_updated(self, clone: Clone) -> None:
         clone.run("setup.sh", "--dev")
         clone.calls()
         (clone.root / ".venv" / ".profiling_spark").write_text("4263838942 dev\n", encoding="utf-8")
         clone.run("setup.sh")
-        assert clone.calls() == ["pip .[spark,dev]"]
+        assert clone.calls() == ["pip -e .[spark,dev]"]
 
     def test_two_at_once_make_one(self, clone: Clone) -> None:
         both = [clone.start("setup.sh") for _ in range(2)]
         assert [(p.communicate(timeout=30), p.returncode)[1] for p in both] == [0, 0]
-        assert clone.calls() == [f"venv {clone.root / '.venv'}", "pip .[spark]"]
+        assert clone.calls() == [f"venv {clone.root / '.venv'}", *MADE]
 
     def test_foreign_environment_is_used_as_it_is(self, clone: Clone, tmp_path: Path) -> None:
         python = script(tmp_path / "an env" / "bin" / "python", PYTHON)
@@ -149,7 +160,7 @@ class TestSetup:
     def test_environment_of_another_clone_is_foreign(self, clone: Clone, tmp_path: Path) -> None:
         named = {"PROFILING_SPARK_VENV": str(tmp_path / "an env")}
         clone.run("setup.sh", **named)
-        assert clone.calls() == [f"venv {tmp_path / 'an env'}", "pip .[spark]"]
+        assert clone.calls() == [f"venv {tmp_path / 'an env'}", *MADE]
         clone.root.rename(tmp_path / "moved")
         moved = Clone(tmp_path / "moved", clone.environ)
         with (moved.root / "constraints.txt").open("a") as file:

@@ -61,6 +61,27 @@ def test_a_long_text_is_whole() -> None:
     assert done.stderr == "in the block\n" + "x" * 99 + "\n" + ("y" * 99 + "\n") * 50_000
 
 
+def test_a_copier_that_is_late_changes_no_order() -> None:
+    code = """
+import os, select, sys, time
+from types import SimpleNamespace
+from profiling_spark.launch import stderr
+
+def late(readers, writers, others, *timeout):
+    if not timeout:
+        time.sleep(0.5)
+    return select.select(readers, writers, others, *timeout)
+
+stderr.select = SimpleNamespace(select=late)
+with stderr.quiet_jvm():
+    os.write(2, b"in the block\\n")
+os.write(2, b"driver\\n")
+"""
+    environ = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, timeout=30, check=True)
+    assert done.stderr == b"in the block\ndriver\n"
+
+
 def test_what_the_driver_prints_stays_in_order() -> None:
     code = """
 sys.stderr.write("driver\\n"); sys.stderr.flush()
