@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -13,16 +14,53 @@ PROJECT = Path(__file__).resolve().parents[2]
 _DROPPED = ("PYSPARK_SUBMIT_ARGS", "PROFILING_SPARK_SUBMIT_ARGS", "PROFILING_SPARK_MASTER", "PYSPARK_GATEWAY_PORT")
 
 
-def run_python(arguments: Sequence[str], folder: Path, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Python with the clone's package, in a folder."""
+def run_python(
+    arguments: Sequence[str], folder: Path, *, within_seconds: float = 400, **environ: str
+) -> subprocess.CompletedProcess[str]:
+    """Python with the clone's package, in a folder, which gets its output as files too."""
     kept = {k: v for k, v in os.environ.items() if k not in _DROPPED}
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=folder,
-        env=kept | {"PYTHONPATH": str(PROJECT)} | environ,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
-    )
+    outputs = [folder / "stdout.txt", folder / "stderr.txt"]
+    # files and no pipes: of a process that is stopped for its time they say how far it came
+    with outputs[0].open("w") as out, outputs[1].open("w") as err:
+        code = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=folder,
+            env=kept | {"PYTHONPATH": str(PROJECT)} | environ,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            timeout=within_seconds,
+            check=False,
+        ).returncode
+    return subprocess.CompletedProcess(arguments, code, *(path.read_text(encoding="utf-8") for path in outputs))
+
+
+_ONE_AFTER_ANOTHER = """
+import json, sys
+from profiling_spark.cli.main import main
+
+print(json.dumps([main(command) for command in json.loads(sys.argv[1])]))
+"""
+
+
+def run_commands(
+    commands: Sequence[Sequence[str]],
+    conf: Mapping[str, str],
+    folder: Path,
+    *,
+    within_seconds: float = 400,
+    **environ: str,
+) -> tuple[list[int], str]:
+    """Commands one after another, as if each were typed: a session each, but one warm JVM, with this conf of Spark.
+
+    Returns their exit codes and what they wrote to stderr.
+    """
+    # the compiler's second tier costs a process of a minute more than it gains
+    quick = {"spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1"}
+    spark = [word for key, value in {**quick, **conf}.items() for word in ("--conf", f"{key}={value}")]
+    text = json.dumps([[*command, "--quiet", *spark] for command in commands])
+    done = run_python(["-c", _ONE_AFTER_ANOTHER, text], folder, within_seconds=within_seconds, **environ)
+    if done.returncode:
+        raise RuntimeError(f"the process ended with {done.returncode}: {done.stderr[-3000:]}")
+    codes: list[int] = json.loads(done.stdout)
+    return codes, done.stderr
