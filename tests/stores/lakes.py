@@ -11,18 +11,15 @@ from deltalake.exceptions import TableNotFoundError
 
 from profiling_spark.contracts.all_tables import all_tables
 from profiling_spark.contracts.operations import JOB_RUNS, LIVE_MODELS
+from profiling_spark.contracts.silver import INGESTED_FILES
 from profiling_spark.contracts.table import Table
 
-# not of the data: the name of the run; the files of MLlib's models hold a random id
-_OF_THE_RUN = {"": {"run_id"}, LIVE_MODELS.name: {"sha256"}}
-# its clock, its settings with the paths in them, and how often a table was committed to, which is the writer's affair
-_OF_THE_RUN[JOB_RUNS.name] = {
-    "started_at",
-    "finished_at",
-    "seconds",
-    "config_hash",
-    "tables_read",
-    "tables_written",
+# names of runs and times of clocks; the files of MLlib's models hold a random id; settings hold the paths; how often a
+# table was committed to is the writer's affair
+_OF_THE_RUN = {
+    LIVE_MODELS.name: {"sha256"},
+    INGESTED_FILES.name: {"modified_at"},
+    JOB_RUNS.name: {"started_at", "finished_at", "seconds", "config_hash", "tables_read", "tables_written"},
 }
 
 
@@ -40,7 +37,7 @@ class Lake:
             stored = DeltaTable(f"{self.seen_from_here}/lake/{table.name}", storage_options=dict(self.options))
         except TableNotFoundError:
             return None
-        left_out = _OF_THE_RUN[""] | _OF_THE_RUN.get(table.name, set())
+        left_out = {"run_id"} | _OF_THE_RUN.get(table.name, set())
         found = pl.from_arrow(stored.to_pyarrow_table())
         assert isinstance(found, pl.DataFrame)  # for type checkers
         names = [name for name in table.names if name not in left_out]
