@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from profiling_spark.config import Settings
 from profiling_spark.contracts.all_tables import all_tables
-from profiling_spark.storage import Tables, local_path
+from profiling_spark.storage import Tables
+from profiling_spark.storage.stores import store_for
 from profiling_spark.storage.upkeep import size
 
 
 @dataclass(frozen=True)
 class TableLine:
-    """A table that exists. `rows` and `changed` are None where the storage is no local disk."""
+    """A table that exists. `rows` is None where its files are known to Spark alone."""
 
     name: str
     layer: str
@@ -27,18 +28,14 @@ class TableLine:
 
 def table_lines(tables: Tables, settings: Settings) -> list[TableLine]:
     """Every table that has a version, in the order in which the pipeline fills them."""
-    lines = []
+    lines, store = [], store_for(tables.root, tables.session)
     for table in all_tables(settings.windows_days):
         version = tables.version(table)
         if version is None:
             continue
         files, found = tables.newest_files(table), size(tables, table)
-        place = local_path(tables.path(table))
-        changed = None
-        if place is not None:
-            log = place / "_delta_log" / f"{version:020d}.json"
-            changed = datetime.fromtimestamp(log.stat().st_mtime, UTC)
-        rows = sum(int(f.add_action["num_records"]) for f in files) if place is not None else None
+        changed = store.modified_at(f"{table.name}/_delta_log/{version:020d}.json")
+        rows = sum(int(f.add_action["num_records"]) for f in files) if len(files) == found.files else None
         megabytes = round(found.bytes / 2**20, 2)
         lines.append(TableLine(table.name, table.layer, table.row, rows, found.files, megabytes, version, changed))
     return lines
