@@ -17,23 +17,23 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any
 
 import polars as pl
-from pyspark.errors import AnalysisException, PySparkException
 from pyspark.ml.util import JavaMLWritable
-from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from profiling_spark.context import Context
 from profiling_spark.contracts.operations import EVERYONE, LIVE_MODELS, MODEL_RUNS
 from profiling_spark.errors import InputError, ModelError
-from profiling_spark.storage import Tables, as_frame, local_path
+from profiling_spark.storage import Tables, as_frame
+from profiling_spark.storage.stores import Fault, Store, StoreError, store_for
 
 _File = tuple[str, str, str | None]  # name inside the folder, sha256, text where it is one
 _WITHDRAWN = "withdrawn"
 _BESIDE = ("seal/", f"{_WITHDRAWN}/")  # not among the files that are sealed
+_PIECE = 1 << 20
 _REMEDY = "restore it, or run with --refit"
 
 
@@ -122,13 +122,13 @@ def finish(tables: Tables, task: str, version: str, declaration: Mapping[str, An
     """Write the declaration, then the seal. From here on the version can be found. A version that was withdrawn and is
     fitted again serves again.
     """
-    path = tables.path(relative_path(task, version))
-    _write_text(tables, f"{path}/declaration", canonical(declaration))
+    store = _store(tables, task, version)
+    _write_text(store, "declaration", canonical(declaration))
     folder = _open(tables, task, version)
     if folder.is_withdrawn:
-        _write_text(tables, f"{path}/{_WITHDRAWN}", "")
+        _write_text(store, _WITHDRAWN, "")
     sha256 = folder.sha256
-    _write_text(tables, f"{path}/seal", sha256)
+    _write_text(store, "seal", sha256)
     return Stored(task, version, sha256, declaration)
 
 
@@ -176,7 +176,7 @@ def rollback(tables: Tables, task: str, version: str | None = None) -> tuple[str
     stored = find(tables, task, earlier)
     assert stored is not None  # for mypy
     promote(tables, stored, since=since[earlier])
-    _write_text(tables, f"{tables.path(relative_path(task, row['model_version']))}/{_WITHDRAWN}", "rollback")
+    _write_text(_store(tables, task, row["model_version"]), _WITHDRAWN, "rollback")
     return row["model_version"], earlier
 
 
@@ -272,11 +272,12 @@ class _Folder:
 
 def _open(tables: Tables, task: str, version: str) -> _Folder:
     path = tables.path(relative_path(task, version))
-    disk = local_path(path)
     try:
-        files = _files_by_spark(tables.spark, path) if disk is None else _files_on_disk(disk)
-    except PySparkException as err:
-        raise ModelError(f"model {path}: expected readable files, found damaged ones; {_REMEDY}") from err
+        files = _files(_store(tables, task, version))
+    except (StoreError, OSError) as err:
+        if isinstance(err, StoreError) and err.fault in (Fault.CREDENTIAL, Fault.UNREACHABLE):
+            raise  # says nothing of the model
+        raise ModelError(f"model {path}: expected readable files, found damaged ones ({err}); {_REMEDY}") from err
     sums = "".join(f"{name} {digest}\n" for name, digest, _ in sorted(files) if not name.startswith(_BESIDE))
     texts = {name.partition("/")[0]: text.rstrip("\n") for name, _, text in sorted(files) if text}
     sha256 = hashlib.sha256(sums.encode()).hexdigest() if sums else ""
@@ -293,41 +294,29 @@ def _verified(folder: _Folder, task: str, version: str, expected: str) -> Stored
         raise ModelError(f"model {folder.path}: expected a JSON declaration, found {err}; {_REMEDY}") from err
 
 
-def _files_on_disk(folder: Path) -> list[_File]:
-    """Without Spark: a local folder is read in milliseconds. What Spark hides (_SUCCESS, checksums) does not count."""
-    found = []
-    for file in folder.rglob("*"):
-        name = file.relative_to(folder).as_posix()
-        if file.is_file() and not any(part.startswith(("_", ".")) for part in name.split("/")):
-            content = file.read_bytes()
-            text = None if name.startswith("mllib/") else content.decode(errors="replace")
-            found.append((name, hashlib.sha256(content).hexdigest(), text))
-    return found
+def _store(tables: Tables, task: str, version: str) -> Store:
+    """The model's folder."""
+    return store_for(tables.path(relative_path(task, version)), tables.session)
 
 
-def _files_by_spark(spark: SparkSession, folder: str) -> list[_File]:
-    """The same on any storage."""
-    files = spark.read.format("binaryFile").option("recursiveFileLookup", "true")
-    # the name inside the folder, so that a lake that is moved keeps its sums
-    name = F.regexp_extract("path", r"/((?:mllib|declaration|seal|withdrawn)/(?:[^/]+/)?[^/]+)$", 1)
-    text = F.when(~name.startswith("mllib/"), F.col("content").cast("string"))
-    try:
-        rows = files.load(folder).select(name.alias("name"), F.sha2("content", 256).alias("sum"), text.alias("text"))
-        return [(r["name"], r["sum"], r["text"]) for r in rows.collect()]
-    except AnalysisException as err:
-        if "PATH_NOT_FOUND" in str(err):
-            return []
-        raise
+def _files(store: Store) -> list[_File]:
+    """All files but those that Spark hides (_SUCCESS, checksums)."""
+    names = store.list()
+    return [_file(store, n) for n in names if not any(part.startswith(("_", ".")) for part in n.split("/"))]
 
 
-def _write_text(tables: Tables, path: str, text: str) -> None:
-    disk = local_path(path)
-    if disk is None:
-        tables.spark.createDataFrame([(text,)], "value string").coalesce(1).write.mode("overwrite").text(path)
-        return
-    disk.mkdir(parents=True, exist_ok=True)
-    for old in disk.iterdir():
-        old.unlink()
-    started = disk / "_started"
-    started.write_text(text, encoding="utf-8")
-    started.replace(disk / "part-00000.txt")
+def _file(store: Store, name: str) -> _File:
+    """A file of MLlib's may have any size; the others are short."""
+    digest, text = hashlib.sha256(), None if name.startswith("mllib/") else b""
+    with store.open(f"{store.root}/{name}") as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+            text = None if text is None else text + piece
+    return name, digest.hexdigest(), None if text is None else text.decode(errors="replace")
+
+
+def _write_text(store: Store, folder: str, text: str) -> None:
+    """The only file of a folder. An earlier release let Spark name it."""
+    name = f"{folder}/part-00000.txt"
+    store.delete([n for n in store.list(folder) if n != name])
+    store.put(name, text.encode())

@@ -5,13 +5,16 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from pyspark.sql import SparkSession
+from servers import BUCKET, S3Server
 
 from profiling_spark import models
 from profiling_spark.context import Context
 from profiling_spark.contracts.operations import LIVE_MODELS
-from profiling_spark.errors import ModelError
-from profiling_spark.models import Stored, Wanted, _files_by_spark, _files_on_disk
+from profiling_spark.errors import ModelError, StorageError
+from profiling_spark.models import Stored, Wanted
 from profiling_spark.storage import Tables
+from profiling_spark.storage.stores import store_for
 
 AS_OF = date(2026, 7, 1)
 PARAMS = {"depth": 8, "features": ["a", "b"]}
@@ -66,14 +69,51 @@ def test_a_damaged_folder_is_a_model_error(tables: Tables, damage: str) -> None:
         models.find(tables, "churn", saved.version)
 
 
-def test_spark_and_the_local_disk_see_the_same_files(tables: Tables) -> None:
-    saved = stored(tables)
-    folder = Path(tables.root) / saved.path
-    (folder / "mllib" / "data").mkdir(parents=True)
-    (folder / "mllib" / "data" / "part-0.parquet").write_bytes(b"nodes")
-    (folder / "mllib" / "data" / "_SUCCESS").touch()
+# what the release before this one sealed such a folder with
+SEALED = "166a24ce9618ddbd9ab87171fd6987950269d58777bc33232404e758173128ef"
 
-    assert sorted(_files_by_spark(tables.spark, str(folder))) == sorted(_files_on_disk(folder))
+
+def check_a_model(tables: Tables) -> None:
+    """A folder as MLlib and this code write it, sealed, damaged and withdrawn."""
+    version = "churn-2026-07-01-00000000"
+    store = store_for(tables.path(models.relative_path("churn", version)), tables.session)
+    assert models.find(tables, "churn", version) is None
+    store.put("mllib/data/part-0.parquet", b"nodes")
+    store.put("mllib/data/_SUCCESS", b"")
+    store.put("mllib/data/.part-0.parquet.crc", b"crc")
+    store.put("declaration/part-00000-of-spark.txt", b"of a fit that died")
+    saved = stored(tables)
+    assert saved.sha256 == SEALED
+    assert models.find(tables, "churn", version) == saved
+    assert store.list("declaration") == ["declaration/part-00000.txt"]
+    store.put("withdrawn/part-00000.txt", b"rollback\n")  # as Spark ended its lines
+    assert models.find(tables, "churn", version) is None
+    assert stored(tables) == saved
+    assert models.find(tables, "churn", version) == saved
+    store.put("mllib/data/part-0.parquet", b"nodez")
+    with pytest.raises(ModelError, match=f"expected sha256 {SEALED}"):
+        models.find(tables, "churn", version)
+
+
+def test_a_model_is_sealed_and_verified_alike_on_every_storage(root: str) -> None:
+    check_a_model(Tables(None, root, run_id="test"))
+
+
+@pytest.mark.slow
+def test_a_model_where_only_spark_reaches(spark: SparkSession, viewfs: str) -> None:
+    check_a_model(Tables(spark, viewfs, run_id="test"))
+
+
+def test_a_storage_that_is_away_is_no_damaged_model(s3: S3Server) -> None:
+    away = Tables(None, f"s3a://{BUCKET}/away", run_id="test")
+    saved = stored(away)
+    s3.fail()
+    with pytest.raises(StorageError, match="could not be reached"):
+        models.find(away, "churn", saved.version)
+    s3.heal()
+    s3.refuse(path="/seal/")
+    with pytest.raises(ModelError, match=r"found damaged ones \(.*no permission"):
+        models.find(away, "churn", saved.version)
 
 
 def test_the_sum_does_not_depend_on_where_the_lake_lies(tables: Tables, tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from profiling_spark.cli.options import Day, Given, looking
 from profiling_spark.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
     from profiling_spark.config import Settings
     from profiling_spark.storage import Tables
 
@@ -55,8 +57,12 @@ def plan(given: Given) -> int:
 
     with reported(given):
         settings = settings_of(given)
-        remote = any(s.format == "delta" or "://" in s.path for s in settings.sources.values())
-        with _tables(given, settings, spark=remote or "://" in settings.data_root, is_new=True) as tables:
+        from profiling_spark.ingest.files.source_files import pattern_of
+        from profiling_spark.storage.stores import needs_session
+
+        places = [pattern_of(s, settings.data_root) for s in settings.sources.values()]
+        spark = any(s.format == "delta" for s in settings.sources.values()) or any(map(needs_session, places))
+        with _tables(given, settings, spark=spark, is_new=True) as tables:
             from profiling_spark.overview.plan import plan as planned
 
             found = planned(tables, settings, as_of=given.as_of, refit=given.refit)
@@ -190,19 +196,29 @@ def models(given: Given, task: str | None, back: str | None, to: str | None) -> 
 
 @contextmanager
 def _tables(given: Given, settings: Settings, *, spark: bool = False, is_new: bool = False) -> Iterator[Tables]:
-    """The storage, without Spark where it is a local disk and nothing else needs it; `is_new`: it may be absent."""
-    from profiling_spark.storage import Tables, local_path
+    """The storage, without Spark where nothing needs it; `is_new`: it may be absent."""
+    from profiling_spark.storage import Tables
+    from profiling_spark.storage.stores import needs_session
 
-    place = local_path(settings.storage.root)
-    if place is not None and not place.is_dir() and not is_new:
-        raise InputError(f"storage {settings.storage.root}: expected tables, found no such folder")
-    if place is not None and not spark:
-        yield Tables(None, settings.storage.root, run_id="")
-        return
+    root = settings.storage.root
+    if not needs_session(root):
+        _check_storage(root, None, is_new=is_new)
+        if not spark:
+            yield Tables(None, root, run_id="")
+            return
     from profiling_spark.cli.execute import start
 
     start(given)
     from profiling_spark.runner import session_for
 
     with session_for(settings, name="look", verbose=given.verbose, keeps=False) as session:
-        yield Tables(session, settings.storage.root, run_id="")
+        if needs_session(root):
+            _check_storage(root, session, is_new=is_new)
+        yield Tables(session, root, run_id="")
+
+
+def _check_storage(root: str, session: SparkSession | None, *, is_new: bool) -> None:
+    from profiling_spark.storage.stores import store_for
+
+    if not is_new and not store_for(root, session).exists(""):
+        raise InputError(f"storage {root}: expected tables, found nothing there")

@@ -6,8 +6,6 @@ Duplicates are not looked for: those lie anywhere in the files.
 
 from __future__ import annotations
 
-import glob
-import gzip
 import re
 import tempfile
 import zlib
@@ -28,11 +26,14 @@ from profiling_spark.config.targets import TARGETS
 from profiling_spark.context import Context
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import ConfigError, InputError
+from profiling_spark.ingest.files.contents import Content, content_of
 from profiling_spark.ingest.files.identity import identities
 from profiling_spark.ingest.files.source_files import find_files, pattern_of
 from profiling_spark.ingest.judging.rules import REJECTED
 from profiling_spark.ingest.new_rows import rows_of_files
-from profiling_spark.storage import Tables, local_path
+from profiling_spark.storage import Tables
+from profiling_spark.storage.paths import scheme
+from profiling_spark.storage.stores import input_errors, store_for
 
 _EXAMPLES = 3
 # who somebody is, or wrote: of these only the shape is shown
@@ -89,7 +90,9 @@ def samples(
                 yield _sample(spark, settings, name, source, rows, Path(folder) / name)
             except (ConfigError, InputError) as err:
                 # a piece lies under its own path inside the folder: what is left names the user's file
-                problem = re.sub(rf"{re.escape(f'{folder}/{name}')}/\d+", "", str(err))
+                before = scheme(pattern_of(source, settings.data_root))
+                start = f"{before}:/" if before not in ("", "file") else ""
+                problem = re.sub(rf"{re.escape(f'{folder}/{name}')}/\d+", start, str(err))
                 yield SourceSample(name, source.target, problem=settings.concealed(problem))
 
 
@@ -129,69 +132,67 @@ def _piece(
 ) -> tuple[str, str]:
     """The first rows into local files of the folder. Returns where they come from, and the format of the files."""
     pattern = pattern_of(source, settings.data_root)
-    place = local_path(pattern)
-    if source.format not in (*_TEXT, "parquet") or place is None:
-        pq.write_table(_head(spark, source, pattern, rows).toArrow(), folder / "0.parquet")
+    if source.format not in (*_TEXT, "parquet"):
+        head = spark.read.format(source.format).load(pattern).limit(rows)
+        pq.write_table(head.toArrow(), folder / "0.parquet")
         return pattern, "parquet"
-    found = sorted(p for p in glob.glob(str(place), recursive=True) if not Path(p).is_dir())
+    with input_errors():
+        found = [f.path for f in store_for(pattern, spark).find(pattern)]
     if not found:
         raise InputError(f"source {name}: expected files at {pattern}, found none")
     left = rows
-    for number, path in enumerate(map(Path, found[:_MOST_FILES])):
+    for number, path in enumerate(found[:_MOST_FILES]):
         if left <= 0:
             found = found[:number]
             break
-        # where a delivery's time stands in the name, it must be read there
-        piece = folder / f"{number}" / path.absolute().relative_to("/").with_name(path.name.removesuffix(".gz"))
+        piece = folder / f"{number}" / _below(path)
         piece.parent.mkdir(parents=True)
+        content = content_of(spark, path)
         if source.format == "parquet":
-            head = _parquet_head(path, left)
+            head = _parquet_head(content, left)
             pq.write_table(head, piece)
             left -= head.num_rows
         else:
-            text = _text_head(path, source, left)
+            text = _text_head(content, source, left)
             piece.write_bytes(text)
             left -= max(text.count(b"\n") - 1, 1)
     read = found[:_MOST_FILES]
     return read[0] if len(read) == 1 else f"{read[0]} to {Path(read[-1]).name}", source.format
 
 
-def _head(spark: SparkSession, source: Source, pattern: str, rows: int) -> DataFrame:
-    if source.format in _TEXT:
-        raise InputError(f"{pattern}: only local text files can be tried; ingest reads them anywhere")
-    return spark.read.format(source.format).load(pattern).limit(rows)
+def _below(path: str) -> str:
+    """The path inside another folder: where a delivery's time stands in it, it must be read there."""
+    own = path.partition("://")[2] if scheme(path) else str(Path(path).absolute())
+    return own.strip("/").removesuffix(".gz")
 
 
-def _parquet_head(file: Path, rows: int) -> pa.Table:
+def _parquet_head(content: Content, rows: int) -> pa.Table:
     try:
-        opened = pq.ParquetFile(file)
-        batches = list(islice(opened.iter_batches(batch_size=rows), 1))
+        with input_errors(), content.raw() as file:
+            opened = pq.ParquetFile(file)
+            batches = list(islice(opened.iter_batches(batch_size=rows), 1))
+            return pa.Table.from_batches(batches, opened.schema_arrow)
     except (OSError, pa.ArrowInvalid) as err:
-        raise InputError(f"{file}: is not parquet: {str(err).splitlines()[0]}") from err
-    return pa.Table.from_batches(batches, opened.schema_arrow)
+        raise InputError(f"{content.path}: is not parquet: {str(err).splitlines()[0]}") from err
 
 
-def _text_head(file: Path, source: Source, rows: int) -> bytes:
-    """The first lines as bytes: how they are to be decoded is the mapping's to say. Raises InputError."""
-    try:
-        return _first_lines(file, source, rows)
-    except (OSError, EOFError, zlib.error) as err:
-        raise InputError(f"{file}: cannot be read: {err}") from err
-
-
-def _first_lines(file: Path, source: Source, rows: int) -> bytes:
+def _text_head(content: Content, source: Source, rows: int) -> bytes:
+    """The first lines as bytes: how they are to be decoded is the mapping's to say."""
     encoding = source.csv.encoding if source.format == "csv" else source.lines.encoding
     wide = 2 if encoding.startswith("UTF-16") else 1
-    with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as handle:
-        start = handle.read(_CHUNK)
-        is_document = source.format == "json" and start.lstrip()[:1] == b"["
-        text = start
-        while chunk := handle.read(_CHUNK):
-            if not is_document and text.count(b"\n") > rows + 1:
-                break
-            text += chunk
-            if len(text) > _MOST_BYTES:
-                break
+    try:
+        with input_errors(), content.unpacked() as file:
+            start = file.read(_CHUNK)
+            is_document = source.format == "json" and start.lstrip()[:1] == b"["
+            text = start
+            while chunk := file.read(_CHUNK):
+                if not is_document and text.count(b"\n") > rows + 1:
+                    break
+                text += chunk
+                if len(text) > _MOST_BYTES:
+                    break
+    except (OSError, EOFError, zlib.error) as err:
+        raise InputError(f"{content.path}: cannot be read: {err}") from err
     if is_document:
         return text
     ends = [m.end() for m in islice(re.finditer(b"\n", text), rows + 1)]

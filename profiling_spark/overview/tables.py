@@ -13,7 +13,7 @@ from profiling_spark.storage.upkeep import size
 
 @dataclass(frozen=True)
 class TableLine:
-    """A table that exists. `rows` is None where only Spark can open the storage."""
+    """A table that exists. `rows` is None where its files are known to Spark alone."""
 
     name: str
     layer: str

@@ -107,7 +107,9 @@ def test_late_corrected_and_erased_events_leave_no_trace_in_any_number_of_bucket
     # and through Spark's own reader and writer, as on storage that tasks cannot open
     root = {"root": by_spark_only(settings.storage.root)}
     elsewhere = Settings.model_validate({**settings.model_dump(), "storage": root})
-    assert_same(build(spark, elsewhere, *DATES[:2]), two)
+    tables = Tables(spark, elsewhere.storage.root, run_id="elsewhere")
+    build_features(Context(elsewhere, spark, tables, datetime.now(UTC), DATES[1]), since=DATES[0])
+    assert_same(stored(settings, *DATES[:2]), two)
 
 
 def test_nothing_on_or_after_as_of_moves_a_feature(

@@ -21,16 +21,14 @@ from datetime import UTC, datetime, timedelta
 from typing import BinaryIO, cast
 
 import pyarrow.parquet as pq
-from delta.tables import DeltaTable
-from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
-from pyspark.sql import functions as F
 
 from profiling_spark.config.sources import Source
 from profiling_spark.errors import InputError
 from profiling_spark.ingest.files.contents import CHUNK, Content, Hashed
 from profiling_spark.ingest.files.encodings import TEXT_FORMATS, Fit, TextCheck
 from profiling_spark.storage import is_absolute
+from profiling_spark.storage.source_table import table_state
 from profiling_spark.storage.stores import Fault, Found, StoreError, input_errors, store_for
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -190,22 +188,10 @@ def _read(hashed: Hashed, check: TextCheck, content: Content, *, is_text: bool) 
 
 def _delta_source(spark: SparkSession, name: str, source: Source, path: str) -> list[SourceFile]:
     """A Delta table counts as one file whose content is its version."""
-    try:
-        table = DeltaTable.forPath(spark, path)
-        version = table.history(1).select("version", F.unix_micros("timestamp").alias("made")).first()
-        detail = table.detail().select("id", "sizeInBytes").first()
-    except AnalysisException as err:
+    state = table_state(spark, path)
+    if state is None:
         if not source.required:
             return []
-        raise InputError(f"source {name}: expected a Delta table at {path}, found none") from err
-    if version is None or detail is None:
-        raise InputError(f"source {name}: the Delta table at {path} has no version")
-    key = f"{detail['id']}@{version['version']}"
-    file_id = hashlib.sha256(key.encode()).hexdigest()[:32]
-    size = int(detail["sizeInBytes"] or 0)
-    return [SourceFile(name, source.target, path, path, file_id, size, modified_at=from_micros(version["made"]))]
-
-
-def from_micros(micros: int | None) -> datetime | None:
-    """A time as Spark's unix_micros gives it: a collected timestamp would be in the zone of this process."""
-    return None if micros is None else EPOCH + timedelta(microseconds=micros)
+        raise InputError(f"source {name}: expected a Delta table at {path}, found none")
+    file_id = hashlib.sha256(f"{state.table_id}@{state.version}".encode()).hexdigest()[:32]
+    return [SourceFile(name, source.target, path, path, file_id, state.bytes, modified_at=state.made_at)]

@@ -7,7 +7,7 @@ from pyspark.sql import SparkSession
 from profiling_spark.storage.paths import local_path, scheme
 from profiling_spark.storage.stores.base import Fault, Found, Kind, Store, StoreError, input_errors
 
-__all__ = ["Fault", "Found", "Kind", "Store", "StoreError", "input_errors", "store_for"]
+__all__ = ["Fault", "Found", "Kind", "Store", "StoreError", "input_errors", "needs_session", "store_for"]
 
 _OBJECTS = ("s3", "s3a")
 
@@ -31,3 +31,8 @@ def store_for(uri: str, spark: SparkSession | None) -> Store:
     from profiling_spark.storage.stores.hadoop import HadoopStore
 
     return HadoopStore.of(uri, spark)
+
+
+def needs_session(uri: str) -> bool:
+    """Whether what lies there can only be looked at with a Spark session: it, or its conf, reaches the storage."""
+    return local_path(uri) is None
