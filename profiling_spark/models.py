@@ -27,7 +27,7 @@ from pyspark.sql import functions as F
 from profiling_spark.context import Context
 from profiling_spark.contracts.operations import EVERYONE, LIVE_MODELS, MODEL_RUNS
 from profiling_spark.errors import InputError, ModelError
-from profiling_spark.storage import Tables, as_frame
+from profiling_spark.storage import Tables, as_frame, points
 from profiling_spark.storage.stores import Fault, Store, StoreError, store_for
 
 _File = tuple[str, str, str | None]  # name inside the folder, sha256, text where it is one
@@ -123,12 +123,15 @@ def finish(tables: Tables, task: str, version: str, declaration: Mapping[str, An
     fitted again serves again.
     """
     store = _store(tables, task, version)
+    points.at(f"before declaration of model {task}")
     _write_text(store, "declaration", canonical(declaration))
     folder = _open(tables, task, version)
     if folder.is_withdrawn:
         _write_text(store, _WITHDRAWN, "")
     sha256 = folder.sha256
+    points.at(f"before seal of model {task}")
     _write_text(store, "seal", sha256)
+    points.at(f"after seal of model {task}")
     return Stored(task, version, sha256, declaration)
 
 
