@@ -99,7 +99,8 @@ class Live(Progress):
         done, tasks = self.tasks()
         if amount is not None and self.console.width >= _WIDE:
             parts.append(Text(str(amount), style="dim"))
-        elif tasks and self.console.width >= _WIDE:
+        # until the amount tells a rate, the tasks show that something goes on
+        if tasks and (amount is None or amount.share is None) and self.console.width >= _WIDE:
             parts.append(Text(f"Spark tasks {done:,} of {tasks:,}", style="dim"))
         for _ in parts:
             line.add_column(no_wrap=True)

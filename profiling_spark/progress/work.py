@@ -54,9 +54,10 @@ class Amount:
         return None if self.share is None else self.seconds * (1 / self.share - 1)
 
     def __str__(self) -> str:
-        """`120,000 of 500,000 rows, 10,000 rows/s`, bytes as MB; without a rate in the first second."""
+        """`120,000 of 500,000 rows, 10,000 rows/s`, bytes as MB; without a rate while too little is done to tell it."""
         done, total, unit = f"{self.done:,}", f"{self.total or 0:,}", self.unit
-        rate = self.done / self.seconds if self.seconds >= 1 else 0.0
+        tells_rate = self.seconds >= 1 and (self.share is not None or not self.total)
+        rate = self.done / self.seconds if tells_rate else 0.0
         speed = f"{rate:,.0f}"
         if unit == "bytes":
             unit, done, speed = "MB", _megabytes(self.done), _megabytes(rate)

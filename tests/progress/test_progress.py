@@ -83,11 +83,13 @@ def test_the_moving_line_has_amount_rate_and_time_left_of_work_that_is_counted()
         live.stage_began("build_features", 100.0)
         clock.now = 10.0
         live.work_began(lambda: done, 500_000, "rows")
-        assert "about 90 s left 0 of 500,000 rows" in drawn(live, 120)
+        assert "about 90 s left 0 of 500,000 rows Spark tasks 3 of 8" in drawn(live, 120)
         clock.now, done = 14.0, 40_000  # little is known yet: what the stage usually takes says more
-        assert "14 s, about 86 s left 40,000 of 500,000 rows, 10,000 rows/s" in drawn(live, 120)
+        assert "14 s, about 86 s left 40,000 of 500,000 rows Spark tasks 3 of 8" in drawn(live, 120)
         clock.now, done = 30.0, 200_000
-        assert "30 s, about 30 s left 200,000 of 500,000 rows, 10,000 rows/s" in drawn(live, 120)
+        line = drawn(live, 120)
+        assert "30 s, about 30 s left 200,000 of 500,000 rows, 10,000 rows/s" in line
+        assert "tasks" not in line
         live.console.width = 80
         assert "rows" not in drawn(live, 80)
         live.console.width = 120
