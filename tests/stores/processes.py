@@ -14,8 +14,19 @@ from pathlib import Path
 from typing import TypeVar
 
 _T = TypeVar("_T")
-# ends its child when standard input ends, which it does as soon as the test process is gone, also after kill -9
-_UNTIL_EOF = 'exec 3<&0; "$@" </dev/null 3<&- & child=$!; (read -r _ <&3; kill "$child") & wait "$child"'
+# ends its child when standard input ends, as it does once the test process is gone, also after kill -9. A child
+# that has ended by itself is not sought again: its number may be another's by then
+_UNTIL_EOF = """
+exec 3<&0
+"$@" </dev/null 3<&- &
+child=$!
+(read -r _ <&3; kill "$child") &
+reader=$!
+wait "$child"
+code=$?
+kill "$reader" 2>/dev/null
+exit $code
+"""
 
 
 @dataclass(frozen=True)
