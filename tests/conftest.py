@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 from servers import BUCKET, S3Server, s3_server
-from spark_only import MOUNT
+from spark_only import MOUNT, by_spark_only
 
 from profiling_spark.config import Settings
 from profiling_spark.context import Context
@@ -141,8 +141,5 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def viewfs(spark: SparkSession, tmp_path: Path) -> str:
     """A root that only Spark opens; what lies there is on the disk below `tmp_path`."""
-    cluster = f"cl{uuid.uuid4().hex[:12]}"
     (tmp_path / "mounted").mkdir()
-    conf = spark._jsc.hadoopConfiguration()
-    conf.set(f"fs.viewfs.mounttable.{cluster}.link./data", (tmp_path / "mounted").as_uri())
-    return f"viewfs://{cluster}/data"
+    return by_spark_only(tmp_path / "mounted")

@@ -5,14 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from servers import S3Server, Store, hdfs_cluster, s3_server, standalone_cluster
-
-
-@pytest.fixture(scope="session")
-def s3_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """The server of the run; `s3` is it without a fault."""
-    with s3_server(tmp_path_factory.mktemp("s3")) as server:
-        yield server
+from servers import S3Server, Store, hdfs_cluster, standalone_cluster
 
 
 @pytest.fixture
