@@ -7,6 +7,7 @@ PROFILING_SPARK_IVY_SETTINGS and PROFILING_SPARK_NO_INSTALL as in profiling_spar
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -92,9 +93,10 @@ def _fetch(kind: str, folder: Path) -> str:
             return f"the jars of {kind} could not be fetched within 400 s"
         found = sorted((work / "jars").glob("*.jar"))
         if done.returncode or not found or not all(map(_is_whole, found)):
-            # Ivy's log ends with what was not found
-            end = " | ".join((done.stdout + done.stderr).strip().splitlines()[-6:])
-            return f"the jars of {kind} could not be fetched: {end}"
+            # of Ivy's fifty lines the first that says why
+            lines = (line.strip() for line in (done.stdout + done.stderr).splitlines())
+            why = next((line for line in lines if re.search(r"access error|exception|not found", line, re.I)), "")
+            return f"the jars of {kind} could not be fetched (Ivy says: {why})"
         shutil.move(work / "jars", folder)
     return ""
 

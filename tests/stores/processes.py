@@ -1,4 +1,4 @@
-"""Server processes of tests, which end with the test process however that ends."""
+"""Processes that tests start, which end with the test process however that ends."""
 
 from __future__ import annotations
 
@@ -14,13 +14,24 @@ from pathlib import Path
 from typing import TypeVar
 
 _T = TypeVar("_T")
-# ends its child when standard input ends, which it does as soon as the test process is gone, also after kill -9
-_UNTIL_EOF = 'exec 3<&0; "$@" </dev/null 3<&- & child=$!; (read -r _ <&3; kill "$child") & wait "$child"'
+# ends its child when standard input ends, as it does once the test process is gone, also after kill -9. A child
+# that has ended by itself is not sought again: its number may be another's by then
+_UNTIL_EOF = """
+exec 3<&0
+"$@" </dev/null 3<&- &
+child=$!
+(read -r _ <&3; kill "$child") &
+reader=$!
+wait "$child"
+code=$?
+kill "$reader" 2>/dev/null
+exit $code
+"""
 
 
 @dataclass(frozen=True)
 class Server:
-    """A running process and the file with its stdout and stderr."""
+    """A running process and the file with what it writes."""
 
     name: str
     process: subprocess.Popen[bytes]
@@ -47,18 +58,24 @@ class Server:
 
 
 @contextmanager
-def running(name: str, command: Sequence[str], folder: Path, environ: Mapping[str, str]) -> Iterator[Server]:
-    """A server with this folder as working directory; at the end it and its children are stopped."""
+def running(
+    name: str, command: Sequence[str], folder: Path, environ: Mapping[str, str], *, stdout: Path | None = None
+) -> Iterator[Server]:
+    """A process with this folder as working directory; at the end of the block it and its children are stopped.
+
+    `stdout`: a file of its own instead of the log.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"{name}.log"
-    with log.open("wb") as out:
+    log.unlink(missing_ok=True)
+    with log.open("ab") as errors, (stdout or log).open("ab") as out:
         process = subprocess.Popen(
             ["/bin/sh", "-c", _UNTIL_EOF, name, *command],
             cwd=folder,
             env=dict(environ),
             stdin=subprocess.PIPE,
             stdout=out,
-            stderr=subprocess.STDOUT,
+            stderr=errors,
             start_new_session=True,
         )
     try:
