@@ -269,7 +269,7 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_load(lake: Lake) -> 
     assert refused.keys() == {"cut.jsonl.gz", "none.parquet", "dangling.csv"}
     assert "is not whole gzip" in refused["cut.jsonl.gz"]
     assert "is not parquet" in refused["none.parquet"]
-    assert "cannot be read: No such file" in refused["dangling.csv"]
+    assert "cannot be read: not found" in refused["dangling.csv"]
     assert all(name in lake.outcome.problem for name in refused)
 
 

@@ -1,7 +1,7 @@
 """Files that only Spark reaches (HDFS, viewfs, abfs, gs), by Hadoop's FileSystem in the driver's JVM.
 
-The only module that talks to the JVM. Content passes through py4j as text, which serves small files and checks of
-large ones; the rows of tables and sources are Spark's to read.
+The only module that talks to the JVM. Content passes through py4j as text, some 10 MB a second: enough for small files
+and for the one look at each source file; the rows of tables and sources are Spark's to read.
 """
 
 from __future__ import annotations
