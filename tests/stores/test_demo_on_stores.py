@@ -95,9 +95,15 @@ def test_tables_equal_those_of_a_local_folder(shops: Shops, codes: dict[str, int
     assert shops.difference_from_local(shops.stores[name]) == {}
 
 
-def test_a_cluster_gives_the_same_tables(shops: Shops, codes: dict[str, int], cluster: Store) -> None:
+def test_a_cluster_gives_the_same_tables_whatever_zone_and_language_its_machines_have(
+    shops: Shops, codes: dict[str, int], cluster: Store
+) -> None:
     store = shops.on_s3("of the cluster")
-    conf = {**store.conf, **cluster.conf}
-    found, stderr = run_commands([shops.command(store, cluster.root)], conf, shops.folder, **cluster.environ)
+    machines = {
+        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -Duser.timezone=Asia/Shanghai -Duser.language=tr",
+        "spark.executor.extraJavaOptions": "-Duser.timezone=America/New_York -Duser.language=tr -Duser.country=TR",
+    }
+    command, environ = shops.command(store, cluster.root), {**cluster.environ, "TZ": "America/New_York"}
+    found, stderr = run_commands([command], {**store.conf, **cluster.conf, **machines}, shops.folder, **environ)
     assert (codes["local"], found) == (0, [0]), stderr
     assert shops.difference_from_local(store) == {}
