@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -111,7 +112,8 @@ def discard(store: Store, run_ids: Collection[str], *, but: Collection[str] = ()
 
 
 def _begin(run_id: str) -> str:
-    return f"part-{run_id}-"
+    # Delta's log writes other characters of a name as codes
+    return f"part-{re.sub(r'[^A-Za-z0-9_.-]', '_', run_id)}-"
 
 
 def write_parquet(rows: pl.DataFrame, store: Store, name: str) -> int:

@@ -23,7 +23,7 @@ from profiling_spark.ingest.files.source_files import FileKey, SourceFile
 from profiling_spark.ingest.job import ingest, replay
 from profiling_spark.ingest.resolving.deduplicate import LOST_FILE, LOST_SOURCE
 from profiling_spark.ingest.resolving.resolve import DIFFERS, Group
-from profiling_spark.storage import Tables
+from profiling_spark.storage import Part, Tables
 
 WORDS = {"buy": "purchase", "look": "view", "back": "refund"}
 
@@ -170,7 +170,7 @@ def test_days_that_rows_change_are_those_of_rows_that_stay_accepted(spark, table
     accepted = frame_of(spark, EVENTS, [{"event_id": str(n), "event_date": d} for n, d in enumerate(days)])
     accepted = accepted.withColumns({"source": F.lit("log"), "file_id": F.lit("f")})
     groups = [Group("log", "f", "accepted", 3, first=days[0], last=days[2])]
-    batch = Batch(EVENTS, accepted, accepted.limit(0), groups, None, None, frozenset(), [])
+    batch = Batch(EVENTS, accepted, None, Part(REJECTED_ROWS, lambda: accepted), groups, frozenset(), [])
     assert batch.days == [days[0], days[2]]
     # the first and the last are stored already, the one as it is and the other in a later version
     status = F.when(F.col("event_id") == "0", "duplicate").when(F.col("event_id") == "2", "superseded")
