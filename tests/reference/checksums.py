@@ -10,8 +10,9 @@ from pyspark.sql import functions as F
 from profiling_spark.contracts.all_tables import all_tables
 from profiling_spark.contracts.operations import JOB_RUNS
 
-# not of the data: they name the run, the time or the folder; sha256 covers MLlib's files, which hold a random id
-_OF_THE_RUN = {"run_id", "path", "since", "sha256"}
+# not of the data: they name the run, the time or the folder, or how a file looked to the run; sha256 covers MLlib's
+# files, which hold a random id
+_OF_THE_RUN = {"run_id", "path", "since", "sha256", "etag"}
 
 
 def checksums(spark: SparkSession, root: str) -> dict[str, tuple[int, object]]:

@@ -18,7 +18,7 @@ from profiling_spark.contracts.table import Table
 # table was committed to is the writer's affair
 _OF_THE_RUN = {
     LIVE_MODELS.name: {"sha256"},
-    INGESTED_FILES.name: {"modified_at"},
+    INGESTED_FILES.name: {"modified_at", "etag"},
     JOB_RUNS.name: {"started_at", "finished_at", "seconds", "config_hash", "tables_read", "tables_written"},
 }
 
