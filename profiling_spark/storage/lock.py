@@ -19,7 +19,7 @@ from profiling_spark.storage.stores import store_for
 
 Check = Callable[[], None]
 """Raises StorageError where this run may no longer write; to be called before each commit."""
-_LOOKS, _LOOK_SECONDS = 10, 0.05
+_LOOKS, _LOOK_SECONDS = 100, 0.005
 
 
 @contextmanager
