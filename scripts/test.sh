@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
-# scripts/test.sh [--all] [pytest arguments]: format, lint, types and tests. Without --all the tests marked slow are left out;
-# with --all --real the real data sets are taken whole, of which a piece serves otherwise.
+# scripts/test.sh [--all | --faults] [pytest arguments]: format, lint, types and tests. Without --all the tests marked slow
+# are left out; with --all --real the real data sets are taken whole, of which a piece serves otherwise. --faults: every
+# fault at every point, an hour of two cores, and what was seen goes into docs/reliability.md.
 set -euo pipefail
 project="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 pytest_args=(-m 'not slow')
 if [[ ${1:-} == --all ]]; then
     pytest_args=()
+    shift
+elif [[ ${1:-} == --faults ]]; then
+    pytest_args=(-n 0 --faults tests/faults)
     shift
 fi
 

@@ -28,8 +28,12 @@ _MOST_WORKERS = 4
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--real`: the real data sets as they are, where a piece of one serves in other runs."""
+    """`--real`: the real data sets as they are, where a piece of one serves in other runs. `--faults`: every fault at
+    every point, and the table of them in docs/reliability.md; some of them in other runs.
+    """
     parser.addoption("--real", action="store_true", help="real data sets whole instead of in pieces")
+    parser.addoption("--faults", action="store_true", help="every fault at every point, and the table of them")
+    parser.addoption("--faults-every", type=int, default=1, metavar="N", help="with --faults: every N-th point only")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -63,7 +63,7 @@ def ingest(given: Given, replay: str | None, reload: str | None) -> int:
 
 
 @click.command("build_features")
-@running
+@fitting
 @click.option("--from", "since", type=Day(), help="Every date from here ...")
 @click.option("--to", "until", type=Day(), help="... to here, both included.")
 @click.option("--stale", is_flag=True, help="The dates that rows which came later would change.")
@@ -77,13 +77,17 @@ def build_features(given: Given, since: date | None, until: date | None, stale: 
         raise ConfigError("--from and --to go together, and without --as-of")
     if stale and (since is not None or given.as_of is not None):
         raise ConfigError("--stale finds its dates itself: without --as-of, --from and --to")
+    if given.refit and (stale or since is not None):
+        raise ConfigError(
+            "--refit adds the date that a fit learns from to a run's own: without --stale, --from and --to"
+        )
     if since is not None and until is not None and since > until:
         raise ConfigError(f"--from {since} must not be after --to {until}")
 
     def act(pipeline: Pipeline) -> RunResult:
         if since is not None and until is not None:
             return pipeline.build_features(since=since, as_of=until)
-        return pipeline.build_stale_features() if stale else pipeline.run("build_features", as_of=given.as_of)
+        return pipeline.build_stale_features() if stale else pipeline.run("build_features", **_dated(given))
 
     return execute(given, act)
 

@@ -50,6 +50,17 @@ class Holder:
     since: str
     lease_id: str
 
+    @classmethod
+    def of_this_process(cls, job: str, run_id: str) -> Holder:
+        """A run that begins now."""
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        return cls(platform.node(), os.getpid(), job, run_id, since, uuid.uuid4().hex)
+
+    def __str__(self) -> str:
+        """For the message of a run that must wait."""
+        at = f"on host {self.host} (process {self.pid}), which has been writing here since {self.since}"
+        return f"run {self.run_id} of {self.job} {at}"
+
 
 @dataclass(frozen=True)
 class _Newest:
@@ -66,8 +77,7 @@ class Lease:
 
     def __init__(self, store: Store, *, job: str, run_id: str) -> None:
         self._store = store
-        since = datetime.now(UTC).isoformat(timespec="seconds")
-        self.holder = Holder(platform.node(), os.getpid(), job, run_id, since, uuid.uuid4().hex)
+        self.holder = Holder.of_this_process(job, run_id)
         self._number = 0
         self._renewed = 0.0  # time.monotonic() before the last renewal that came through was asked for
         self._lost = ""
@@ -219,5 +229,4 @@ def _now(store: Store) -> datetime:
 def _described(lease: _Newest | None) -> str:
     if lease is None or lease.holder is None:
         return "a run that is not known"
-    h = lease.holder
-    return f"run {h.run_id} of {h.job} on host {h.host} (process {h.pid}), which has been writing here since {h.since}"
+    return str(lease.holder)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 
 from profiling_spark.cli.main import main, program
@@ -17,11 +19,25 @@ from profiling_spark.cli.options import Given
         ["--from", "2026-01-01", "--to", "2026-01-02", "--as-of", "2026-01-02"],
         ["--as-of", "yesterday"],
         ["--stale", "--as-of", "2026-01-02"],
+        ["--stale", "--refit"],
+        ["--from", "2026-01-01", "--to", "2026-01-02", "--refit"],
     ],
 )
 def test_dates_that_contradict_each_other_are_refused(arguments, capsys):
     assert main(["build_features", *arguments]) == 2
     assert "--from" in (shown := capsys.readouterr().err) or "--as-of" in shown
+
+
+def test_build_features_takes_the_refit_of_the_fit_that_follows(monkeypatch):
+    asked = []
+
+    class Recorded:
+        def run(self, *stages, **options):
+            asked.append((stages, options))
+
+    monkeypatch.setattr("profiling_spark.cli.execute.execute", lambda given, act: act(Recorded()) or 0)
+    assert main(["build_features", "--as-of", "2026-01-02", "--refit"]) == 0
+    assert asked == [(("build_features",), {"as_of": date(2026, 1, 2), "refit": True})]
 
 
 @pytest.mark.parametrize(

@@ -280,12 +280,20 @@ def test_a_run_that_is_alive_is_never_marked_lost(spark: SparkSession, viewfs: s
     assert len(refused) == 1
 
 
+def test_a_file_in_the_place_of_the_root_is_named(tmp_path: Path) -> None:
+    (tmp_path / "lake").write_text("")
+    with pytest.raises(StorageError, match="expected a folder that can be written, found File exists"):
+        locked(str(tmp_path / "lake")).__enter__()
+
+
 def test_a_local_disk_keeps_its_lock(tmp_path: Path) -> None:
     root = str(tmp_path / "lake")
     with (
         locked(root, job="a", run_id="r") as check,
-        pytest.raises(StorageError, match="another run is writing here"),
+        pytest.raises(StorageError, match=r"run r of a on host \S+ .*since .*; another run is writing here"),
         locked(root),
     ):
         check()
+    with locked(root, job="b", run_id="r2"), pytest.raises(StorageError, match="run r2 of b"), locked(root):
+        pass
     assert [p.name for p in (tmp_path / "lake").iterdir()] == [".lock"]

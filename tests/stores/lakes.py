@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -44,13 +44,23 @@ class Lake:
         # a run's rows are those of the one run that a lake of these tests has
         first = [name for name in table.key if name not in left_out]
         texts = pl.col(pl.String).str.replace_all(f"{self.root}/", "", literal=True)
-        return found.select(names).with_columns(texts).sort([*first, *(n for n in names if n not in first)])
+        # that there was a run counts, not its name
+        runs = pl.col("^replayed_by$").str.replace("^.+$", "a run")
+        return (
+            found.select(names)
+            .with_columns(texts)
+            .with_columns(runs)
+            .sort([*first, *(n for n in names if n not in first)])
+        )
 
 
-def differences(lake: Lake, other: Lake, windows: Sequence[int]) -> dict[str, str]:
-    """What differs, by table: rows that only one has, else each column with the number of its unequal values."""
+def differences(lake: Lake, other: Lake, windows: Sequence[int], *, without: Collection[str] = ()) -> dict[str, str]:
+    """What differs, by table: rows that only one has, else each column with the number of its unequal values.
+
+    `without`: tables that do not count.
+    """
     found = {}
-    for table in all_tables(tuple(windows)):
+    for table in (t for t in all_tables(tuple(windows)) if t.name not in without):
         ours, theirs = lake.rows(table), other.rows(table)
         if ours is None or theirs is None:
             if ours is not theirs:
