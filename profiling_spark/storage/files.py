@@ -22,7 +22,7 @@ from pyspark.sql import types as T
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from profiling_spark.contracts.table import Table
-from profiling_spark.errors import ContractError
+from profiling_spark.errors import ContractError, StorageError
 from profiling_spark.storage.paths import as_written
 from profiling_spark.storage.stores import Store
 
@@ -118,8 +118,11 @@ def write_parquet(rows: pl.DataFrame, store: Store, name: str) -> int:
     """The rows as one Parquet file. Returns its bytes."""
     if store.kind == "disk":
         path = Path(store.delta_uri, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        rows.write_parquet(path, compression="snappy", row_group_size=_ROW_GROUP)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            rows.write_parquet(path, compression="snappy", row_group_size=_ROW_GROUP)
+        except (OSError, pl.exceptions.ComputeError) as err:  # Polars has the second for a disk without room
+            raise StorageError(f"{path}: cannot be written: {str(err).partition(chr(10))[0]}") from err
         return path.stat().st_size
     buffer = io.BytesIO()
     rows.write_parquet(buffer, compression="snappy", row_group_size=_ROW_GROUP)

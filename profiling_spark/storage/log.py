@@ -7,8 +7,10 @@ root at a time (`storage.locked`), so that no commit here can meet another one.
 from __future__ import annotations
 
 import json
+import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,7 @@ from profiling_spark.storage.stores import Store
 
 # without checkpoints each reader would go through all commits that a table ever had
 _HOOKS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
+_COLOURS = re.compile(r"\x1b\[\d*m")
 # a text of this length or more may have been cut where it stands among a file's statistics
 _CUT = 32
 
@@ -65,8 +68,29 @@ class File:
 
 
 def signed(run_id: str) -> CommitProperties:
-    """What names the run of a commit in the log, under the name that Spark's commits have it under."""
-    return CommitProperties(custom_metadata={"userMetadata": run_id})
+    """What names the run of a commit in the log, under the name that Spark's commits have it under.
+
+    No second attempt: nobody else writes, so that what a commit would meet is itself, of which the answer was lost.
+    """
+    return CommitProperties(custom_metadata={"userMetadata": run_id}, max_commit_retries=0)
+
+
+@contextmanager
+def committing(store: Store, *, version: int | None, run_id: str, problem: str) -> Iterator[None]:
+    """Around a commit by delta-rs to a table at this version (None: that is made by it). Raises StorageError with the
+    problem, unless what failed was only the answer: then the next version is there and of this run.
+    """
+    try:
+        yield
+    except (DeltaError, OSError) as err:  # OSError: the storage refused it, or has no room
+        if not _is_of(store, 0 if version is None else version + 1, run_id):
+            raise StorageError(f"{store.root}: {problem}: {_described(err)}") from err
+
+
+def _is_of(store: Store, version: int, run_id: str) -> bool:
+    log = store.get(f"_delta_log/{version:020d}.json")
+    actions = [json.loads(line) for line in (log or b"").decode().splitlines() if line]
+    return any(a.get("commitInfo", {}).get("userMetadata") == run_id for a in actions)
 
 
 def opened(store: Store, version: int | None = None) -> deltalake.DeltaTable:
@@ -78,7 +102,7 @@ def create(store: Store, table: Table, files: Sequence[NewFile], properties: Map
     """A table of these files, as Spark would make it."""
     if store.kind == "disk":
         Path(store.delta_uri).mkdir(parents=True, exist_ok=True)
-    try:
+    with committing(store, version=None, run_id=run_id, problem="cannot be made"):
         create_table_with_add_actions(
             store.delta_uri,
             deltalake.Schema.from_json(table.schema.json()),
@@ -88,8 +112,6 @@ def create(store: Store, table: Table, files: Sequence[NewFile], properties: Map
             storage_options=dict(store.options) or None,
             commit_properties=signed(run_id),
         )
-    except DeltaError as err:
-        raise StorageError(f"{store.root}: cannot be made: {_first_line(err)}") from err
 
 
 def lacking(store: Store, table: Table) -> set[str]:
@@ -136,8 +158,9 @@ def commit(store: Store, table: Table, files: Sequence[NewFile], *, gone: Sequen
     for file in gone:
         parts = {c: _as_text(file.add_action[f"partition.{c}"]) for c in table.partition_by}
         actions.append(RemoveAction(file.add_action["path"], True, now, file.add_action["size_bytes"], parts))
-    try:
-        target = opened(store)
+    target = opened(store)
+    problem = "its new files cannot be committed"
+    with committing(store, version=target.version(), run_id=run_id, problem=problem):
         target.create_write_transaction(
             actions,
             mode="append",
@@ -146,8 +169,6 @@ def commit(store: Store, table: Table, files: Sequence[NewFile], *, gone: Sequen
             commit_properties=signed(run_id),
             post_commithook_properties=_HOOKS,
         )
-    except DeltaError as err:
-        raise StorageError(f"{store.root}: its new files cannot be committed: {_first_line(err)}") from err
 
 
 def _as_text(value: object) -> str | None:
@@ -178,22 +199,22 @@ def others(files: Sequence[File], values: Mapping[str, SliceValue], writer: File
 def replace_rows(store: Store, table: Table, rows: pl.DataFrame, predicate: str, run_id: str) -> None:
     """Put rows in the place of those for which the predicate holds, in one commit; files with others are rewritten."""
     schema = to_arrow_schema(table.schema, timezone="UTC")
-    try:
+    target = opened(store)
+    with committing(store, version=target.version(), run_id=run_id, problem="its rows cannot be replaced"):
         deltalake.write_deltalake(
-            store.delta_uri,
+            target,
             rows.to_arrow().cast(schema),
             mode="overwrite",
             predicate=predicate,
-            storage_options=dict(store.options) or None,
             commit_properties=signed(run_id),
             post_commithook_properties=_HOOKS,
         )
-    except DeltaError as err:
-        raise StorageError(f"{store.root}: its rows cannot be replaced: {_first_line(err)}") from err
 
 
-def _first_line(err: DeltaError) -> str:
-    """The lines after it can show rows."""
+def _described(err: Exception) -> str:
+    """Of Delta's errors the first line: those after it can show rows. Of the storage's all, whose cause comes last."""
+    if isinstance(err, OSError):
+        return " ".join(_COLOURS.sub("", str(err)).split())
     return str(err).partition("\n")[0]
 
 

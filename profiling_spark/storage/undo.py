@@ -10,7 +10,8 @@ from delta.tables import DeltaTable
 
 from profiling_spark.contracts.table import Table
 from profiling_spark.storage.file_writes import discard_files as discard_of
-from profiling_spark.storage.log import files_of, opened, signed
+from profiling_spark.storage.log import committing, files_of, opened, signed
+from profiling_spark.storage.stores import Store
 from profiling_spark.storage.tables import Tables
 
 Versions = Mapping[Table, int | None]
@@ -71,11 +72,18 @@ def _restore(tables: Tables, table: Table, version: int | None, run_id: str) -> 
         if not tables.has_files:
             target = DeltaTable.forPath(tables.spark, tables.path(table))
             _ = target.delete() if version is None else target.restoreToVersion(version)
-        elif version is None:
-            opened(tables.folder_of(table)).delete(commit_properties=signed(run_id))
         else:
-            opened(tables.folder_of(table)).restore(version, commit_properties=signed(run_id))
+            _restore_by_files(tables.folder_of(table), version, run_id)
     tables.forget(table)
+
+
+def _restore_by_files(store: Store, version: int | None, run_id: str) -> None:
+    target = opened(store)
+    with committing(store, version=target.version(), run_id=run_id, problem="cannot be restored"):
+        if version is None:
+            target.delete(commit_properties=signed(run_id))
+        else:
+            target.restore(version, commit_properties=signed(run_id))
 
 
 def _commits_after(tables: Tables, table: Table, version: int | None) -> list[_Commit] | None:
