@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 from fault_shop import IN_CI, JOBS, FaultShop
 from fault_table import PAGE, FaultTable
@@ -42,6 +46,19 @@ def every(pytestconfig: pytest.Config, has_all_faults: bool) -> int:
 def fault_shop(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory, has_all_faults: bool) -> FaultShop:
     """A lake with history."""
     return FaultShop(spark, tmp_path_factory.mktemp("faults"), tuple(JOBS) if has_all_faults else IN_CI)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)], check=False).returncode:
+        pytest.skip("a tmpfs cannot be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @pytest.fixture(autouse=True)

@@ -6,13 +6,13 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from deltalake import DeltaTable
+from disks import fill, remount
 from fault_shop import JOBS, Case, FaultShop
 from fault_table import FaultTable
 from ingest_shop import GOOD, HEADER, settings
@@ -63,28 +63,6 @@ def test_a_worker_that_dies(
     fault_table.add("a task's Python process dies", "`build_features`, first bucket", f"{seen}; equal values")
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)], check=False).returncode:
-        pytest.skip("a tmpfs cannot be mounted here")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def fill(folder: Path, left_bytes: int) -> Path:
-    """A file that takes all but so much of its file system."""
-    filler = folder / "filler"
-    found = os.statvfs(folder)
-    with filler.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, found.f_bavail * found.f_frsize - left_bytes)
-    return filler
-
-
 @pytest.mark.parametrize("name", ["ingest", "build_features", "score_users", "maintain"])
 @pytest.mark.parametrize("left_bytes", [0, FILES_BYTES])
 def test_a_disk_that_is_full(
@@ -108,10 +86,10 @@ def test_a_disk_that_may_not_be_written(fault_shop: FaultShop, fault_table: Faul
     place = small_disk / "read only"
     place.mkdir()
     subprocess.run(["cp", "-a", str(case.before / "lake"), str(place / "lake")], check=True)
-    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    remount(small_disk, "ro")
     with pytest.raises(StorageError, match="expected a folder that can be written, found Read-only file system"):
         case.job.run(fault_shop.pipeline(place, case.job))
-    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+    remount(small_disk, "rw")
     ends_well(fault_shop, case, place)
     seen = "the run ended before it began (exit code 7); once writable it completed, equal values"
     fault_table.add("read-only disk", "`ingest`", seen)
