@@ -286,6 +286,18 @@ def test_rows_take_the_place_of_those_of_a_predicate_however_long(tables: Tables
     assert stored(tables, NOTES) == [("a", "3"), ("b", "1"), ("d", "2")]
 
 
+def test_a_merge_reads_no_file_elsewhere_than_it_is_said_to_look(spark: SparkSession, tables: Tables) -> None:
+    tables.replace_partitions(SCORES, frame(spark, OLD), [SUNDAY, MONDAY, TUESDAY])
+    new = frame(spark, [(MONDAY, "a", None, 0.5, 7, True)])
+    (elsewhere,) = Path(tables.path(SCORES), f"as_of={TUESDAY}").glob("*.parquet")
+    elsewhere.rename(elsewhere.with_suffix(".away"))
+    with pytest.raises(Exception, match=elsewhere.name):
+        tables.upsert(SCORES, new)
+    tables.upsert(SCORES, new, near=[f"as_of = DATE'{MONDAY}'"])
+    elsewhere.with_suffix(".away").rename(elsewhere)
+    assert stored(tables) == [OLD[0], (MONDAY, "a", None, 0.5, 7, True), *OLD[2:]]
+
+
 def test_removed_files_are_remembered_as_long_as_versions_are_kept(tables: Tables) -> None:
     properties = "delta.deletedFileRetentionDuration"
     tables.append_rows(NOTES, [("a", "1")])  # made without Spark
