@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 
 import polars as pl
 import pytest
-from conftest import event_frame
+from frames import event_frame
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
