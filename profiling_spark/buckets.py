@@ -159,7 +159,7 @@ def replace_from_buckets(
     if tables.is_small and len(partitions) <= _FEW_DATES:
         made = tables.staged(output, _run_here(tables, task, buckets, sides))
     else:
-        made = tables.staged(output, _run(tables, task, output.schema, buckets, sides))
+        made = tables.staged(output, _run(tables, task, output.schema, buckets, sides), has_reports=False)
     try:
         return tables.replace_partitions(table, made.parts["rows"], partitions)
     finally:
@@ -189,7 +189,7 @@ def _run_here(tables: Tables, task: _Task, buckets: int, sides: Mapping[str, Dat
     if sides:
         merged, task.side_schemas = _side_rows(tables, sides, buckets)
         side_rows = merged.toArrow()
-    files = task.feed.here()
+    files = task.feed.here
     if not files.num_rows and not side_rows.num_rows:
         return task.run().nothing
     return task.run()(files, side_rows)

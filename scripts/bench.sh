@@ -24,6 +24,6 @@ fi
 python="${PROFILING_SPARK_VENV:-$project/.venv}/bin/python"
 exports="$("$python" -m profiling_spark.launch.setup --exports)"
 eval "$exports" # JAVA_HOME, PROFILING_SPARK_JARS, PYSPARK_PYTHON, ...
-for folder in "$project"/benchmarks/*/ "$project/tests/reference"; do PYTHONPATH="$folder:${PYTHONPATH:-}"; done
+for folder in "$project"/benchmarks/*/ "$project/tests/reference" "$project/tests/stores"; do PYTHONPATH="$folder:${PYTHONPATH:-}"; done
 export PYTHONPATH="$project:${PYTHONPATH%:}"
 exec "$python" "$file" "$@"

@@ -27,10 +27,7 @@ import polars as pl
 import psutil
 import yaml
 from ingest_events import SOURCES, write_logs
-
-PROJECT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(PROJECT / "tests" / "stores"))
-from servers import S3Server, Store, s3_server, viewfs_conf  # noqa: E402
+from servers import S3Server, Store, s3_server, viewfs_conf
 
 STAGES = ("ingest", "build_features")
 AS_OF = "2026-03-25"

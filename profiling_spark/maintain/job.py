@@ -15,7 +15,7 @@ from profiling_spark.errors import ContractError
 from profiling_spark.ingest.again.recover import clear_unfinished
 from profiling_spark.ingest.files.ledger import DONE, TAKING
 from profiling_spark.storage import Tables
-from profiling_spark.storage.upkeep import compact, remove_old_files, size
+from profiling_spark.storage.upkeep import compact, remove_old_files, remove_staged, size
 
 _MEGABYTE = 2**20
 _EXAMPLES = 3
@@ -27,6 +27,7 @@ def maintain(ctx: Context) -> Outcome:
     cleared = clear_unfinished(ctx.tables)
     if cleared.runs:
         ctx.note(cleared.text)
+    remove_staged(ctx.tables)
     settings = ctx.settings.maintain
     lines, files_before, files_after = [], 0, 0
     for table in all_tables(ctx.settings.windows_days):

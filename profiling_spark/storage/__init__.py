@@ -5,20 +5,18 @@ What a storage root is (a local disk, an object store, one that only Spark opens
 
 from profiling_spark.storage.files import as_frame
 from profiling_spark.storage.lock import Check, locked
-from profiling_spark.storage.outputs import Part, Staged
-from profiling_spark.storage.paths import SliceValue, as_written, is_absolute, literal, local_path
+from profiling_spark.storage.outputs import Part
+from profiling_spark.storage.paths import SliceValue, as_written, is_absolute, literal
 from profiling_spark.storage.tables import Tables
 
 __all__ = [
     "Check",
     "Part",
     "SliceValue",
-    "Staged",
     "Tables",
     "as_frame",
     "as_written",
     "is_absolute",
     "literal",
-    "local_path",
     "locked",
 ]

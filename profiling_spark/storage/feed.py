@@ -87,13 +87,13 @@ class RowReader:
 
 @dataclass(frozen=True)
 class Feed:
-    """`frame`: what is brought to a bucket's task, with the bucket's column; `read`: makes rows of it there; `here`: of
-    all buckets for one reader in this process, which is for a storage whose files can be opened.
+    """`frame`: what is brought to a bucket's task, with the bucket's column; `read`: makes rows of it there. `here`: of
+    all buckets, for one reader in this process; without rows where only Spark opens the storage.
     """
 
     read: FileReader | RowReader
     frame: Callable[[], DataFrame]
-    here: Callable[[], pa.Table]
+    here: pa.Table
 
 
 def feed(
@@ -107,9 +107,9 @@ def feed(
         return Feed(
             FileReader(wanted, tables.store.polars_options),
             lambda: tables.spark.createDataFrame(files, f"{bucket} int, file string"),
-            lambda: paths,
+            paths,
         )
-    return Feed(RowReader(wanted), lambda: _rows(tables, wanted), lambda: _rows(tables, wanted).toArrow())
+    return Feed(RowReader(wanted), lambda: _rows(tables, wanted), wanted.schema.empty_table())
 
 
 def _rows(tables: Tables, wanted: Slice) -> DataFrame:

@@ -116,7 +116,7 @@ class Passed:
 
 @dataclass(frozen=True)
 class Part:
-    """Rows of one table that wait to be committed. `files`: None where they wait in Spark's cache."""
+    """Rows of one table that wait to be committed. `files`: None where Spark has them."""
 
     table: Table
     frame: Callable[[], DataFrame]
@@ -177,21 +177,26 @@ def of_files(spark: SparkSession | None, table: Table, writer: FileWriter, files
     return Part(table, frame, tuple(files), writer)
 
 
-def staged(spark: SparkSession, output: FileOutput | RowOutput, done: DataFrame) -> Staged:
-    """Run the tasks whose result is `done`, of the output's schema."""
+def staged(spark: SparkSession, output: FileOutput | RowOutput, done: DataFrame, *, has_reports: bool = True) -> Staged:
+    """See `Tables.staged`."""
     if isinstance(output, FileOutput):
         return staged_here(spark, output, done.toArrow())
+    if not has_reports:
+        return Staged(_parts(output, done), [])
     cached = done.persist(StorageLevel.MEMORY_AND_DISK)
     texts = cached.where(F.col(_DONE).isNotNull()).select(_DONE).collect()
-    parts = {}
-    for kind, table in output.tables.items():
-        frame = cached.where(F.col(_KIND) == kind).select(*table.names)
-        parts[kind] = Part(table, lambda frame=frame: frame)  # type: ignore[misc]
 
     def release() -> None:
         cached.unpersist()
 
-    return Staged(parts, [json.loads(r[_DONE])["report"] for r in texts], release)
+    return Staged(_parts(output, cached), [json.loads(r[_DONE])["report"] for r in texts], release)
+
+
+def _parts(output: RowOutput, done: DataFrame) -> dict[str, Part]:
+    def part(kind: str, table: Table) -> Part:
+        return Part(table, lambda: done.where(F.col(_KIND) == kind).select(*table.names))
+
+    return {kind: part(kind, table) for kind, table in output.tables.items()}
 
 
 def staged_here(spark: SparkSession, output: FileOutput, done: pa.Table) -> Staged:

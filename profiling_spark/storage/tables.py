@@ -162,14 +162,15 @@ class Tables:
             return RowOutput(tables)
         return FileOutput({kind: file_writes.writer(self, table) for kind, table in tables.items()})
 
-    def staged(self, output: FileOutput | RowOutput, done: DataFrame | pa.Table) -> Staged:
+    def staged(self, output: FileOutput | RowOutput, done: DataFrame | pa.Table, *, has_reports: bool = True) -> Staged:
         """Run the tasks whose results are `done`, a frame of the output's schema, or take what they have given in this
-        process. No reader sees their rows before a commit names them.
+        process. No reader sees their rows before a commit names them. Without reports to wait for, tasks whose rows
+        Spark brings run when these are written.
         """
         tables = output.tables.values()
         if isinstance(done, DataFrame):
             with file_writes.discarding(self, *tables):
-                made = outputs.staged(self.spark, output, done)
+                made = outputs.staged(self.spark, output, done, has_reports=has_reports)
         else:
             assert isinstance(output, FileOutput)  # where nothing opens files no task runs in this process
             made = outputs.staged_here(self.spark, output, done)
@@ -178,7 +179,9 @@ class Tables:
 
         def release() -> None:
             made.release()
-            file_writes.discard_files(self, [self.run_id], *tables)
+            # to list a folder takes as long as it is large: only where files were written that no commit names
+            left = [p.table for p in made.parts.values() if {f.name for f in p.files or ()} - self.committed_files]
+            file_writes.discard_files(self, [self.run_id], *left)
 
         return replace(made, release=release)
 

@@ -45,6 +45,12 @@ def greatest(tables: Tables, table: Table, column: str) -> object:
     return None if row is None else row["greatest"]
 
 
+def remove_staged(tables: Tables) -> None:
+    """Delete what a run of an earlier release left that died: it staged rows in a folder beside the tables."""
+    tables.check()
+    tables.store.delete(tables.store.list("_staging"))
+
+
 def compact(tables: Tables, table: Table, *, file_bytes: int, order_by: str | None) -> None:
     """Rewrite small files as large ones, in one commit that changes no row; with `order_by`, all files, sorted."""
     spark = tables.spark

@@ -43,11 +43,15 @@ def test_days_loaded_one_by_one_end_in_the_files_of_one_load_and_promises_are_ch
     everything = [row for day in range(4) for row in day_rows(day)]
     once.append(EVENTS, event_frame(spark, everything, buckets=2).repartition(2, "user_bucket"))
     before = sorted(r["event_id"] for r in daily.read(EVENTS).collect())
+    staged = tmp_path / "daily" / "_staging" / "events" / "part-of-a-dead-run-of-an-earlier-release.parquet"
+    staged.parent.mkdir(parents=True)
+    staged.write_bytes(b"rows")
     for lake, lines in ((daily, 1), (once, 0)):
         context = make_context(storage={"root": lake.root}, buckets=2, tables=lake)
         outcome = maintain(context)
         assert sum("events" in line for line in outcome.lines) == lines
     assert size(daily, EVENTS).files == size(once, EVENTS).files == 2
+    assert not staged.exists()
     fresh = Tables(spark, daily.root, run_id="r")
     assert sorted(r["event_id"] for r in fresh.read(EVENTS).collect()) == before
 

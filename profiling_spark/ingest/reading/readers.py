@@ -117,15 +117,14 @@ def _read_delta(spark: SparkSession, reading: Reading, files: Sequence[SourceFil
 
 
 def _read_parquet(spark: SparkSession, reading: Reading, files: Sequence[SourceFile]) -> list[DataFrame]:
-    groups: dict[str, list[SourceFile]] = {}
+    groups: dict[str, tuple[pa.Schema, list[SourceFile]]] = {}
     for file in files:
-        groups.setdefault(str(_parquet_schema(spark, file).remove_metadata()), []).append(file)
+        schema = _parquet_schema(spark, file)
+        groups.setdefault(str(schema.remove_metadata()), (schema, []))[1].append(file)
     frames = []
-    for group in (groups[key] for key in sorted(groups)):
+    for _, (schema, group) in sorted(groups.items()):
         with_ids = _typed_rows(spark, reading, group)
-        frames.append(
-            _finish_typed(_with_instants(with_ids, _parquet_schema(spark, group[0])), reading, group[0].source)
-        )
+        frames.append(_finish_typed(_with_instants(with_ids, schema), reading, group[0].source))
     return frames
 
 
