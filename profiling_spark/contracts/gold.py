@@ -6,6 +6,8 @@ from dataclasses import replace
 from profiling_spark.contracts.table import AMOUNT_SUM, Column, Table
 
 AS_OF = Column("as_of", "date", "the table knows days before this one only")
+_OLD = "written by release 0.1.0"
+_NO_TITLE = f"no source that lists the item now has one, or {_OLD}"
 USER = Column("user_id", "string", "customer", personal=True)
 
 SEGMENTS = Table(
@@ -124,8 +126,10 @@ ITEM_NEIGHBOURS = Table(
     columns=(
         AS_OF,
         Column("item_id", "string", "product"),
+        Column("title", "string", "its newest title", _NO_TITLE),
         Column("rank", "int", "1 is the most similar"),
         Column("neighbour_item_id", "string", "product often taken by the same customers"),
+        Column("neighbour_title", "string", "its newest title", _NO_TITLE),
         Column("similarity", "double", "cosine over customers, 0 to 1"),
     ),
     key=("as_of", "item_id", "rank"),
@@ -136,18 +140,29 @@ ITEM_NEIGHBOURS = Table(
 BUNDLES = Table(
     name="bundles",
     layer="gold",
-    row="pair or triple of items often bought in the same order",
+    row="pair or triple of items that stand in the same orders more often than chance",
     columns=(
         AS_OF,
-        Column("rank", "int", "1 is in the most orders"),
+        Column("rank", "int", "1 has the largest log_likelihood_ratio"),
         Column("item_1_id", "string", "product; the ids of a bundle are in their order"),
+        Column("item_1_title", "string", "its newest title", _NO_TITLE),
         Column("item_2_id", "string", "product"),
+        Column("item_2_title", "string", "its newest title", _NO_TITLE),
         Column("item_3_id", "string", "product", "a pair"),
+        Column("item_3_title", "string", "its newest title", f"a pair, or {_NO_TITLE}"),
         Column("orders", "bigint", "orders that have all of them"),
         Column("support", "double", "the same as a share of the orders, 0 to 1"),
         Column("lift", "double", "support / the product of the items' own shares of the orders; 1 is chance"),
+        Column(
+            "log_likelihood_ratio",
+            "double",
+            "how sure it is that this is no chance: G2 of an item and the rest of the bundle, under chance about "
+            "chi-squared of one degree of freedom (above 10.83 once in a thousand); of a triple the least of three",
+            _OLD,
+        ),
         Column("confidence", "double", "of the orders with the others, the share that has added_item_id too, 0 to 1"),
         Column("added_item_id", "string", "the item of the bundle for which confidence is largest"),
+        Column("added_item_title", "string", "its newest title", _NO_TITLE),
     ),
     key=("as_of", "rank"),
     slice=("as_of",),

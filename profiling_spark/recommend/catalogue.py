@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -101,15 +101,16 @@ def catalogue_of(
     tables: Tables,
     settings: Settings,
     *,
+    described: pl.DataFrame,
     first_dates: pl.DataFrame,
     as_of: date,
 ) -> Catalogue:
     """The items of the model in its order, then those that came since, taken or not, in the order of ids.
 
     An item that nobody takes any more keeps its number and has weight 0. Category and title are the catalogue's, else
-    the category of its events and the item id. `first_dates`: (item_id, first_date) of the events in the window.
+    the category of its events and the item id. `described`: `described_items`. `first_dates`: (item_id, first_date) of
+    the events in the window.
     """
-    described = _described(tables, settings)
     new = new_items(described, first_dates, as_of=as_of, days=settings.recommend.new_item_days)
     known = set(model_items)
     item_ids = (*model_items, *sorted((set(totals.items) | new) - known))
@@ -144,8 +145,9 @@ def _price_percentiles(tables: Tables, as_of: date) -> pl.DataFrame:
     return pl.DataFrame(found.toArrow()).cast({"item_id": pl.String, "price_percentile": pl.Float64})
 
 
-def _described(tables: Tables, settings: Settings) -> pl.DataFrame:
-    """_DESCRIBED, `is_ended` (no source lists the item any more), and `listed`, the day of its first version."""
+def described_items(tables: Tables, settings: Settings) -> pl.DataFrame:
+    """(item): _DESCRIBED by its newest versions, `is_ended` (no source lists the item any more: all else is null), and
+    `listed`, the day of its first version."""
     items = versions(tables, ITEMS)
     newest = believed(
         items, key=("item_id",), values=_DESCRIBED.names()[1:], as_of=None, timezone=settings.business_timezone,
@@ -157,6 +159,16 @@ def _described(tables: Tables, settings: Settings) -> pl.DataFrame:
     rows = listed.join(known, on="item_id", how="left").withColumn("is_ended", F.col("_known").isNull())
     frame = pl.DataFrame(rows.select(*_DESCRIBED.names(), "is_ended", "listed").toArrow())
     return frame.cast({**_DESCRIBED, "is_ended": pl.Boolean, "listed": pl.Date})  # type: ignore[dict-item]
+
+
+def with_titles(rows: pl.DataFrame, described: pl.DataFrame, titles: Mapping[str, str]) -> pl.DataFrame:
+    """`rows` in their order with a column for each of `titles`, by name the column of item ids that it is the title of;
+    null where the catalogue (`described_items`) knows none.
+    """
+    for title, item in titles.items():
+        known = described.select(pl.col("item_id").alias(item), pl.col("title").alias(title))
+        rows = rows.join(known, on=item, how="left", maintain_order="left")
+    return rows
 
 
 def new_items(described: pl.DataFrame, first_dates: pl.DataFrame, *, as_of: date, days: int) -> set[str]:

@@ -23,8 +23,9 @@ from profiling_spark.kernel_progress import counting, stored_rows
 from profiling_spark.models import Stored
 from profiling_spark.recommend.audience import AudienceKernel, audiences, wanted_items
 from profiling_spark.recommend.bots import Bots, bots_of
+from profiling_spark.recommend.bundle_figures import ITEMS
 from profiling_spark.recommend.bundles import bundles, order_items
-from profiling_spark.recommend.catalogue import catalogue_of, served_users
+from profiling_spark.recommend.catalogue import catalogue_of, described_items, served_users, with_titles
 from profiling_spark.recommend.choose import LIVE, Fitted, fit, refitted
 from profiling_spark.recommend.figures import figure_rows
 from profiling_spark.recommend.fit import Totals, few_items, item_totals, pairs_of
@@ -40,6 +41,8 @@ from profiling_spark.recommend.stored import StoredSide
 from profiling_spark.remembered import check_zone, remembered
 from profiling_spark.storage import as_frame
 
+_BUNDLE_TITLES = {name.replace("_id", "_title"): name for name in (*ITEMS, "added_item_id")}
+_NEIGHBOUR_TITLES = {"title": "item_id", "neighbour_title": "neighbour_item_id"}
 _LIST = T.StructType([f for f in USER_RECOMMENDATIONS.schema if f.name != "as_of"])
 
 
@@ -174,17 +177,20 @@ def _publish(
     left_out: LeftOut,
 ) -> Outcome:
     """Write the tables; the model goes live last, so that a run that dies before its end is completed by the next."""
-    ctx.tables.replace_slice(ITEM_NEIGHBOURS, _neighbour_rows(ctx, totals, neighbours), as_of=ctx.as_of)
+    described = described_items(ctx.tables, ctx.settings)
+    near = with_titles(_neighbour_rows(ctx, totals, neighbours), described, _NEIGHBOUR_TITLES)
+    ctx.tables.replace_slice(ITEM_NEIGHBOURS, near.select(ITEM_NEIGHBOURS.names), as_of=ctx.as_of)
     model_items = choice.model.items if choice.model else totals.items
     people = users.where("NOT is_bot")
     sums = group_sums(ctx.tables, people, ctx.settings, params)
     catalogue = catalogue_of(
-        totals, model_items, ctx.tables, ctx.settings, first_dates=sums.first_dates, as_of=ctx.as_of
-    )
+        totals, model_items, ctx.tables, ctx.settings, described=described, first_dates=sums.first_dates,
+        as_of=ctx.as_of,
+    )  # fmt: skip
     goods = Goods(catalogue, catalogue.content(), group_steps(sums.top, catalogue.item_ids))
     serving = _Serving(users, goods, for_tasks(ctx.tables, choice.model) if choice.model else None, params)
     next_uses = {
-        "bundles": _write_bundles(ctx, params, left_out.bots),
+        "bundles": _write_bundles(ctx, params, left_out.bots, described),
         "item_audience": _write_audience(ctx, choice, serving, people),
     }
     counted = Observation()
@@ -222,12 +228,12 @@ def _clear(ctx: Context, table: Table) -> int:
     return ctx.tables.replace_slice(table, as_frame(table, []), as_of=ctx.as_of) if ctx.tables.exists(table) else 0
 
 
-def _write_bundles(ctx: Context, params: HistoryParams, bots: Bots) -> int:
+def _write_bundles(ctx: Context, params: HistoryParams, bots: Bots, described: pl.DataFrame) -> int:
     settings = ctx.settings.recommend.bundles
     if settings.most == 0:
         return _clear(ctx, BUNDLES)
     lines = order_items(bots.left_out(_events(ctx)), since=params.since, before=ctx.as_of)
-    found = bundles(lines, settings, as_of=ctx.as_of)
+    found = with_titles(bundles(lines, settings, as_of=ctx.as_of), described, _BUNDLE_TITLES).select(BUNDLES.names)
     return _clear(ctx, BUNDLES) if found.is_empty() else ctx.tables.replace_slice(BUNDLES, found, as_of=ctx.as_of)
 
 

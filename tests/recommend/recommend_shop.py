@@ -17,6 +17,9 @@ AS_OF = date(2026, 7, 1)
 WEIGHTS = {"view": 1.0, "cart": 4.0, "purchase": 8.0, "refund": -8.0}
 PARAMS = HistoryParams(AS_OF, AS_OF - timedelta(days=365), WEIGHTS, half_life_days=10.0, items=300)
 
+# a row of `bundles` without its date
+A_BUNDLE = (1, "a", "Ale", "b", None, None, None, 9, 0.5, 2.0, 7.25, 0.9, "b", None)
+
 EVENT = tuple[str, str | None, str, int]  # user, item, event type, age in days
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import polars as pl
-from recommend_shop import AS_OF, PARAMS, events, noon, tasteful
+from recommend_shop import A_BUNDLE, AS_OF, PARAMS, events, noon, tasteful
 from test_job import RECOMMEND, TABLES, lists, newest, write_shop
 from test_serve import lists_of, served
 
@@ -79,7 +79,7 @@ def test_where_only_bots_took_anything_the_task_is_skipped(tables, make_context)
     # an earlier run of the date had found more
     figure = (AS_OF, JOB, TASK, "als", "test", "ndcg_at_20", "all", 0.5, "{}", AS_OF, 9, True, "als-x")
     tables.append(MODEL_RUNS, as_frame(MODEL_RUNS, [figure]))
-    tables.append(BUNDLES, as_frame(BUNDLES, [(AS_OF, 1, "a", "b", None, 9, 0.5, 2.0, 0.9, "b")]))
+    tables.append(BUNDLES, as_frame(BUNDLES, [(AS_OF, *A_BUNDLE)]))
     done = recommend_items(make_context(settings=settings, as_of=AS_OF))
     assert done.skipped.endswith("not learned from: customers with more than 2 events on a day (bots) 1")
     assert done.facts["bots"] == 1

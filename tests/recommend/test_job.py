@@ -124,6 +124,11 @@ def test_planted_tastes_are_found_and_a_second_run_changes_nothing(tables, setti
     together = newest(tables).read(BUNDLES).where("rank = 1").first()
     assert together["orders"] >= 3
     assert group_of(together["item_1_id"]) == group_of(together["item_2_id"])
+    assert together["lift"] > 1
+    near = {(r["item_id"], r["title"]) for r in newest(tables).read(ITEM_NEIGHBOURS).collect()}
+    assert near == {(item, titles.get(item)) for item in {item for _, item, *_ in rows}}
+    near = newest(tables).read(ITEM_NEIGHBOURS).select("neighbour_item_id", "neighbour_title").distinct().collect()
+    assert {tuple(r) for r in near} == {(r[0], titles.get(r[0])) for r in near}
 
     ctx = make_context(settings=settings, as_of=AS_OF)
     ctx.progress = recorded = RecordingProgress()

@@ -148,6 +148,7 @@ def test_a_shop_with_models_goes_on(spark, kept, tmp_path):
     assert new["read"] == sum(new[c] for c in COUNTS[1:]) >= new["accepted"] > 0
     shop.assert_as_before("events", "event_id")
     assert_models_go_on(shop, night)
+    assert_neighbours_have_titles_from_now_on(shop, night)
     profile = shop.stored("user_profile")
     assert profile["as_of"].unique().to_list() == [night.as_of]
     assert set(shop.before["user_features"]["user_id"]) <= set(profile["user_id"])
@@ -168,6 +169,17 @@ def assert_models_go_on(shop: Shop, night: Context) -> None:
     served = shop.stored("model_runs").filter(pl.col("as_of") == night.as_of, pl.col("promoted"))
     versions_served = set(served["model_version"].drop_nulls())
     assert all(now[task] != before[task] and now[task] in versions_served for task in ("churn", "segments"))
+
+
+def assert_neighbours_have_titles_from_now_on(shop: Shop, night: Context) -> None:
+    """Columns that the release had not: null in its rows, filled in those of today."""
+    titles = dict(shop.stored("items").sort("valid_from").select("item_id", "title").rows())
+    near = shop.stored("item_neighbours")
+    old, now = near.filter(pl.col("as_of") < night.as_of), near.filter(pl.col("as_of") == night.as_of)
+    assert len(old) > 0
+    assert old["title"].null_count() == old["neighbour_title"].null_count() == len(old)
+    assert now["title"].to_list() == [titles[item] for item in now["item_id"]]
+    assert now["neighbour_title"].to_list() == [titles[item] for item in now["neighbour_item_id"]]
 
 
 def test_events_without_ids_keep_theirs(spark, kept, tmp_path):
