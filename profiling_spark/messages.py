@@ -23,6 +23,9 @@ _OWN = re.compile(r"^profiling_spark\.errors\.\w+: (.*)$", re.M)
 _NULL_KEY = re.compile(r"\b\w+\.\w+: the key must not be null")
 _FRAME = re.compile(r'File "[^"]*(profiling_spark/[\w/]+\.py)", line (\d+)')
 _JAVA_FRAME = re.compile(r"^\s+at [\w.$/<>]+\(.*\)$", re.M)
+_TOO_LARGE = re.compile(
+    r"Total size of serialized results .*?\(([^()]*)\) is bigger than \S*maxResultSize \(?([\d.]+ \w+)"
+)
 # of these the text names files, hosts and sizes
 _PLAIN = ("java.io.", "java.nio.", "java.net.", "java.lang.OutOfMemoryError", "org.apache.hadoop.")
 _VALUE = "a value does not fit an expression of the settings; try_cast, try_to_timestamp and their like give null"
@@ -67,6 +70,11 @@ def _of_spark(err: BaseException) -> str:
     text = str(err)
     if own := _OWN.findall(text) or _NULL_KEY.findall(text):
         return str(own[-1])
+    if size := _TOO_LARGE.search(text):
+        return (
+            f"results for the driver of {size[1]} are more than spark.driver.maxResultSize, {size[2]}; give the session "
+            "--conf spark.driver.maxResultSize=0 (no limit), and the driver the memory for them (spark.driver.memory)"
+        )
     if "Traceback (most recent call last)" in text and (in_worker := _IN_WORKER.findall(text)):
         return f"{in_worker[-1]}{_where(text)}"
     condition = err.getCondition() if isinstance(err, PySparkException) else None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pydantic import ValidationError
 from scipy import sparse
 
@@ -22,7 +24,7 @@ from profiling_spark.recommend.entries import row_ends
 from profiling_spark.recommend.fit import ENGINES, Totals
 from profiling_spark.recommend.graph_filter import GraphFilterSide, candidates_for
 from profiling_spark.recommend.item_cf import NeighbourSide
-from profiling_spark.recommend.item_side import ItemSide, Scores
+from profiling_spark.recommend.item_side import Ints, ItemSide, Scores
 from profiling_spark.recommend.popular import POPULAR
 from profiling_spark.recommend.stored import StoredSide, save_side
 from profiling_spark.storage import Tables
@@ -34,6 +36,8 @@ _SERVING = {
     "audience", "bundles",
 }  # fmt: skip
 _BANDS = ("ends", "exponents", "weights")
+_VALUES = 2**28
+"""Of the lists of one piece of a column: their ends are 32 bits wide in Arrow, and a piece may have 2 GB in Spark."""
 
 
 @dataclass(frozen=True)
@@ -92,23 +96,24 @@ def load(tables: Tables, stored: Stored, *, candidates: int) -> Model:
     Raises ModelError where its files do not make the engine that it declares.
     """
     engine, params = stored.declaration["engine"], stored.declaration["params"]
-    rows = tables.spark.read.parquet(models.mllib_path(tables, TASK, stored.version)).toArrow().sort_by("item")
-    items = tuple(rows.column("item_id").to_pylist())
+    rows = tables.spark.read.parquet(models.mllib_path(tables, TASK, stored.version)).toArrow()
+    order = np.argsort(rows.column("item").to_numpy())
+    items = tuple(rows.column("item_id").take(pa.array(order)).to_pylist())
     if engine == POPULAR:
         return Model(stored, engine, None, items)
     if engine == FactorSide.engine:
-        return Model(stored, engine, FactorSide(_dense(rows, "values"), **_als_params(params)), items)
+        return Model(stored, engine, FactorSide(_dense(rows, "values", order), **_als_params(params)), items)
     if engine == GraphFilterSide.engine:
         bands = stored.declaration["bands"]
         ends = np.array(bands["ends"], dtype=np.int64)
         exponents, weights = np.array(bands["exponents"]), np.array(bands["weights"])
-        degree = rows.column("degree").to_numpy()
-        vectors = _dense(rows, "vector")
+        degree = rows.column("degree").to_numpy()[order]
+        vectors = _dense(rows, "vector", order)
         scored = candidates_for(candidates, len(items))
-        side = GraphFilterSide(_square(rows), vectors, degree, ends, exponents, weights, scored)
+        side = GraphFilterSide(_square(rows, order), vectors, degree, ends, exponents, weights, scored)
         return Model(stored, engine, side, items)
     if engine in ENGINES:  # all others are neighbours of items
-        return Model(stored, engine, NeighbourSide(_square(rows), engine), items)
+        return Model(stored, engine, NeighbourSide(_square(rows, order), engine), items)
     raise ModelError(f"model {stored.path}: expected an engine of this package, found {engine!r}")
 
 
@@ -155,29 +160,62 @@ def _rows(side: ItemSide | None, items: tuple[str, ...]) -> pa.Table:
     return pa.table(columns)
 
 
-def _lists(rows: Scores) -> pa.Array:
+def _lists(rows: Scores) -> pa.ChunkedArray:
     """A list per row of a matrix."""
-    ends = np.arange(len(rows) + 1, dtype=np.int32) * rows.shape[1]
-    return pa.ListArray.from_arrays(ends, np.ascontiguousarray(rows).ravel())
+    ends = np.arange(len(rows) + 1, dtype=np.int64) * rows.shape[1]
+    return _in_pieces(ends, np.ascontiguousarray(rows).ravel())
 
 
-def _sparse_lists(matrix: sparse.csr_array) -> dict[str, pa.Array]:
-    ends = matrix.indptr.astype(np.int32)
+def _sparse_lists(matrix: sparse.csr_array) -> dict[str, pa.ChunkedArray]:
+    ends = matrix.indptr.astype(np.int64)
     return {
-        "places": pa.ListArray.from_arrays(ends, matrix.indices.astype(np.int32)),
-        "values": pa.ListArray.from_arrays(ends, matrix.data.astype(np.float32)),
+        "places": _in_pieces(ends, matrix.indices.astype(np.int32, copy=False)),
+        "values": _in_pieces(ends, matrix.data.astype(np.float32, copy=False)),
     }
 
 
-def _dense(rows: pa.Table, name: str) -> Scores:
-    """A column of equally long lists as (items, length); no columns where the lists are empty."""
-    flat: Scores = rows.column(name).combine_chunks().flatten().to_numpy()
-    return flat.reshape(rows.num_rows, -1) if len(flat) else flat.reshape(rows.num_rows, 0)
+def _in_pieces(ends: Ints, values: NDArray[Any]) -> pa.ChunkedArray:
+    """Lists that end at `ends` (from 0) of the values, in pieces of at most _VALUES of these."""
+    pieces = [
+        pa.ListArray.from_arrays(
+            (ends[first : last + 1] - ends[first]).astype(np.int32), values[ends[first] : ends[last]]
+        )
+        for first, last in _pieces(ends)
+    ]
+    return pa.chunked_array(pieces, pa.list_(pa.from_numpy_dtype(values.dtype)))
 
 
-def _square(rows: pa.Table) -> sparse.csr_array:
-    """The lists of places and values as (items, items)."""
-    places, values = (rows.column(name).combine_chunks() for name in ("places", "values"))
-    ends = row_ends(places.value_lengths().to_numpy())
-    entries = (values.flatten().to_numpy(), places.flatten().to_numpy(), ends)
-    return sparse.csr_array(entries, shape=(rows.num_rows,) * 2)
+def _pieces(ends: Ints) -> Iterator[tuple[int, int]]:
+    """Ranges of lists with at most _VALUES values; a list, which is never cut, is shorter than that."""
+    first = 0
+    while first < len(ends) - 1:
+        last = max(first + 1, int(np.searchsorted(ends, ends[first] + _VALUES, side="right")) - 1)
+        yield first, last
+        first = last
+
+
+def _flat(column: pa.ChunkedArray) -> NDArray[Any]:
+    """All values of a column of lists, which need not fit into one Arrow array."""
+    parts = [part.flatten().to_numpy() for part in column.chunks]
+    none = np.empty(0, column.type.value_type.to_pandas_dtype())
+    return parts[0] if len(parts) == 1 else np.concatenate([none, *parts])
+
+
+def _dense(rows: pa.Table, name: str, order: Ints) -> Scores:
+    """A column of equally long lists as (items, length), rows in this order; no columns where the lists are empty."""
+    flat: Scores = _flat(rows.column(name))
+    matrix = flat.reshape(rows.num_rows, -1) if len(flat) else flat.reshape(rows.num_rows, 0)
+    return matrix if _is_sorted(order) else matrix[order]
+
+
+def _square(rows: pa.Table, order: Ints) -> sparse.csr_array:
+    """The lists of places and values as (items, items), rows in this order."""
+    lengths = [part.value_lengths().to_numpy() for part in rows.column("places").chunks]
+    ends = row_ends(np.concatenate([np.empty(0, dtype=np.int32), *lengths]))
+    entries = _flat(rows.column("values")), _flat(rows.column("places")), ends
+    matrix = sparse.csr_array(entries, shape=(rows.num_rows,) * 2)
+    return matrix if _is_sorted(order) else matrix[order]
+
+
+def _is_sorted(order: Ints) -> bool:
+    return bool((order == np.arange(len(order))).all())

@@ -16,6 +16,8 @@ POPULAR_IN_CATEGORY = "popular_in_category"
 POPULAR_IN_SEGMENT = "popular_in_segment"
 POPULAR_IN_GROUP = "popular_in_group"
 POPULAR_IN_REGION = "popular_in_region"
+_WHOLE_IN_FLOAT32 = 2**24
+"""Every whole number up to here is a float32; of those beyond, the odd ones are not."""
 
 
 @dataclass(frozen=True)
@@ -78,20 +80,22 @@ class Popularity:
         `codes` (rows, steps - 1): the row's favourite category and its group of each kind, -1 where it has none.
         `caps` as the policy says, with the items that are `listed` already.
         """
-        scores = self._scores(codes)
+        values = self._scores(codes)
+        # float32 picks the candidates, the whole numbers decide: beyond what float32 holds, or where caps close items
+        scores = values.astype(np.float32, copy=bool(caps))
         scores[masked | self.barred] = -np.inf
-        values = scores.astype(np.float64) if caps else scores
         chosen, found = select_capped(
             scores, n, lambda c: np.take_along_axis(values, c, axis=1).astype(np.float64), caps, listed=listed
         )
         return self._decoded(chosen, found, codes)
 
-    def _scores(self, codes: Ints) -> Scores:
-        """Whole numbers, no two of a row equal: a step's are larger than those of all steps after it. Exact in float32
-        while steps * items stay below 16.7 million.
+    def _scores(self, codes: Ints) -> Scores | Floats:
+        """Whole numbers, no two of a row equal: a step's are larger than those of all steps after it. In float32 while
+        steps * items stay within what it holds, in float64 for larger catalogues.
         """
         count, places = len(self.weights), self.places
-        scores = np.tile((count - places).astype(np.float32), (len(codes), 1))
+        kind = np.float32 if len(self.steps) * count <= _WHOLE_IN_FLOAT32 else np.float64
+        scores = np.tile((count - places).astype(kind), (len(codes), 1))
         for number in reversed(range(len(self.groups))):
             group, tier = self.groups[number], len(self.groups) + 1 - number
             for code in np.unique(codes[codes[:, number + 1] != NONE, number + 1]):
@@ -99,8 +103,8 @@ class Popularity:
                 rows = np.flatnonzero(codes[:, number + 1] == code)
                 scores[np.ix_(rows, group_items)] = tier * count - np.arange(len(group_items))
         own = (codes[:, :1] != NONE) & (self.categories == codes[:, :1])
-        ahead = ((len(self.groups) + 2) * count - places).astype(np.float32)
-        filled: Scores = np.where(own, ahead, scores)
+        ahead = (len(self.steps) * count - places).astype(kind)
+        filled: Scores | Floats = np.where(own, ahead, scores)
         return filled
 
     def _decoded(self, chosen: Ints, values: Floats, codes: Ints) -> Fill:

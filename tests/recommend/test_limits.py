@@ -1,0 +1,135 @@
+"""Catalogues of millions of items, at the widths of numbers and the limits of Spark: on made-up arrays, which take no
+memory where that is possible."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from datetime import date
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+from recommend_shop import AS_OF
+from scipy import sparse
+
+from profiling_spark.messages import describe
+from profiling_spark.recommend import model
+from profiling_spark.recommend.als import FactorSide
+from profiling_spark.recommend.choose import Fitted
+from profiling_spark.recommend.fit import Totals
+from profiling_spark.recommend.graph_filter import GraphFilterSide
+from profiling_spark.recommend.item_cf import NeighbourSide
+from profiling_spark.recommend.policy import Cap
+from profiling_spark.recommend.popular import GroupPopularity, Popularity
+
+MANY = 3_400_000  # items; with five steps, more places than float32 has whole numbers
+
+
+@pytest.mark.parametrize("caps", [(), (Cap("per_brand", np.arange(MANY) // 2, 1),)])
+def test_the_order_of_popularity_holds_where_float32_does_not(caps):
+    """The last item is the most popular one; the group's three come between the favourite category and everyone's."""
+    group = GroupPopularity(
+        "popular_in_region", ("north",), np.array([0, 3]), np.array([5, 9, 7]), np.array([3.0, 2, 1])
+    )
+    nobody = GroupPopularity(
+        "popular_in_group", (), np.zeros(1, dtype=np.int64), *(np.empty(0, t) for t in (int, float))
+    )
+    categories = np.where(np.arange(MANY) < MANY - 6, -1, 0)
+    popularity = Popularity(np.arange(1.0, MANY + 1), categories, (nobody, nobody, group))
+    assert len(popularity.steps) * MANY > 2**24
+    fill = popularity.fill(np.zeros((1, MANY), dtype=bool), np.array([[0, -1, -1, 0]]), 14, caps=caps)
+    last = MANY - 1 - np.arange(11)
+    expected = [*last[:6], 5, 9, 7, *last[6:]]
+    steps = [0] * 6 + [3] * 3 + [4] * 5
+    if caps:  # of each two neighbours the more popular one
+        expected = [*last[:6:2], 5, 9, 7, *(MANY - 1 - np.arange(6, 22, 2))]
+        steps = [0] * 3 + [3] * 3 + [4] * 8
+    assert fill.items[0].tolist() == expected
+    assert fill.steps[0].tolist() == steps
+    weights = {5: 3.0, 9: 2.0, 7: 1.0}
+    assert fill.weights[0].tolist() == [weights.get(i, i + 1.0) for i in expected]
+
+
+def test_lists_of_a_catalogue_have_more_values_than_32_bits_count(tmp_path):
+    """2.8 million items with 768 values each, in a file of which only the last row was ever written."""
+    shape = (2_800_000, 768)
+    factors = np.lib.format.open_memmap(tmp_path / "factors.npy", mode="w+", dtype=np.float32, shape=shape)
+    factors[-1] = np.arange(768)
+    column = model._lists(factors)
+    assert len(column) == shape[0]
+    assert shape[0] * shape[1] > np.iinfo(np.int32).max
+    assert sum(len(part.values) for part in column.chunks) == shape[0] * shape[1]
+    assert {part.value_lengths()[at].as_py() for part in column.chunks for at in (0, -1)} == {768}
+    assert column[-1].as_py() == list(range(768))
+
+
+def test_no_piece_of_lists_has_more_than_its_most_values(monkeypatch):
+    monkeypatch.setattr(model, "_VALUES", 5)
+    ends = np.array([0, 2, 2, 5, 6, 12, 13])  # the list of six values stands alone
+    assert list(model._pieces(ends)) == [(0, 3), (3, 4), (4, 5), (5, 6)]
+    assert list(model._pieces(ends[:1])) == []
+
+
+SIMILAR = sparse.csr_array(np.array([[0, 0.5, 0.25, 0], [0.5, 0, 0, 0.125], [0, 0, 0, 0], [1, 0.75, 0, 0]], np.float32))
+FACTORS = np.array([[1, 2, 3], [4, 5, 6], [0, 0, 0], [7, 8, 9]], np.float32)
+FILTER = GraphFilterSide(
+    SIMILAR, FACTORS, np.array([4.0, 3, 2, 1]), np.array([0, 3]), np.array([0.5]), np.array([1.0]), 0
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("side", [FactorSide(FACTORS, alpha=1.0, regularisation=0.2), NeighbourSide(SIMILAR), FILTER])
+@pytest.mark.parametrize("rows", [[0, 1, 2, 3], [3, 1, 0, 2]])
+def test_a_model_in_many_pieces_is_read_as_it_was(monkeypatch, side, rows):
+    monkeypatch.setattr(model, "_VALUES", 4)
+    stored = model._rows(side, ("a", "b", "c", "d"))
+    assert max(column.num_chunks for column in stored.columns) > 1
+    stored = pa.concat_tables([stored.slice(n, 1) for n in rows])  # as Spark may bring them
+    order = np.argsort(stored.column("item").to_numpy())
+    if isinstance(side, FactorSide):
+        assert model._dense(stored, "values", order).tolist() == FACTORS.tolist()
+        return
+    found = model._square(stored, order)
+    assert (found.toarray() == SIMILAR.toarray()).all()
+    assert (found.indices.dtype, found.data.dtype) == (np.int32, np.float32)
+    if isinstance(side, GraphFilterSide):
+        assert model._dense(stored, "vector", order).tolist() == FACTORS.tolist()
+
+
+def test_spark_stores_a_model_in_many_pieces(monkeypatch, tables, make_context):
+    monkeypatch.setattr(model, "_VALUES", 4)
+    nothing, none = np.zeros(4), np.zeros(4, dtype=np.int64)
+    totals = Totals(("a", "b", "c", "d"), (None,) * 4, nothing, nothing, none, 4, "fingerprint")
+    asked = model.wanted(make_context(as_of=AS_OF).settings)
+    stored = model.store(tables, Fitted(FILTER.engine, FILTER, {}), totals, asked=asked, as_of=AS_OF)
+    found = model.load(tables, stored, candidates=0)
+    assert found.items == totals.items
+    assert isinstance(found.side, GraphFilterSide)
+    assert (found.side.neighbours.toarray() == SIMILAR.toarray()).all()
+    assert found.side.vectors.tolist() == FACTORS.tolist()
+
+
+@contextmanager
+def largest_result(spark, size):
+    """Spark's limit for what comes to the driver, which a session is started with."""
+    conf, name = spark.sparkContext._jsc.sc().conf(), "spark.driver.maxResultSize"
+    before = conf.get(name)
+    conf.set(name, size)
+    try:
+        yield before
+    finally:
+        conf.set(name, before)
+
+
+def test_more_than_the_driver_takes_is_said_with_the_setting_that_bears_it(spark):
+    rows = pl.DataFrame({"item": np.arange(50_000), "day": [date(2026, 7, 1)] * 50_000}).to_arrow()
+    frame = spark.createDataFrame(rows).repartition(2)
+    with largest_result(spark, "100k") as before, pytest.raises((PySparkException, Py4JJavaError)) as refused:
+        frame.toArrow()
+    assert before == "0"  # a session of ours has no limit
+    said = describe(refused.value)
+    assert "are more than spark.driver.maxResultSize, 100.0 KiB" in said
+    assert "--conf spark.driver.maxResultSize=0" in said
+    assert len(frame.toArrow()) == 50_000
