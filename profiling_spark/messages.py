@@ -72,7 +72,7 @@ def _of_spark(err: BaseException) -> str:
         return str(own[-1])
     if size := _TOO_LARGE.search(text):
         return (
-            f"results for the driver of {size[1]} are more than spark.driver.maxResultSize, {size[2]}; give the session "
+            f"results for the driver of {size[1]} are more than spark.driver.maxResultSize, {size[2]}; start it with "
             "--conf spark.driver.maxResultSize=0 (no limit), and the driver the memory for them (spark.driver.memory)"
         )
     if "Traceback (most recent call last)" in text and (in_worker := _IN_WORKER.findall(text)):

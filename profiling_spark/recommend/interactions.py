@@ -58,6 +58,20 @@ class HistoryParams:
         return self.kinds.index(event_type) if event_type in self.kinds else len(self.kinds)
 
 
+def weighted_acts(events: pl.DataFrame, params: HistoryParams) -> pl.DataFrame:
+    """What customers did themselves in [since, as_of), a row an event with `taken`, `weight` and `units`: what it says
+    of its item today. History and last visit both rest on it: an item whose units add up to nothing was given back.
+
+    `weight`: weight[event_type] of the settings, less what refunds took back (see `refunds`). `units`: weight * 0.5 **
+    (age_days / half_life_days), in whole 1/UNITS. Refunds find purchases among the given events of the window only.
+    """
+    in_window = (pl.col("event_date") >= params.since) & (pl.col("event_date") < params.as_of)
+    acts = with_taken(events.filter(in_window & ~pl.col("event_type").is_in(NOT_ACTS)))
+    decay = pl.lit(0.5).pow(age_days(params.as_of) / params.half_life_days)
+    weighted = acts.with_columns(weight=event_weight(params.weights))
+    return weighted.with_columns(units=(pl.col("weight") * decay * UNITS).round().cast(pl.Int64))
+
+
 def interactions(events: pl.DataFrame, params: HistoryParams) -> pl.DataFrame:
     """One row per customer and item touched in [since, as_of), sorted by both.
 
@@ -67,16 +81,12 @@ def interactions(events: pl.DataFrame, params: HistoryParams) -> pl.DataFrame:
     units above 0 and among the customer's `params.items` strongest. A row that is no history (refunded, or cut) still
     means "has seen it".
     """
-    acted = pl.col("item_id").is_not_null() & ~pl.col("event_type").is_in(NOT_ACTS)
-    in_window = (pl.col("event_date") >= params.since) & (pl.col("event_date") < params.as_of)
-    decay = pl.lit(0.5).pow(age_days(params.as_of) / params.half_life_days)
     kind = _lookup({t: n for n, t in enumerate(params.kinds)}, -1, pl.Int32)
     pairs = (
-        with_taken(events.filter(acted & in_window))
-        .with_columns(weight=event_weight(params.weights))
+        weighted_acts(events.filter(pl.col("item_id").is_not_null()), params)
         .group_by("user_id", "item_id")
         .agg(
-            units=(pl.col("weight") * decay * UNITS).round().cast(pl.Int64).sum(),
+            units=pl.col("units").sum(),
             kind=pl.when(pl.col("weight") > 0).then(kind).otherwise(-1).max(),
             category=pl.col("category").min(),
         )

@@ -34,7 +34,7 @@ from profiling_spark.recommend.histories import map_histories
 from profiling_spark.recommend.interactions import VISIT_COLUMNS, HistoryParams
 from profiling_spark.recommend.item_cf import cosine_neighbours
 from profiling_spark.recommend.model import JOB, TASK, Model, for_tasks, live_of, load, store, wanted
-from profiling_spark.recommend.outcome import Choice, LeftOut, counts, outcome
+from profiling_spark.recommend.outcome import Choice, LeftOut, WithSteps, counts, outcome
 from profiling_spark.recommend.serve import Goods, Offer, Serve
 from profiling_spark.recommend.split import time_cutoff
 from profiling_spark.recommend.stored import StoredSide
@@ -213,7 +213,7 @@ def _lists(ctx: Context, choice: Choice, serving: _Serving) -> DataFrame:
     offer = Offer(recommend.top_n, recommend.new_items_share, gap, ctx.settings.language, recommend.policy)
     customers = stored_rows(ctx.tables, user_features_table(ctx.settings.windows_days), as_of=ctx.as_of)
     kernel = counting(
-        Serve(serving.goods, serving.side, serving.params, offer), ctx.tables, ctx.progress,
+        WithSteps(Serve(serving.goods, serving.side, serving.params, offer)), ctx.tables, ctx.progress,
         total=customers, unit="customers", side="users",
     )  # fmt: skip
     lists = map_histories(

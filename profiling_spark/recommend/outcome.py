@@ -6,21 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import polars as pl
 from pyspark.sql import functions as F
 
 from profiling_spark.config.settings import Recommend
 from profiling_spark.context import Outcome
 from profiling_spark.recommend.bots import Bots
 from profiling_spark.recommend.choose import LIVE, Comparison
+from profiling_spark.recommend.content import CONTENT
 from profiling_spark.recommend.figures import figure_facts, figure_line
 from profiling_spark.recommend.fit import ENGINES
 from profiling_spark.recommend.groups import GROUP_STEPS
 from profiling_spark.recommend.model import Model
 from profiling_spark.recommend.policy import RULES
 from profiling_spark.recommend.popular import POPULAR, POPULAR_IN_CATEGORY
+from profiling_spark.recommend.serve import Serve
 from profiling_spark.recommend.sessions import LAST_SESSION
 
-_STEPS = (*ENGINES, LAST_SESSION, POPULAR_IN_CATEGORY, *GROUP_STEPS.values(), POPULAR)
+_STEPS = (*ENGINES, CONTENT, LAST_SESSION, POPULAR_IN_CATEGORY, *GROUP_STEPS.values(), POPULAR)
 
 
 @dataclass(frozen=True)
@@ -56,24 +59,51 @@ class LeftOut:
         return ["not learned from: " + ", ".join(parts)] if parts else []
 
 
+@dataclass(frozen=True)
+class WithSteps:
+    """The kernel with a row of rank 0 for each step of the ladder: `score` counts the customers in whose lists it stands
+    at any place, which no sum over rows could tell.
+    """
+
+    kernel: Serve
+
+    def __call__(self, events: pl.DataFrame, sides: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+        lists = self.kernel(events, sides)
+        steps = lists.filter(pl.col("rank") > 0).group_by("engine").agg(score=pl.col("user_id").n_unique())
+        counted = steps.sort("engine").select(
+            user_id=pl.lit(""), rank=0, item_id=pl.lit(""), score="score", engine="engine", reason=pl.lit("")
+        )
+        return pl.concat([lists, counted.cast(dict(lists.schema))])
+
+
 def counts() -> list[Any]:
-    """What is observed of the lists: customers by the step of their first item, and what each rule took."""
-    first = [F.count_if((F.col("engine") == s) & (F.col("rank") == 1)).alias(f"users_{s}") for s in _STEPS]
-    removed = [
-        F.coalesce(F.sum(F.when((F.col("rank") == 0) & (F.col("engine") == r), F.col("score"))), F.lit(0.0)).alias(r)
-        for r in RULES
+    """What is observed of the lists `WithSteps`: customers by the step of their first item (`first_`) and by every step
+    in their list (`users_`), places by step (`places_`), and what each rule took.
+    """
+    rank, engine = F.col("rank"), F.col("engine")
+    first = [F.count_if((engine == s) & (rank == 1)).alias(f"first_{s}") for s in _STEPS]
+    places = [F.count_if((engine == s) & (rank > 0)).alias(f"places_{s}") for s in _STEPS]
+    told = {**{s: f"users_{s}" for s in _STEPS}, **{r: r for r in RULES}}
+    sums = [
+        F.coalesce(F.sum(F.when((rank == 0) & (engine == name), F.col("score"))), F.lit(0.0)).alias(alias)
+        for name, alias in told.items()
     ]
-    return [F.count_if(F.col("rank") == 1).alias("users"), *first, *removed]
+    return [F.count_if(rank == 1).alias("users"), *first, *places, *sums]
 
 
 def outcome(
     choice: Choice, written: int, counted: Mapping[str, int], next_uses: Mapping[str, int], left_out: LeftOut,
     settings: Recommend,
 ) -> Outcome:  # fmt: skip
-    """`counted`: `counts` of the lists; `next_uses`: rows of the other tables by name."""
+    """`counted`: `counts` of the lists; `next_uses`: rows of the other tables by name. The fact `steps` tells of each
+    step in how many customers' lists it stands (`users`), and at how many places.
+    """
     users = counted["users"]
-    shares = {s: round(counted[f"users_{s}"] / users, 4) for s in _STEPS if users and counted[f"users_{s}"]}
+    shares = {s: round(counted[f"first_{s}"] / users, 4) for s in _STEPS if users and counted[f"first_{s}"]}
     facts: dict[str, Any] = {"engine": choice.engine, "users_served": users, "share_by_engine": shares}
+    steps = {s: {name: int(counted[f"{name}_{s}"]) for name in ("users", "places")} for s in _STEPS}
+    steps = {s: found for s, found in steps.items() if found["places"]}
+    facts["steps"] = steps
     removed = {rule: int(counted[rule]) for rule in RULES if counted[rule]}
     facts |= {"removed_by_policy": removed, "bots": left_out.bots.count, "few_items": left_out.few_items, **next_uses}
     facts |= {"fitted": choice.is_new, **figure_facts(choice.figures)}
@@ -87,6 +117,8 @@ def outcome(
             else f"{stored.version} ({choice.engine}) serves"
         )
     lists = f"{users:,} customers have a list; first item by: " + ", ".join(f"{s} {v:.1%}" for s, v in shares.items())
+    served = ", ".join(f"{s} {n['users']:,} ({n['places']:,} places)" for s, n in steps.items())
+    by_step = [f"customers by the steps of their lists: {served}"] if steps else []
     removed_counts = ", ".join(f"{rule} {count:,}" for rule, count in removed.items())
     taken = [f"first places changed by policy: {removed_counts}"] if removed else []
-    return Outcome(rows_out=written, facts=facts, lines=(serving, lists, *taken, *left_out.lines(settings)))
+    return Outcome(rows_out=written, facts=facts, lines=(serving, lists, *by_step, *taken, *left_out.lines(settings)))

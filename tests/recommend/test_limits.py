@@ -131,5 +131,5 @@ def test_more_than_the_driver_takes_is_said_with_the_setting_that_bears_it(spark
     assert before == "0"  # a session of ours has no limit
     said = describe(refused.value)
     assert "are more than spark.driver.maxResultSize, 100.0 KiB" in said
-    assert "--conf spark.driver.maxResultSize=0" in said
+    assert "start it with --conf spark.driver.maxResultSize=0" in said
     assert len(frame.toArrow()) == 50_000

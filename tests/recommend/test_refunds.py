@@ -94,6 +94,49 @@ def test_the_split_and_the_last_visit_know_refunds():
     assert visit.select("text", "weight").rows() == [("a", 1.0)]
 
 
+STRICT = replace(PARAMS, weights={**PARAMS.weights, "refund": -12.0})
+VISIT = {"gap": timedelta(minutes=30)}
+
+
+def test_the_last_visit_keeps_what_the_history_keeps_of_items_that_were_given_back():
+    """A returned purchase weighs 8 - 12 = -4 on its own day, and weights halve in 10 days. a: -4 / 8 + view;
+    b: 8 / 1024 - 4 / sqrt(2) + view; a view of yesterday weighs 0.93. Without decay a has lost more than it had, and b
+    has not.
+    """
+    rows = [("a", "purchase", 30, "o", 1), ("a", "refund", 20, "o", 1), ("a", "view", 1, None, None)]
+    rows += [("b", "purchase", 100, "p", 1), ("b", "purchase", 5, "q", 1), ("b", "refund", 4, "q", 1)]
+    rows += [("b", "view", 1, None, None), ("c", "view", 1, None, None)]
+    kept = interactions(trade(*rows), STRICT).filter("is_history")
+    assert sorted(kept["item_id"]) == ["a", "c"]
+    visit = last_session(trade(*rows), STRICT, **VISIT)
+    assert visit.select("text", "weight").rows() == [("a", 1.0), ("c", 1.0)]
+    # what came back in part speaks on, by the rest; of its kind, as in the history
+    rows = [("d", "purchase", 1, "r", 4), ("d", "refund", 1, "r", 1), ("d", "view", 1, None, None)]
+    visit = last_session(trade(*rows), STRICT, **VISIT)
+    assert visit.select("text", "weight", "kind").rows() == [("d", 8 - 3 + 1, STRICT.kind_of("purchase"))]
+    assert weights(trade(*rows), STRICT)["d"] == (pytest.approx(6 * 0.5**0.1, abs=1e-5), STRICT.kind_of("purchase"))
+    # the purchase lies before the window, so that its refund takes nothing of the view
+    old = [("e", "purchase", 90, "s", 1), ("e", "refund", 2, "s", 1), ("e", "view", 2, None, None)]
+    assert last_session(trade(*old), replace(STRICT, since=AS_OF - timedelta(days=60)), **VISIT)["text"].item() == "e"
+
+
+def test_in_a_visit_over_midnight_the_first_day_weighs_less_as_in_the_history():
+    rows = [("a", "view", 4, None, None), ("b", "view", 3, None, None), ("b", "cart", 3, None, None)]
+    late = trade(*rows).with_columns(event_time=pl.Series([noon(4), noon(4), noon(4)]))
+    visit = last_session(late, PARAMS, **VISIT)
+    first, second = visit["weight"].to_list()
+    assert (first, second) == (pytest.approx(0.5**0.1), 5.0)
+    history = weights(late)
+    assert first / second == pytest.approx(history["a"][0] / history["b"][0], abs=1e-5)
+
+
+def test_a_refund_without_an_item_is_no_browsing_of_its_category():
+    rows = [(None, "view", 3, None, None), (None, "refund", 1, "o", 1)]
+    frame = trade(*rows).with_columns(category=pl.Series(["boots", "cups"]))
+    visit = last_session(frame, PARAMS, **VISIT)
+    assert visit.rows() == [("u", "category", "boots", 1.0, -1)]
+
+
 def stack(rows):
     """Pieces of each purchase that are left, by position: every piece by itself, whole numbers of them."""
     left = {n: float(r[4]) for n, r in enumerate(rows) if r[1] == "purchase"}
