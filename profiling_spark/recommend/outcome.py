@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 from pyspark.sql import functions as F
 
+from profiling_spark.buckets import Kernel
 from profiling_spark.config.settings import Recommend
 from profiling_spark.context import Outcome
 from profiling_spark.recommend.bots import Bots
@@ -20,7 +21,6 @@ from profiling_spark.recommend.groups import GROUP_STEPS
 from profiling_spark.recommend.model import Model
 from profiling_spark.recommend.policy import RULES
 from profiling_spark.recommend.popular import POPULAR, POPULAR_IN_CATEGORY
-from profiling_spark.recommend.serve import Serve
 from profiling_spark.recommend.sessions import LAST_SESSION
 
 _STEPS = (*ENGINES, CONTENT, LAST_SESSION, POPULAR_IN_CATEGORY, *GROUP_STEPS.values(), POPULAR)
@@ -61,11 +61,11 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class WithSteps:
-    """The kernel with a row of rank 0 for each step of the ladder: `score` counts the customers in whose lists it stands
-    at any place, which no sum over rows could tell.
+    """The kernel with a row of rank 0 for each step of the ladder: `score` counts the customers in whose lists it
+    stands at any place, which no sum over rows could tell.
     """
 
-    kernel: Serve
+    kernel: Kernel
 
     def __call__(self, events: pl.DataFrame, sides: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         lists = self.kernel(events, sides)
@@ -73,7 +73,7 @@ class WithSteps:
         counted = steps.sort("engine").select(
             user_id=pl.lit(""), rank=0, item_id=pl.lit(""), score="score", engine="engine", reason=pl.lit("")
         )
-        return pl.concat([lists, counted.cast(dict(lists.schema))])
+        return pl.concat([lists, counted.cast(lists.schema)])
 
 
 def counts() -> list[Any]:
