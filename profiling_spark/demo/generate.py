@@ -10,12 +10,13 @@ import polars as pl
 
 from profiling_spark.demo.assortment import Assortment, make_assortment
 from profiling_spark.demo.behaviour import write_behaviour
+from profiling_spark.demo.guests import invite
 from profiling_spark.demo.kinds import NAMES
 from profiling_spark.demo.orders import with_outliers, write_orders
 from profiling_spark.demo.people import People, gather_people, uid_names
 from profiling_spark.demo.rolls import DAY_MS, Bools, Ints, dice, lookup
 from profiling_spark.demo.story import Story, simulate
-from profiling_spark.demo.tables import write_items, write_reviews, write_users
+from profiling_spark.demo.tables import NEW_ITEMS, write_items, write_reviews, write_users
 from profiling_spark.demo.truth import FILE, VERSION, DemoError, DemoTruth
 from profiling_spark.demo.visits import browse, plan_visits
 from profiling_spark.demo.words import CATEGORIES
@@ -30,7 +31,8 @@ GROUP = 10_000  # customers at a time; bounds the memory of the intermediate arr
 def generate(out: Path, *, customers: int = 4000, days: int = 120, seed: int = 7, end: date = END) -> DemoTruth:
     """Write the demo shop into `out` and return its truth; the same arguments give the same bytes.
 
-    `days` local days up to and including `end`, about 80 behaviour events per customer in 120 days. A folder that
+    `days` local days up to and including `end`, about 80 behaviour events per customer in 120 days; beside them a few
+    guests of whom nobody can learn (guests.py). A folder that
     already holds this shop is left as it is; another demo shop is replaced; anything else is refused. The shop is
     written beside `out` and renamed, so an interrupted run leaves nothing half done. Memory: about 120 bytes per event.
     """
@@ -81,9 +83,11 @@ def _write(out: Path, *, customers: int, days: int, seed: int, end: date) -> Dem
     behaviour, actions = write_behaviour(
         out, events, assortment, people=customers, first_day=first_day, days=days, seed=seed
     )
+    guests = invite(assortment, customers=customers, days=days, end=end, seed=seed)
+    guests.write(out, behaviour, actions, end=end)
     bought, facts = write_orders(out, orders, assortment, people=customers, first_day=first_day, days=days, seed=seed)
     frames = {"behaviour": events, "orders": orders, "reviews": reviews}
-    users, user_facts = write_users(out, people, _first(frames, customers), days=days, end=end, seed=seed)
+    users, user_facts = write_users(out, people, guests.users, _first(frames, customers), days=days, end=end, seed=seed)
     written = {
         "behaviour": behaviour, "orders": bought, "users": users,
         "items": write_items(out, assortment, days=days, end=end, seed=seed),
@@ -92,7 +96,7 @@ def _write(out: Path, *, customers: int, days: int, seed: int, end: date) -> Dem
     table = _customers(people, frames, days=days)
     truth = DemoTruth(
         version=VERSION, customers=customers, days=days, seed=seed, end=end, as_of=end + timedelta(days=1),
-        timezone=TIMEZONE, items=len(assortment),
+        timezone=TIMEZONE, items=len(assortment) + NEW_ITEMS, guests=len(guests.users),
         sources={name: tally.truth() for name, tally in written.items()},
         actions=dict(sorted(actions.items())), orders=facts, users=user_facts,
         kinds={name: int((table["kind"] == name).sum()) for name in NAMES},

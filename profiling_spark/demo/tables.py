@@ -16,19 +16,21 @@ from profiling_spark.demo.rolls import Bools, Ints, dice, lookup, one_of
 from profiling_spark.demo.truth import UserFacts
 from profiling_spark.demo.words import CATEGORIES, GENDER_FORMS, JOBS, PARTS, PLACES, REVIEWS
 
+NEW_ITEMS = 6
 BAD_AGES = ("230", "-3", "999", "unknown")
 _FORMS = len(REVIEWS[0])
 REVIEW_FAULTS = (Fault("unreadable", 0.004, (put(),)), Fault("bad_rating", 0.006, (put(stars="0"), put(stars="9"))))
 
 
 def write_users(
-    out: Path, people: People, first_at: Ints, *, days: int, end: date, seed: int
+    out: Path, people: People, guests: pl.DataFrame, first_at: Ints, *, days: int, end: date, seed: int
 ) -> tuple[Tally, UserFacts]:
     """Write the contacts in two deliveries, halfway through the days and at their end. In the second there is one row
     per customer and some repeats; a row with an impossible age is to be refused, and is only there. In the first nobody
     had opted out, and some earned less.
 
-    `first_at`: each customer's first event, ms since the first day's midnight; -1 without any.
+    `guests`: contacts that come after all others, in the second delivery only. `first_at`: each customer's first event,
+    ms since the first day's midnight; -1 without any.
     """
     rng, count = dice(seed, "users"), len(people)
     is_bad = _some(count, 0.005, rng)
@@ -43,13 +45,14 @@ def write_users(
     )
     tally = _in_two_deliveries(before, good, len(again))
     tally.rejected["bad_age"] = int(is_bad.sum())
-    tally.rows += tally.rejected["bad_age"]
+    tally.rows += tally.rejected["bad_age"] + len(guests)
+    tally.accepted += len(guests)
     places = np.concatenate([np.arange(count), np.minimum(again + 40, count)])
-    delivered = pl.concat([rows, rows[again]])[np.argsort(places, kind="stable")]
+    delivered = pl.concat([pl.concat([rows, rows[again]])[np.argsort(places, kind="stable")], guests])
     (out / "users").mkdir(parents=True)
     for day, part in zip(delivery_days(end, days), (before, delivered), strict=True):
         part.write_csv(out / "users" / f"users_{day}.csv")
-    return tally, _user_facts(good)
+    return tally, _user_facts(pl.concat([good, guests]))
 
 
 def delivery_days(end: date, days: int) -> tuple[date, date]:
@@ -131,14 +134,26 @@ def _user_facts(rows: pl.DataFrame) -> UserFacts:
 
 
 def write_items(out: Path, assortment: Assortment, *, days: int, end: date, seed: int) -> Tally:
-    """Write the catalogue in two deliveries: in the first some prices were higher; in the second two rows repeat."""
+    """Write the catalogue in two deliveries: in the first some prices were higher; in the second two rows repeat, and
+    NEW_ITEMS are new, which nobody has seen yet.
+    """
     rows = catalogue(assortment, end=end, seed=seed)
     dearer = (pl.col("price") * pl.lit(6) / 5).cast(pl.Decimal(18, 3))
     before = rows.with_columns(price=pl.when(_every(12)).then(dearer).otherwise("price"))
+    # each like a product that is there, under a number and a name of its own
+    alike = np.sort(dice(seed, "new items").permutation(len(rows))[:NEW_ITEMS])
+    new = rows[alike].with_columns(
+        sku=pl.Series(sku_names(len(rows) + NEW_ITEMS)[-NEW_ITEMS:]),
+        title=pl.col("title") + " II",
+        listed_at=pl.lit(end),
+    )
     (out / "items").mkdir(parents=True)
-    for day, part in zip(delivery_days(end, days), (before, pl.concat([rows, rows[[7, 77]]])), strict=True):
+    for day, part in zip(delivery_days(end, days), (before, pl.concat([rows, rows[[7, 77]], new])), strict=True):
         part.write_parquet(out / "items" / f"items_{day}.parquet")
-    return _in_two_deliveries(before, rows, 2)
+    tally = _in_two_deliveries(before, rows, 2)
+    tally.rows += NEW_ITEMS
+    tally.accepted += NEW_ITEMS
+    return tally
 
 
 def write_reviews(

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from profiling_spark.errors import ConfigError
 
-VERSION = 2  # of the generator; a folder written by another one is written anew
+VERSION = 3  # of the generator; a folder written by another one is written anew
 FILE = Path("truth") / "truth.json"
 
 
@@ -68,7 +68,8 @@ class DemoTruth(_Frozen):
     """Parameters and planted facts of one demo shop. Days and dates are local to `timezone`."""
 
     version: int
-    customers: int
+    customers: int  # without guests
+    guests: int  # of whom nobody can learn; in the users' counts and no others of people
     days: int
     seed: int
     end: date  # last day with data, inclusive

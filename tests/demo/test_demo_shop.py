@@ -20,6 +20,7 @@ from sklearn.model_selection import cross_val_predict
 
 from profiling_spark.demo import DemoError, DemoTruth, generate
 from profiling_spark.demo.__main__ import main
+from profiling_spark.demo.tables import NEW_ITEMS
 from profiling_spark.demo.words import REMARKS
 
 AS_OF = date(2026, 7, 1)
@@ -124,7 +125,10 @@ def test_reviews_and_items(small: Path) -> None:
     before, items = (pl.read_parquet(path) for path in sorted((small / "items").iterdir()))
     both = pl.concat([before, items])
     assert (len(both), len(both.unique())) == (truth.sources["items"].rows, truth.sources["items"].accepted)
-    assert items["sku"].n_unique() == before["sku"].n_unique() == len(items.unique()) == truth.items
+    assert items["sku"].n_unique() == len(items.unique()) == truth.items
+    assert before["sku"].to_list() == items["sku"].unique().sort()[:-NEW_ITEMS].to_list()
+    new = set(items["sku"][-NEW_ITEMS:])
+    assert not new & {r["sku"] for r in [*read_behaviour(small).accepted, *read_orders(small).accepted] if "sku" in r}
     assert truth.sources["items"].files == 2
     cheaper = before.join(items.unique(), on="sku").filter(pl.col("price") != pl.col("price_right"))
     assert len(cheaper) > 20
@@ -145,6 +149,24 @@ def test_users(small: Path) -> None:
         if row["age"] and row["birthday"]:
             born = date.fromisoformat(row["birthday"])
             assert int(row["age"]) == 2026 - born.year - ((born.month, born.day) > (6, 30))
+
+
+def test_guests_come_after_all_others_and_no_engine_knows_them(small: Path, logs: Reading, lines: Reading) -> None:
+    truth = DemoTruth.load(small)
+    guests = {r["uid"]: r for r in read_users(small).accepted if r["uid"][0] == "G"}
+    assert len(guests) == truth.guests == 4
+    searcher, clicker, described, placed = (f"G000000{n}" for n in range(1, 5))
+    acts = [r for r in logs.accepted if r["uid"] in guests]
+    assert [(r["uid"], r["action"]) for r in acts] == [(searcher, "search")] * 2 + [(clicker, "ad_click")] * 3
+    assert all(r["ts"][:16].replace("T", " ") == guests[r["uid"]]["registered_at"][:16] for r in acts)
+    assert [("query" in r, "sku" in r) for r in acts] == [(True, False)] * 2 + [(False, True)] * 3
+    assert len({r["cate"] for r in acts[2:]}) == 1
+    assert not guests.keys() & {r["uid"] for r in lines.accepted}
+    said = {u: [name for name in ("gender", "age", "province") if guests[u][name]] for u in (described, placed)}
+    assert said == {described: ["gender", "age", "province"], placed: ["province"]}
+    delivered = (small / "users" / "users_2026-06-30.csv").read_text(encoding="utf-8").splitlines()
+    assert [line[:8] for line in delivered[-5:]] == [delivered[-5][:8], searcher, clicker, described, placed]
+    assert delivered[-5][0] == "U"
 
 
 def test_text_with_commas_quotes_and_chinese_survives(lines: Reading, logs: Reading, small: Path) -> None:
@@ -198,7 +220,7 @@ def test_risk_customers_have_bursts(lines: Reading, small: Path) -> None:
 
 def test_kinds_can_be_found(shop: tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]) -> None:
     rows, items, customers = shop
-    table = features(rows, items, AS_OF)
+    table = features(rows, items, AS_OF).join(customers, on="uid", how="semi", maintain_order="left")  # no guests
     kind = table.select("uid").join(customers, on="uid", how="left", maintain_order="left")["kind"]
     x = matrix(table)
     scores = [adjusted_rand_score(kind, KMeans(6, n_init=2, random_state=s).fit_predict(x)) for s in range(3)]
