@@ -113,6 +113,7 @@ def test_planted_tastes_are_found_and_a_second_run_changes_nothing(tables, setti
     assert {r["engine"] for r in found["nobody"]} == {"popular"}
     assert [r["item_id"] for r in found["private"]] == [r["item_id"] for r in found["nobody"]]
     assert done.facts["users_served"] == 123
+    steps_are_those_of_the_lists(done, found)
     assert {(r["engine"], r["reason"]) for r in found["local"]} == {("popular_in_region", "popular in Hunan")}
     # customers of Hunan take items of the groups 0 and 3 only
     assert {group_of(r["item_id"]) for r in found["local"]} == {"g0", "g3"}
@@ -146,6 +147,18 @@ def test_planted_tastes_are_found_and_a_second_run_changes_nothing(tables, setti
     assert [group_of(r["item_id"]) for r in zoe] == ["g1"] * 5
     assert {r["reason"] for r in zoe} <= {f"because you viewed Title {n}" for n in range(3)}
     assert lists(tables) == found
+
+
+def steps_are_those_of_the_lists(done, found):
+    """Customers and places of every step, not only of the first places."""
+    engine, steps = done.facts["engine"], done.facts["steps"]
+    assert steps.keys() >= {engine, "popular_in_region", "popular"}
+    for step, told in steps.items():
+        places = [user for user, own in found.items() for r in own if r["engine"] == step]
+        assert told == {"users": len(set(places)), "places": len(places)}, step
+    assert sum(told["places"] for told in steps.values()) == sum(map(len, found.values())) == done.rows_out
+    assert steps["popular"] == {"users": 2, "places": 10}  # nobody, and who opted out
+    assert f"{engine} {steps[engine]['users']} ({steps[engine]['places']} places)" in done.lines[2]
 
 
 def figures_are_of_halves_and_groups(tables):

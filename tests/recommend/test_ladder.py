@@ -10,6 +10,7 @@ from test_serve import CATALOGUE, ITEMS, catalogue_of, lists_of, served
 from profiling_spark.recommend import reasons
 from profiling_spark.recommend.catalogue import new_items
 from profiling_spark.recommend.interactions import UNITS
+from profiling_spark.recommend.outcome import WithSteps
 from profiling_spark.recommend.sessions import last_session
 
 TOP = [
@@ -38,6 +39,16 @@ def test_each_step_of_the_ladder_fills_what_the_one_before_left():
         ("b", "popular", "popular with all customers"),
     ]
     assert found["score"].to_list() == [4.0, 3.0, 2.0, 5.0, 4.0]
+
+
+def test_a_step_counts_the_customers_in_whose_lists_it_stands_at_any_place():
+    """u: c by its favourite category, then a and b; v, of whom nothing is known: a, b and c; w opted out: the same."""
+    rows = [("u", "d", "view", 10), ("u", "d", "view", 9), ("u", "e", "view", 3)]
+    lists = served(rows, users=("u", "v", "w"), opted_out=("w",), top=TOP, n=3).drop("as_of", strict=False)
+    counted = WithSteps(lambda events, sides: lists)(pl.DataFrame(), {})
+    assert counted.filter(pl.col("rank") > 0).equals(lists.filter(pl.col("rank") > 0))
+    steps = counted.filter((pl.col("rank") == 0) & pl.col("engine").is_in(["popular", "popular_in_category"]))
+    assert steps.select("user_id", "engine", "score").rows() == [("", "popular", 3.0), ("", "popular_in_category", 1.0)]
 
 
 def test_the_favourite_category_comes_before_the_groups():
