@@ -29,8 +29,8 @@ def write_users(
     per customer and some repeats; a row with an impossible age is to be refused, and is only there. In the first nobody
     had opted out, and some earned less.
 
-    `guests`: contacts that come after all others, in the second delivery only. `first_at`: each customer's first event,
-    ms since the first day's midnight; -1 without any.
+    `guests`: contacts that come after all others, the same in both. `first_at`: each customer's first event, ms since
+    the first day's midnight; -1 without any.
     """
     rng, count = dice(seed, "users"), len(people)
     is_bad = _some(count, 0.005, rng)
@@ -45,12 +45,13 @@ def write_users(
     )
     tally = _in_two_deliveries(before, good, len(again))
     tally.rejected["bad_age"] = int(is_bad.sum())
-    tally.rows += tally.rejected["bad_age"] + len(guests)
+    tally.rows += tally.rejected["bad_age"] + 2 * len(guests)
     tally.accepted += len(guests)
+    tally.duplicates += len(guests)
     places = np.concatenate([np.arange(count), np.minimum(again + 40, count)])
     delivered = pl.concat([pl.concat([rows, rows[again]])[np.argsort(places, kind="stable")], guests])
     (out / "users").mkdir(parents=True)
-    for day, part in zip(delivery_days(end, days), (before, delivered), strict=True):
+    for day, part in zip(delivery_days(end, days), (pl.concat([before, guests]), delivered), strict=True):
         part.write_csv(out / "users" / f"users_{day}.csv")
     return tally, _user_facts(pl.concat([good, guests]))
 
