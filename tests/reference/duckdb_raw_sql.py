@@ -190,7 +190,7 @@ def _refused(latest: date) -> str:
 def load_items(
     con: duckdb.DuckDBPyConnection, mapping: Mapping[str, str], rows: Rows, *, delivered: datetime | None = None
 ) -> Counts:
-    """Add to `items` a version of each item of a delivery; the first, or one without time, holds from the beginning."""
+    """Add to `items` a version of each item of a delivery; its first, or one without time, holds from the beginning."""
     table, read = rows
     forms = {"list_price": "TRY_CAST({} AS DECIMAL(18,6))", "stock": "whole({})"}
     texts = ("item_id", "title", "category", "subcategory", "brand")
@@ -207,14 +207,18 @@ def load_items(
 
 
 def _add_versions(con: duckdb.DuckDBPyConnection, table: str, key: str, delivered: datetime | None) -> None:
-    """An unchanged row is a version too here: the project stores none, with the same values at every date."""
+    """An unchanged row is a version too here: the project stores none, with the same values at every date. The first of
+    each key holds from the beginning, whichever delivery has it.
+    """
     con.execute(
         f"CREATE TABLE IF NOT EXISTS {table} AS SELECT *, TIMESTAMP '1970-01-01' AS valid_from FROM fit LIMIT 0"
     )
-    is_first = _one(con, f"SELECT count(*) FROM {table}") == 0
-    time = "1970-01-01" if delivered is None or is_first else delivered.isoformat(" ")
+    time = "1970-01-01" if delivered is None else delivered.isoformat(" ")
+    is_known = f"{key} IN (SELECT {key} FROM {table})"
     con.execute(
-        f"""INSERT INTO {table} BY NAME SELECT *, TIMESTAMP '{time}' AS valid_from FROM fit WHERE {_one_per(key)}"""
+        f"""INSERT INTO {table} BY NAME SELECT *,
+        CASE WHEN {is_known} THEN TIMESTAMP '{time}' ELSE TIMESTAMP '1970-01-01' END AS valid_from
+        FROM fit WHERE {_one_per(key)}"""
     )
 
 
