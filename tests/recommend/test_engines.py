@@ -61,7 +61,9 @@ def test_als_does_not_offer_items_it_has_not_seen():
 def test_als_has_nothing_for_a_customer_whose_items_it_has_not_seen():
     """The second took only what the fit has not seen, the third gave all back: a list of theirs would be any items."""
     y = np.array([[1, 0], [0, 0], [0.5, 1]], dtype=np.float32)
-    scored = FactorSide(y, alpha=1.0, regularisation=0.1).score(only_block([[(0, 1.0), (1, 2.0)], [(1, 2.0)], [(2, 0)]]))
+    scored = FactorSide(y, alpha=1.0, regularisation=0.1).score(
+        only_block([[(0, 1.0), (1, 2.0)], [(1, 2.0)], [(2, 0)]])
+    )
     scores = scored.block()
     assert np.isneginf(scores).tolist() == [[False, True, False], [True] * 3, [True] * 3]
     found, values = best(scores, 2, scored.exact)
