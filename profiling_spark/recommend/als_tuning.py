@@ -22,12 +22,12 @@ from profiling_spark.config.settings import Recommend
 from profiling_spark.recommend import metrics
 from profiling_spark.recommend.als import FactorSide, fit_als
 from profiling_spark.recommend.als_here import fit_here, learned
+from profiling_spark.recommend.evaluate import K
 from profiling_spark.recommend.interactions import UNITS
 from profiling_spark.recommend.item_side import Bools, Floats, Ints, Scores, block_rows, padded_blocks, rows_of
 from profiling_spark.recommend.score_block import best, close_items, close_pairs
 from profiling_spark.recommend.settings_search import Axis, Found, Trial, Values, search
 
-K = 20
 HERE_PAIRS = 500_000
 LEAST_CUSTOMERS = 50  # fewer cannot tell settings apart
 _MOST_RANK = 128  # a fit costs the square of the rank, and more
@@ -58,15 +58,20 @@ def with_values(settings: Recommend, values: Values) -> Recommend:
 
 
 def tuned_als(
-    split: Split, judged: DataFrame, settings: Settings, note: Callable[[Trial], object] = lambda trial: None
+    split: Split,
+    judged: DataFrame,
+    settings: Settings,
+    *,
+    least_customers: int = LEAST_CUSTOMERS,
+    note: Callable[[Trial], object] = lambda trial: None,
 ) -> Found | None:
-    """What `recommend.als_trials` trials from the settings find. `judged`: (user_id) of who is asked, a few thousand.
-    None: no trials are wanted, or the judged are fewer than LEAST_CUSTOMERS.
+    """What `recommend.als_trials` trials from the settings find. `judged`: (user_id) of who is asked, a few thousand;
+    `note` gets each trial. None: no trials are wanted, or those who can be asked are fewer than `least_customers`.
     """
     if settings.recommend.als_trials == 0:
         return None
     judge = judge_of(split, judged)
-    if judge.customers < LEAST_CUSTOMERS:
+    if judge.customers < least_customers:
         return None
     fit = _fit_of(split, settings)
 
