@@ -32,7 +32,7 @@ from profiling_spark.recommend.file_engines import (
 from profiling_spark.recommend.fit import ALS, GRAPH_FILTER, ITEM_CF
 from profiling_spark.recommend.given_split import held_out, read_interactions
 from profiling_spark.recommend.item_side import ItemSide
-from profiling_spark.recommend.ratings import EXPLICIT_MF, rating_errors
+from profiling_spark.recommend.ratings import EXPLICIT_MF, rating_errors, tuned_factors
 from profiling_spark.recommend.settings_search import Trial
 
 Trials = Mapping[str, Sequence[Any]]
@@ -109,8 +109,10 @@ def trials_of(asked: Asked) -> dict[str, Sequence[Any]]:
         raise ConfigError(f"--validation {asked.validation}: expected a share between 0 and 1")
     if asked.save is not None and not asked.tune:
         raise ConfigError("--save: expected --tune beside it")
-    if asked.tune and asked.engine in (BLEND, EXPLICIT_MF):
+    if asked.tune and asked.engine == BLEND:
         raise ConfigError(f"--tune: expected an engine of {', '.join(ALONE)}; tune those of a blend one by one")
+    if asked.engine == EXPLICIT_MF and set(asked.tune) - {""}:
+        raise ConfigError(f"--tune: expected no key beside {EXPLICIT_MF}, whose settings it searches all")
     trials: dict[str, Sequence[Any]] = {}
     for text in asked.tune:
         key, sign, values = text.partition("=")
@@ -133,8 +135,7 @@ def _evaluated(spark: SparkSession, asked: Asked, clock: Clock) -> dict[str, Any
         with clock.step("tune"):
             chosen = searched(train, asked) if asked.searches else []
             chosen += tuned(train, asked, trials, *chosen) if trials else []
-        if asked.save is not None:
-            asked.save.write_text(yaml.safe_dump(_nested(chosen), sort_keys=False), encoding="utf-8")
+        _save(chosen, asked)
     settings = asked.settings(*chosen)
     weights: dict[str, float] = {}
     if asked.engine == BLEND:
@@ -193,11 +194,30 @@ def _blend(weights: Mapping[str, float], part: Part, settings: Settings) -> Item
 def _rated(spark: SparkSession, asked: Asked, clock: Clock) -> dict[str, Any]:
     """How far off the engines for ratings are."""
     trials_of(asked)
+    train, test = read_interactions(spark, asked.train), read_interactions(spark, asked.test)
+    chosen: list[str] = []
+    if asked.tune:
+        with clock.step("tune"):
+            chosen = _searched_factors(train, asked)
+        _save(chosen, asked)
     with clock.step("fit and predict"):
-        train, test = read_interactions(spark, asked.train), read_interactions(spark, asked.test)
-        ratings, errors = rating_errors(train, test, asked.settings())
+        ratings, errors = rating_errors(train, test, asked.settings(*chosen))
     rounded = {name: {m: round(value, 5) for m, value in off.items()} for name, off in errors.items()}
-    return {"engine": asked.engine, "ratings": ratings, "errors": rounded, "seconds": clock.seconds}
+    return {"engine": asked.engine, "ratings": ratings, "errors": rounded, "chosen": chosen, "seconds": clock.seconds}
+
+
+def _searched_factors(train: DataFrame, asked: Asked) -> list[str]:
+    def told(trial: Trial) -> None:
+        asked.note(f"{in_words(trial.values)}: RMSE {-trial.value:.5f} on held-out training ratings")
+
+    found = tuned_factors(train, asked.settings(), share=asked.validation, note=told)
+    asked.note(f"chosen: {in_words(found.best.values)}; {found.said()}")
+    return [f"recommend.{EXPLICIT_MF}.{key}={json.dumps(value)}" for key, value in found.best.values.items()]
+
+
+def _save(chosen: Sequence[str], asked: Asked) -> None:
+    if asked.save is not None:
+        asked.save.write_text(yaml.safe_dump(_nested(chosen), sort_keys=False), encoding="utf-8")
 
 
 def searched(train: DataFrame, asked: Asked) -> list[str]:

@@ -70,8 +70,8 @@ class _SpentError(Exception):
 
 
 class _Search:
-    def __init__(self, start: Values, judge: Callable[[Values], float], budget: int) -> None:
-        self.judge, self.budget = judge, budget
+    def __init__(self, start: Values, judge: Callable[[Values], float], budget: int, least_gain: float) -> None:
+        self.judge, self.budget, self.least_gain = judge, budget, least_gain
         self.best = Trial(start, judge(start))
         self.trials = [self.best]
         self.widened: list[str] = []
@@ -90,7 +90,7 @@ class _Search:
         steps = 0
         while (there := axis.step(self.best.values, is_up=is_up)) is not None:
             found = self.trial(there)
-            if found.value <= self.best.value + LEAST_GAIN * abs(self.best.value):
+            if found.value <= self.best.value + self.least_gain * abs(self.best.value):
                 break
             self.best = found
             steps += 1
@@ -108,9 +108,18 @@ class _Search:
         return self.trials[-1]
 
 
-def search(start: Values, axes: Sequence[Axis], judge: Callable[[Values], float], *, budget: int) -> Found:
-    """The best values that at most `budget` trials (1 at least) find, going from `start`. Raises what `judge` does."""
-    run = _Search(start, judge, budget)
+def search(
+    start: Values,
+    axes: Sequence[Axis],
+    judge: Callable[[Values], float],
+    *,
+    budget: int,
+    least_gain: float = LEAST_GAIN,
+) -> Found:
+    """The best values that at most `budget` trials (1 at least) find, going from `start`, by steps that gain more than
+    the share `least_gain` each. Raises what `judge` does.
+    """
+    run = _Search(start, judge, budget, least_gain)
     is_cut = False
     try:
         run.rounds(axes)

@@ -71,7 +71,9 @@ def test_factors_find_what_biases_cannot_say(spark):
     is_test = rng.random(len(rows)) < 0.2
     train = frame_of(spark, [row for row, out in zip(rows, is_test, strict=True) if not out])
     test_rows = [row for row, out in zip(rows, is_test, strict=True) if out]
-    settings = Settings.model_validate({"recommend": {"rank": 4, "iterations": 10, "regularisation": 0.01}})
+    settings = Settings.model_validate(
+        {"recommend": {"explicit_mf": {"rank": 4, "iterations": 10, "regularisation": 0.01}}}
+    )
     count, found = rating_errors(train, frame_of(spark, test_rows), settings)
     predicted = plain_biases([row for row, out in zip(rows, is_test, strict=True) if not out])
     off = [r - predicted(u, i) for u, i, r in test_rows]
