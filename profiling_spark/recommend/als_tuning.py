@@ -30,6 +30,7 @@ from profiling_spark.recommend.settings_search import Axis, Found, Trial, Values
 
 HERE_PAIRS = 500_000
 LEAST_CUSTOMERS = 50  # fewer cannot tell settings apart
+_MOST_ITERATIONS = 13  # each makes MLlib's plan deeper: some 30 overflow the stack of a small driver
 _MOST_RANK = 128  # a fit costs the square of the rank, and more
 NAMES = ("rank", "iterations", "regularisation", "alpha")
 
@@ -115,7 +116,7 @@ def _axes(items: int) -> tuple[Axis, ...]:
         Axis("alpha", 4.0, least=1e-4, most=1e5, along=("regularisation",)),
         Axis("regularisation", 2.0, least=1e-6, most=1e6),
         Axis("rank", 2.0, least=2, most=rank, is_whole=True),
-        Axis("iterations", 1.6, least=2, most=30, is_whole=True),
+        Axis("iterations", 1.6, least=2, most=_MOST_ITERATIONS, is_whole=True),
     )
 
 

@@ -103,7 +103,7 @@ def tuned_factors(
     axes = (
         Axis("regularisation", 2.0, least=1e-5, most=1e4),
         Axis("rank", 2.0, least=1, most=_MOST_RANK, is_whole=True),
-        Axis("iterations", 1.6, least=2, most=50, is_whole=True),
+        Axis("iterations", 1.6, least=2, most=16, is_whole=True),
     )
     try:
         parts = rated.join(asked, on=_PAIR, how="left_anti"), rated.join(asked, on=_PAIR, how="left_semi")
