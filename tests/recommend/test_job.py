@@ -196,7 +196,7 @@ def test_an_engine_that_loses_to_the_live_one_is_not_promoted(tables, settings, 
 
 def test_als_serves_by_the_settings_that_its_trials_found(tables, settings, make_context, monkeypatch):
     monkeypatch.setattr("profiling_spark.recommend.choose.serving_engine", lambda figures: "als")
-    start = {"rank": 2, "iterations": 3, "regularisation": 40.0, "alpha": 0.01}
+    start = {"rank": 3, "iterations": 3, "regularisation": 1.0, "alpha": 0.05}
     asked = settings.model_copy(update={"recommend": Recommend.model_validate({**RECOMMEND, **start, "als_trials": 9})})
     write_shop(tables, asked, tasteful(160, 6, 20, seed=1))
     done = recommend_items(make_context(settings=asked, as_of=AS_OF))
@@ -210,11 +210,11 @@ def test_als_serves_by_the_settings_that_its_trials_found(tables, settings, make
     # the trials ask the half that chooses, by the factors that the comparison's own fit comes near to
     rows = newest(tables).read(MODEL_RUNS, as_of=AS_OF).where("model = 'als' AND metric = 'ndcg_at_20'")
     compared = {r["split"]: r["value"] for r in rows.where("customers = 'all'").collect()}
-    assert compared["validation"] == pytest.approx(best["ndcg_at_20"], rel=0.1)
+    assert compared["validation"] == pytest.approx(best["ndcg_at_20"], rel=0.25)
     reader = newest(tables)
     live = models.load_live(reader, reader.read(LIVE_MODELS).first().asDict())
     assert live.declaration["als"] == chosen
-    assert live.declaration["params"]["alpha"] == 0.01  # what was asked for: the next run needs no new fit
+    assert live.declaration["params"]["alpha"] == 0.05  # what was asked for: the next run needs no new fit
     side = load(reader, live, candidates=0).side
     assert (side.alpha, side.regularisation) == (chosen["alpha"], chosen["regularisation"])
     assert side.factors.shape[1] == chosen["rank"]
