@@ -99,6 +99,12 @@ class GraphFilter(Model):
     candidates: Annotated[int, Field(ge=0)] = 400
 
 
+class ExplicitMf(Model):
+    rank: Annotated[int, Field(ge=1, le=512)] = 8
+    iterations: Annotated[int, Field(ge=1, le=50)] = 10
+    regularisation: Annotated[float, Field(ge=0)] = 0.1
+
+
 class Bundles(Model):
     min_orders: Annotated[int, Field(ge=2)] = 5
     max_items: Annotated[int, Field(ge=2, le=100)] = 30
@@ -130,6 +136,8 @@ class Recommend(Model):
     iterations: Annotated[int, Field(ge=1, le=30)] = 5
     regularisation: Annotated[float, Field(ge=0)] = 0.2
     alpha: Annotated[float, Field(gt=0)] = 1.0
+    als_trials: Annotated[int, Field(ge=0, le=200)] = 16
+    explicit_mf: ExplicitMf = ExplicitMf()
     graph_filter: GraphFilter = GraphFilter()
     policy: RecommendPolicy = RecommendPolicy()
     new_items_share: Annotated[float, Field(ge=0, le=0.5)] = 0.1

@@ -70,6 +70,8 @@ class _Folded:
     def block(self) -> Scores:
         scores: Scores = self.user.astype(np.float32) @ self.side.factors.T
         scores[:, ~self.side.known] = -np.inf
+        # without a past item that the fit has seen there is no taste: all scores would be 0, and the first items "best"
+        scores[~(self.confidence > 0).any(axis=1)] = -np.inf
         return scores
 
     def exact(self, chosen: Ints) -> Floats:

@@ -16,12 +16,14 @@ from pyspark.sql import functions as F
 
 from profiling_spark.config import Settings
 from profiling_spark.config.settings import Recommend
-from profiling_spark.recommend.evaluate import ALL_ITEMS, NEW_ITEMS, Figures, evaluate, evaluated_users
+from profiling_spark.recommend.als_tuning import Split, tuned_als, values_of, with_values
+from profiling_spark.recommend.evaluate import ALL_ITEMS, NEW_ITEMS, Figures, Protocol, evaluate, evaluated_users
 from profiling_spark.recommend.fit import ALS, ENGINES, ITEM_CF, Totals, engine_side, training_of
 from profiling_spark.recommend.item_cf import neighbour_side
 from profiling_spark.recommend.item_side import Ints, ItemSide
 from profiling_spark.recommend.own_history import OwnHistorySide
 from profiling_spark.recommend.popular import POPULAR, PopularSide
+from profiling_spark.recommend.settings_search import Found, Values
 
 VALIDATION, TEST = "validation", "test"
 LIVE = "live"  # the engine of the model that serves now, with the parameters of that model
@@ -41,12 +43,15 @@ class Live:
 @dataclass(frozen=True)
 class Fitted:
     """The engine that serves (`side` None: popular) and the figures behind the choice, by protocol, engine and group of
-    customers; no figures: nothing to compare on. `engine` LIVE: the model that serves now is better and stays.
+    customers; no figures: nothing to compare on. `engine` LIVE: the model that serves now is better and stays. `als`:
+    the settings of ALS of the side, where it is one; `tuned`: the trials in which those in force were found.
     """
 
     engine: str
     side: ItemSide | None
     figures: Comparison
+    als: Values | None = None
+    tuned: Found | None = None
 
 
 def serving_engine(figures: Mapping[str, Figures]) -> str:
@@ -77,26 +82,60 @@ def fit(
     `neighbours`: item neighbours of everything, which are item_cf's item side. `attributes`: (user_id, gender_code,
     age_band) of customers. `live`: what serves now, where its settings are not those in force.
     """
-    found = _compare(pairs, totals, settings, attributes, live) if (totals.train_weights > 0).sum() >= 2 else {}
+    found: Comparison = {}
+    tuned: Found | None = None
+    if (totals.train_weights > 0).sum() >= 2:
+        judged, customers = _judged(pairs, settings, attributes)
+        tuned = _tuned(pairs, totals, settings, judged)
+        if tuned is not None:
+            recommend = with_values(settings.recommend, tuned.best.values)
+            settings = settings.model_copy(update={"recommend": recommend})
+        found = _compare(pairs, totals, settings, judged, customers, live)
     figures = {e: f for (protocol, e, group), f in found.items() if (protocol, group) == (NEW_ITEMS.name, VALIDATION)}
     engine = serving_engine(figures)
     if engine in (POPULAR, LIVE):
-        return Fitted(engine, None, found)
+        return Fitted(engine, None, found, tuned=tuned)
     if engine == ITEM_CF:
-        return Fitted(engine, neighbour_side(neighbours, len(totals.items)), found)
-    return Fitted(
-        engine, engine_side(engine, pairs, totals.items, settings, units="units", is_used="is_learned"), found
-    )
+        return Fitted(engine, neighbour_side(neighbours, len(totals.items)), found, tuned=tuned)
+    side = engine_side(engine, pairs, totals.items, settings, units="units", is_used="is_learned")
+    return Fitted(engine, side, found, values_of(settings.recommend) if engine == ALS else None, tuned)
 
 
-def refitted(live: Live, pairs: DataFrame, totals: Totals, settings: Settings) -> ItemSide:
-    """The live model's engine by its own settings, on everything."""
+def refitted(live: Live, pairs: DataFrame, totals: Totals, settings: Settings) -> Fitted:
+    """The live model's engine by its own settings, on everything; no figures."""
     theirs = settings.model_copy(update={"recommend": live.settings})
-    return engine_side(live.engine, pairs, totals.items, theirs, units="units", is_used="is_learned")
+    side = engine_side(live.engine, pairs, totals.items, theirs, units="units", is_used="is_learned")
+    return Fitted(live.engine, side, {}, values_of(live.settings) if live.engine == ALS else None)
+
+
+def _tuned(pairs: DataFrame, totals: Totals, settings: Settings, judged: Mapping[Protocol, DataFrame]) -> Found | None:
+    """The settings of ALS that are best on the half of the customers on whom the engine is chosen, too."""
+    split = Split(pairs, totals.items, totals.train_weights > 0, "is_train_learned", totals.pairs)
+    chooses = judged[NEW_ITEMS].where(F.array_contains("groups", VALIDATION))
+    return tuned_als(split, chooses, settings)
+
+
+def _judged(pairs: DataFrame, settings: Settings, attributes: DataFrame) -> tuple[dict[Protocol, DataFrame], int]:
+    """By protocol the customers who are judged, with their groups; and how many customers have a history before the
+    split. The judged are few, and found once: the trials of ALS and the comparison both ask for them.
+    """
+    counts = history_counts(pairs)
+    most, salt = settings.recommend.evaluation_users, settings.seed
+    found = {}
+    for protocol in (NEW_ITEMS, ALL_ITEMS):
+        users = evaluated_users(pairs, truth=protocol.truth, most=most, salt=salt)
+        rows = grouped(users, pairs, attributes, counts=counts, salt=salt).toArrow()
+        found[protocol] = pairs.sparkSession.createDataFrame(rows)
+    return found, int(counts.sum())
 
 
 def _compare(
-    pairs: DataFrame, totals: Totals, settings: Settings, attributes: DataFrame, live: Live | None
+    pairs: DataFrame,
+    totals: Totals,
+    settings: Settings,
+    judged: Mapping[Protocol, DataFrame],
+    customers: int,
+    live: Live | None,
 ) -> Comparison:
     contestants = [(engine, engine, settings) for engine in ENGINES]
     if live is not None and live.engine in ENGINES:
@@ -106,17 +145,7 @@ def _compare(
         for name, engine, asked in contestants
     }
     sides |= {POPULAR: PopularSide(totals.train_weights), OwnHistorySide.engine: OwnHistorySide(len(totals.items))}
-    counts = history_counts(pairs)
-    training = training_of(totals, int(counts.sum()))
-    most, salt = settings.recommend.evaluation_users, settings.seed
-    judged = {
-        protocol: grouped(
-            evaluated_users(pairs, truth=protocol.truth, most=most, salt=salt),
-            pairs, attributes, counts=counts, salt=salt,
-        )
-        for protocol in (NEW_ITEMS, ALL_ITEMS)
-    }  # fmt: skip
-    return evaluate(pairs, sides, training, judged)
+    return evaluate(pairs, sides, training_of(totals, customers), judged)
 
 
 def history_counts(pairs: DataFrame) -> Ints:

@@ -15,8 +15,9 @@ from pyspark.sql import DataFrame, SparkSession
 
 from profiling_spark.config import Settings, load_settings
 from profiling_spark.errors import ConfigError, InputError
+from profiling_spark.recommend.als_tuning import Split, in_words, tuned_als
 from profiling_spark.recommend.blend import BLEND, blend_side
-from profiling_spark.recommend.evaluate import ALL_ITEMS, NEW_ITEMS, Figures, K
+from profiling_spark.recommend.evaluate import ALL_ITEMS, NEW_ITEMS, Figures, K, evaluated_users
 from profiling_spark.recommend.evaluate_table import rating_table, table
 from profiling_spark.recommend.file_engines import (
     ALONE,
@@ -31,12 +32,13 @@ from profiling_spark.recommend.file_engines import (
 from profiling_spark.recommend.fit import ALS, GRAPH_FILTER, ITEM_CF
 from profiling_spark.recommend.given_split import held_out, read_interactions
 from profiling_spark.recommend.item_side import ItemSide
-from profiling_spark.recommend.ratings import EXPLICIT_MF, rating_errors
+from profiling_spark.recommend.ratings import EXPLICIT_MF, rating_errors, tuned_factors
+from profiling_spark.recommend.settings_search import Trial
 
 Trials = Mapping[str, Sequence[Any]]
-# what --tune without a key goes through, one setting after the other, each time keeping the best value
+# what --tune without a key goes through, one setting after the other, each time keeping the best value; als and
+# explicit_mf search in a budget of trials instead
 TRIALS: Mapping[str, Trials] = {
-    ALS: {"regularisation": (0.01, 0.05, 0.2), "alpha": (1, 4, 16), "rank": (32, 64), "iterations": (3, 5)},
     GRAPH_FILTER: {"graph_filter.user_exponent": (0.1, 0.3, 0.5), "graph_filter.item_exponent": (0.3, 0.4, 0.5)},
     ITEM_CF: {"neighbours": (20, 50, 100, 200)},
     USER_CF: {"neighbours": (20, 50, 100, 200)},
@@ -81,6 +83,11 @@ class Asked:
         """Those of the files, with what was chosen since."""
         return load_settings(self.config, (*self.overrides, *chosen))
 
+    @property
+    def searches(self) -> bool:
+        """Whether als is to find its settings itself."""
+        return self.engine == ALS and "" in self.tune
+
 
 def evaluate(spark: SparkSession, asked: Asked, clock: Clock) -> dict[str, Any]:
     """Everything that is found, by name: the engine's figures for new items at the top level, the others `beside`; of
@@ -102,8 +109,10 @@ def trials_of(asked: Asked) -> dict[str, Sequence[Any]]:
         raise ConfigError(f"--validation {asked.validation}: expected a share between 0 and 1")
     if asked.save is not None and not asked.tune:
         raise ConfigError("--save: expected --tune beside it")
-    if asked.tune and asked.engine in (BLEND, EXPLICIT_MF):
+    if asked.tune and asked.engine == BLEND:
         raise ConfigError(f"--tune: expected an engine of {', '.join(ALONE)}; tune those of a blend one by one")
+    if asked.engine == EXPLICIT_MF and set(asked.tune) - {""}:
+        raise ConfigError(f"--tune: expected no key beside {EXPLICIT_MF}, whose settings it searches all")
     trials: dict[str, Sequence[Any]] = {}
     for text in asked.tune:
         key, sign, values = text.partition("=")
@@ -122,11 +131,11 @@ def _evaluated(spark: SparkSession, asked: Asked, clock: Clock) -> dict[str, Any
         train = read_interactions(spark, asked.train)
         part = split_part(train, read_interactions(spark, asked.test), asked.settings())
     chosen: list[str] = []
-    if trials:
+    if asked.tune:
         with clock.step("tune"):
-            chosen = tuned(train, asked, trials)
-        if asked.save is not None:
-            asked.save.write_text(yaml.safe_dump(_nested(chosen), sort_keys=False), encoding="utf-8")
+            chosen = searched(train, asked) if asked.searches else []
+            chosen += tuned(train, asked, trials, *chosen) if trials else []
+        _save(chosen, asked)
     settings = asked.settings(*chosen)
     weights: dict[str, float] = {}
     if asked.engine == BLEND:
@@ -185,30 +194,74 @@ def _blend(weights: Mapping[str, float], part: Part, settings: Settings) -> Item
 def _rated(spark: SparkSession, asked: Asked, clock: Clock) -> dict[str, Any]:
     """How far off the engines for ratings are."""
     trials_of(asked)
+    train, test = read_interactions(spark, asked.train), read_interactions(spark, asked.test)
+    chosen: list[str] = []
+    if asked.tune:
+        with clock.step("tune"):
+            chosen = _searched_factors(train, asked)
+        _save(chosen, asked)
     with clock.step("fit and predict"):
-        train, test = read_interactions(spark, asked.train), read_interactions(spark, asked.test)
-        ratings, errors = rating_errors(train, test, asked.settings())
+        ratings, errors = rating_errors(train, test, asked.settings(*chosen))
     rounded = {name: {m: round(value, 5) for m, value in off.items()} for name, off in errors.items()}
-    return {"engine": asked.engine, "ratings": ratings, "errors": rounded, "seconds": clock.seconds}
+    return {"engine": asked.engine, "ratings": ratings, "errors": rounded, "chosen": chosen, "seconds": clock.seconds}
 
 
-def tuned(train: DataFrame, asked: Asked, trials: Trials) -> list[str]:
-    """`recommend.KEY=VALUE` for each key: the value with the best NDCG@20 on held-out training pairs, the keys before
-    it at theirs. The first of equal ones.
+def _searched_factors(train: DataFrame, asked: Asked) -> list[str]:
+    def told(trial: Trial) -> None:
+        asked.note(f"{in_words(trial.values)}: RMSE {-trial.value:.5f} on held-out training ratings")
+
+    found = tuned_factors(train, asked.settings(), share=asked.validation, note=told)
+    asked.note(f"chosen: {in_words(found.best.values)}; {found.said()}")
+    return [f"recommend.{EXPLICIT_MF}.{key}={json.dumps(value)}" for key, value in found.best.values.items()]
+
+
+def _save(chosen: Sequence[str], asked: Asked) -> None:
+    if asked.save is not None:
+        asked.save.write_text(yaml.safe_dump(_nested(chosen), sort_keys=False), encoding="utf-8")
+
+
+def searched(train: DataFrame, asked: Asked) -> list[str]:
+    """`recommend.KEY=VALUE` for each setting of ALS, found on held-out training pairs. Raises ConfigError where no
+    trials are allowed, InputError where nothing can be held out.
     """
     base = asked.settings()
+    if base.recommend.als_trials == 0:
+        raise ConfigError("recommend.als_trials 0: expected some for --tune")
+    part = split_part(*held_out(train, share=asked.validation, salt=base.seed), base)
+    judged = evaluated_users(part.pairs, truth=NEW_ITEMS.truth, most=base.recommend.evaluation_users, salt=base.seed)
+    split = Split(part.pairs, part.totals.items, part.totals.train_weights > 0, "is_train", part.totals.pairs)
+
+    def told(trial: Trial) -> None:
+        asked.note(f"{in_words(trial.values)}: NDCG@{K} {trial.value:.5f} on held-out training pairs")
+
+    found = tuned_als(split, judged, base, least_customers=1, note=told)
+    part.pairs.unpersist()
+    if found is None:
+        raise InputError(f"{asked.train}: expected pairs to hold out for --tune, found none")
+    asked.note(f"chosen: {in_words(found.best.values)}; {found.said()}")
+    return [f"recommend.{key}={json.dumps(value)}" for key, value in found.best.values.items()]
+
+
+def tuned(train: DataFrame, asked: Asked, trials: Trials, *known: str) -> list[str]:
+    """`recommend.KEY=VALUE` for each key: the value with the best NDCG@20 on held-out training pairs, the keys before
+    it at theirs and the `known` ones as they are. The first of equal ones. It says where the best is the outermost.
+    """
+    base = asked.settings(*known)
     part = split_part(*held_out(train, share=asked.validation, salt=base.seed), base)
     chosen: list[str] = []
     for key, values in trials.items():
         found = []
         for value in values:
             pair = f"recommend.{key}={json.dumps(value)}"
-            settings = asked.settings(*chosen, pair)
+            settings = asked.settings(*known, *chosen, pair)
             side = side_of(asked.engine, part, settings)
             figures = figures_of({asked.engine: side}, part, {NEW_ITEMS: None})[NEW_ITEMS.name, asked.engine]
             asked.note(f"{pair}: NDCG@{K} {figures.ndcg or 0:.5f} on held-out training pairs")
             found.append((figures.ndcg or 0.0, pair))
-        chosen.append(max(found, key=lambda one: one[0])[1])
+        best = max(found, key=lambda one: one[0])
+        if len(found) > 2 and best in (found[0], found[-1]):
+            asked.note(f"{best[1]}: the best is at the edge of what was tried; try values beyond it")
+        chosen.append(best[1])
     part.pairs.unpersist()
     return chosen
 

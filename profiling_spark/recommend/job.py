@@ -26,7 +26,7 @@ from profiling_spark.recommend.bots import Bots, bots_of
 from profiling_spark.recommend.bundle_figures import ITEMS
 from profiling_spark.recommend.bundles import bundles, order_items
 from profiling_spark.recommend.catalogue import catalogue_of, described_items, served_users, with_titles
-from profiling_spark.recommend.choose import LIVE, Fitted, fit, refitted
+from profiling_spark.recommend.choose import LIVE, fit, refitted
 from profiling_spark.recommend.figures import figure_rows
 from profiling_spark.recommend.fit import Totals, few_items, item_totals, pairs_of
 from profiling_spark.recommend.groups import group_steps, group_sums, with_groups
@@ -121,14 +121,14 @@ def _choice(ctx: Context, stored: Stored | None, pairs: DataFrame, totals: Total
     if now is None or live is None or not stays:
         made = store(ctx.tables, fitted, totals, asked=asked, as_of=ctx.as_of)
     elif _is_old(ctx):  # its settings are better still, what it has learned is out of date
-        again = Fitted(live.engine, refitted(live, pairs, totals, ctx.settings), fitted.figures)
+        again = refitted(live, pairs, totals, ctx.settings)
         same = replace(asked, params=now.declaration["params"])
         made = store(ctx.tables, again, totals, asked=same, as_of=ctx.as_of)
     else:
         made = now
     models.write_figures(ctx, asked, made, figure_rows(fitted.figures), serves=fitted.engine)
     # read back, so that this run serves from the same files as the next
-    return Choice(_loaded(ctx, made), is_new=made is not now, stays=stays, figures=fitted.figures)
+    return Choice(_loaded(ctx, made), is_new=made is not now, stays=stays, figures=fitted.figures, tuned=fitted.tuned)
 
 
 def _loaded(ctx: Context, stored: Stored) -> Model:

@@ -19,6 +19,7 @@ from profiling_spark.config.settings import Recommend
 from profiling_spark.errors import ModelError
 from profiling_spark.models import Stored, Wanted
 from profiling_spark.recommend.als import FactorSide
+from profiling_spark.recommend.als_tuning import with_values
 from profiling_spark.recommend.choose import Fitted, Live
 from profiling_spark.recommend.entries import row_ends
 from profiling_spark.recommend.fit import ENGINES, Totals
@@ -33,7 +34,7 @@ JOB, TASK = "recommend_items", "recommendations"
 # settings that no fit depends on
 _SERVING = {
     "max_age_days", "top_n", "policy", "new_items_share", "new_item_days", "session_gap_minutes", "min_group_customers",
-    "audience", "bundles",
+    "audience", "bundles", "explicit_mf",
 }  # fmt: skip
 _BANDS = ("ends", "exponents", "weights")
 _VALUES = 2**28
@@ -72,12 +73,15 @@ def live_of(stored: Stored, settings: Recommend) -> Live | None:
         return None
     served = {"candidates": settings.graph_filter.candidates}
     both = fitted.model_copy(update={"graph_filter": fitted.graph_filter.model_copy(update=served)})
+    both = with_values(both, stored.declaration.get("als", {}))
     return Live(stored.declaration["engine"], both)
 
 
 def store(tables: Tables, fitted: Fitted, totals: Totals, *, asked: Wanted, as_of: date) -> Stored:
     """Write the engine that serves; a finished version made from the same rows and settings is used as it is."""
     ingredients = {"params": dict(asked.params), "rows": totals.fingerprint, "engine": fitted.engine}
+    if fitted.als is not None:
+        ingredients["als"] = dict(fitted.als)
     version = models.version_name(TASK, as_of, ingredients)
     found = _finished(tables, version)
     if found is not None:
@@ -85,6 +89,8 @@ def store(tables: Tables, fitted: Fitted, totals: Totals, *, asked: Wanted, as_o
     rows = tables.spark.createDataFrame(_rows(fitted.side, totals.items)).coalesce(1)
     rows.write.mode("overwrite").parquet(models.mllib_path(tables, TASK, version))
     declaration = {"train_as_of": as_of.isoformat(), "engine": fitted.engine, "params": dict(asked.params)}
+    if fitted.als is not None:
+        declaration["als"] = dict(fitted.als)
     if isinstance(fitted.side, GraphFilterSide):
         declaration["bands"] = {name: getattr(fitted.side, name).tolist() for name in _BANDS}
     return models.finish(tables, TASK, version, declaration)
@@ -95,14 +101,15 @@ def load(tables: Tables, stored: Stored, *, candidates: int) -> Model:
 
     Raises ModelError where its files do not make the engine that it declares.
     """
-    engine, params = stored.declaration["engine"], stored.declaration["params"]
+    engine = stored.declaration["engine"]
     rows = tables.spark.read.parquet(models.mllib_path(tables, TASK, stored.version)).toArrow()
     order = np.argsort(rows.column("item").to_numpy())
     items = tuple(rows.column("item_id").take(pa.array(order)).to_pylist())
     if engine == POPULAR:
         return Model(stored, engine, None, items)
     if engine == FactorSide.engine:
-        return Model(stored, engine, FactorSide(_dense(rows, "values", order), **_als_params(params)), items)
+        factors = FactorSide(_dense(rows, "values", order), **_als_params(stored.declaration))
+        return Model(stored, engine, factors, items)
     if engine == GraphFilterSide.engine:
         bands = stored.declaration["bands"]
         ends = np.array(bands["ends"], dtype=np.int64)
@@ -138,8 +145,10 @@ def _finished(tables: Tables, version: str) -> Stored | None:
         return None  # damaged: this run has just fitted the same and writes it anew
 
 
-def _als_params(params: Mapping[str, float]) -> dict[str, float]:
-    return {name: params[name] for name in ("alpha", "regularisation")}
+def _als_params(declaration: Mapping[str, Any]) -> dict[str, float]:
+    """What the fold-in needs: as found by the fit's trials, or, of an earlier version's model, as set."""
+    values = declaration.get("als", declaration["params"])
+    return {name: values[name] for name in ("alpha", "regularisation")}
 
 
 def _rows(side: ItemSide | None, items: tuple[str, ...]) -> pa.Table:

@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from profiling_spark.buckets import Kernel
 from profiling_spark.config.settings import Recommend
 from profiling_spark.context import Outcome
+from profiling_spark.recommend.als_tuning import tuning_facts, tuning_lines
 from profiling_spark.recommend.bots import Bots
 from profiling_spark.recommend.choose import LIVE, Comparison
 from profiling_spark.recommend.content import CONTENT
@@ -22,6 +23,7 @@ from profiling_spark.recommend.model import Model
 from profiling_spark.recommend.policy import RULES
 from profiling_spark.recommend.popular import POPULAR, POPULAR_IN_CATEGORY
 from profiling_spark.recommend.sessions import LAST_SESSION
+from profiling_spark.recommend.settings_search import Found
 
 _STEPS = (*ENGINES, CONTENT, LAST_SESSION, POPULAR_IN_CATEGORY, *GROUP_STEPS.values(), POPULAR)
 
@@ -29,13 +31,14 @@ _STEPS = (*ENGINES, CONTENT, LAST_SESSION, POPULAR_IN_CATEGORY, *GROUP_STEPS.val
 @dataclass(frozen=True)
 class Choice:
     """What serves this run. `model` None: too little data to fit one. `is_new`: fitted by this run; `stays`: this run
-    compared it and keeps it.
+    compared it and keeps it. `tuned`: how this run found the settings of ALS.
     """
 
     model: Model | None = None
     is_new: bool = False
     stays: bool = False
     figures: Comparison = field(default_factory=dict)
+    tuned: Found | None = None
 
     @property
     def engine(self) -> str:
@@ -106,7 +109,7 @@ def outcome(
     facts["steps"] = steps
     removed = {rule: int(counted[rule]) for rule in RULES if counted[rule]}
     facts |= {"removed_by_policy": removed, "bots": left_out.bots.count, "few_items": left_out.few_items, **next_uses}
-    facts |= {"fitted": choice.is_new, **figure_facts(choice.figures)}
+    facts |= {"fitted": choice.is_new, **figure_facts(choice.figures), **tuning_facts(choice.tuned)}
     serving = f"{POPULAR} serves: too few customers took items to learn from"
     if choice.model is not None:
         stored = choice.model.stored
@@ -121,4 +124,7 @@ def outcome(
     by_step = [f"customers by the steps of their lists: {served}"] if steps else []
     removed_counts = ", ".join(f"{rule} {count:,}" for rule, count in removed.items())
     taken = [f"first places changed by policy: {removed_counts}"] if removed else []
-    return Outcome(rows_out=written, facts=facts, lines=(serving, lists, *by_step, *taken, *left_out.lines(settings)))
+    tuned = tuning_lines(choice.tuned)
+    return Outcome(
+        rows_out=written, facts=facts, lines=(serving, *tuned, lists, *by_step, *taken, *left_out.lines(settings))
+    )

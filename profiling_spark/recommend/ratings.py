@@ -10,7 +10,9 @@ explicit_mf  biases + p_u q_i, the factors fitted to what the biases leave by ML
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,10 +25,14 @@ from profiling_spark.config import Settings
 from profiling_spark.errors import InputError
 from profiling_spark.recommend.als import numbered
 from profiling_spark.recommend.blocks import item_index
+from profiling_spark.recommend.given_split import held_out
 from profiling_spark.recommend.item_cf import NeighbourSide
+from profiling_spark.recommend.settings_search import Axis, Found, Trial, Values, search
 
 MEAN, BIASES, ITEM_CF, EXPLICIT_MF = "mean", "biases", NeighbourSide.engine, "explicit_mf"
 _ITEM_DAMPING, _USER_DAMPING, _SIMILARITY_DAMPING = 25, 10, 100
+_MOST_RANK = 128
+_LEAST_GAIN = 0.001  # of the RMSE; engines for ratings lie a few hundredths apart
 _SUMS = ("n", "x", "y", "xx", "yy", "xy")
 _CO_RATED = "item int, other int, " + ", ".join(f"{name} double" for name in _SUMS)
 _PAIR = ["user_id", "item_id"]
@@ -38,14 +44,10 @@ def rating_errors(train: DataFrame, test: DataFrame, settings: Settings) -> tupl
     A pair rated several times has the mean of its ratings. A customer or item without training ratings has the bias 0.
     Raises InputError where a file has no ratings.
     """
-    known, wanted = _rated(train, "training"), _rated(test, "test")
-    mean, of_items, of_users = biases_of(known)
-    known = with_bias(known, mean, of_items, of_users).withColumn("left", F.col("rating") - F.col("bias")).persist()
-    try:
-        items = tuple(known.select("item_id").distinct().sort("item_id").toArrow().column("item_id").to_pylist())
-        wanted = with_bias(wanted, mean, of_items, of_users).persist()
+    with rated_split(train, test) as split:
+        mean, items, known, wanted = split.mean, split.items, split.known, split.wanted
         near = by_neighbours(wanted, known, pearson_neighbours(known, items, neighbours=settings.recommend.neighbours))
-        factors = by_factors(wanted, known, items, settings)
+        factors = by_factors(split, settings)
         every = wanted.join(near, on=_PAIR, how="left").join(factors, on=_PAIR, how="left")
         predictions = {
             MEAN: F.lit(mean),
@@ -59,9 +61,73 @@ def rating_errors(train: DataFrame, test: DataFrame, settings: Settings) -> tupl
         row = every.agg(F.count("*").alias("ratings"), *means).first()
         assert row is not None  # for mypy: an aggregate without groups has one row
         return row["ratings"], {name: {m: row[f"{m} {name}"] for m in ("rmse", "mae")} for name in predictions}
+
+
+@dataclass(frozen=True)
+class RatedSplit:
+    """`known`: the training ratings with `bias` and what it leaves, `left`; `wanted`: the test ratings with `bias`.
+    `mean`: mu; `items`: those with a training rating, in the order of ids.
+    """
+
+    mean: float
+    items: tuple[str, ...]
+    known: DataFrame
+    wanted: DataFrame
+
+
+@contextmanager
+def rated_split(train: DataFrame, test: DataFrame) -> Iterator[RatedSplit]:
+    """Both parts, kept in memory until the end. Raises InputError where one has no ratings."""
+    rated, asked = _rated(train, "training"), _rated(test, "test")
+    mean, of_items, of_users = biases_of(rated)
+    known = with_bias(rated, mean, of_items, of_users).withColumn("left", F.col("rating") - F.col("bias")).persist()
+    wanted = with_bias(asked, mean, of_items, of_users).persist()
+    try:
+        items = tuple(known.select("item_id").distinct().sort("item_id").toArrow().column("item_id").to_pylist())
+        yield RatedSplit(mean, items, known, wanted)
     finally:
         known.unpersist()
         wanted.unpersist()
+
+
+def tuned_factors(
+    rows: DataFrame, settings: Settings, *, share: float, note: Callable[[Trial], object] = lambda trial: None
+) -> Found:
+    """The settings under recommend.explicit_mf that `recommend.als_trials` fits find: a `share` of each customer's
+    ratings is held out (as `held_out` has it), and a trial is worth minus the RMSE on these. Raises InputError where a
+    part has no ratings.
+    """
+    rated = rows.where("rating IS NOT NULL")
+    asked = held_out(rated, share=share, salt=settings.seed)[1].select(*_PAIR).persist()
+    start = settings.recommend.explicit_mf
+    axes = (
+        Axis("regularisation", 2.0, least=1e-5, most=1e4),
+        Axis("rank", 2.0, least=1, most=_MOST_RANK, is_whole=True),
+        Axis("iterations", 1.6, least=2, most=16, is_whole=True),
+    )
+    try:
+        parts = rated.join(asked, on=_PAIR, how="left_anti"), rated.join(asked, on=_PAIR, how="left_semi")
+        with rated_split(*parts) as split:
+
+            def value(values: Values) -> float:
+                factors = by_factors(split, with_factors(settings, values))
+                predicted = F.col("bias") + F.coalesce("factors", F.lit(0.0))
+                error = F.col("rating") - predicted
+                row = split.wanted.join(factors, on=_PAIR, how="left").agg(F.sqrt(F.avg(error * error))).first()
+                assert row is not None  # for mypy: an aggregate without groups has one row
+                note(Trial(values, -row[0]))
+                return -float(row[0])
+
+            budget = max(settings.recommend.als_trials, 1)
+            return search(start.model_dump(), axes, value, budget=budget, least_gain=_LEAST_GAIN)
+    finally:
+        asked.unpersist()
+
+
+def with_factors(settings: Settings, values: Values) -> Settings:
+    """The settings with these of explicit_mf."""
+    chosen = settings.recommend.explicit_mf.model_copy(update=dict(values))
+    return settings.model_copy(update={"recommend": settings.recommend.model_copy(update={"explicit_mf": chosen})})
 
 
 def _rated(rows: DataFrame, part: str) -> DataFrame:
@@ -95,19 +161,21 @@ def with_bias(rows: DataFrame, mean: float, of_items: DataFrame, of_users: DataF
     return joined.withColumn("bias", bias).drop("item_bias", "user_bias")
 
 
-def by_factors(wanted: DataFrame, known: DataFrame, items: Sequence[str], settings: Settings) -> DataFrame:
+def by_factors(split: RatedSplit, settings: Settings) -> DataFrame:
     """(user_id, item_id, factors): p_u q_i of the wanted pairs whose customer and item were rated."""
-    recommend, blocks = settings.recommend, settings.spark.fit_partitions
-    rows = numbered(known, items).select("user_id", "user", "item", F.col("left").cast("float").alias("left"))
+    asked, blocks = settings.recommend.explicit_mf, settings.spark.fit_partitions
+    rows = numbered(split.known, split.items).select(
+        "user_id", "user", "item", F.col("left").cast("float").alias("left")
+    )
     fitted = ALS(
-        userCol="user", itemCol="item", ratingCol="left", seed=settings.seed, rank=recommend.rank,
-        maxIter=recommend.iterations, regParam=recommend.regularisation, numUserBlocks=blocks, numItemBlocks=blocks,
+        userCol="user", itemCol="item", ratingCol="left", seed=settings.seed, rank=asked.rank,
+        maxIter=asked.iterations, regParam=asked.regularisation, numUserBlocks=blocks, numItemBlocks=blocks,
         checkpointInterval=-1, coldStartStrategy="drop",
     ).fit(rows.repartition(blocks, "user").sortWithinPartitions("user", "item"))  # fmt: skip
     users = rows.select("user_id", "user").distinct()
-    index = F.broadcast(item_index(known.sparkSession, items))
-    asked = wanted.select(*_PAIR).join(users, on="user_id", how="inner").join(index, on="item_id", how="inner")
-    return fitted.transform(asked).select(*_PAIR, F.col("prediction").cast("double").alias("factors"))
+    index = F.broadcast(item_index(rows.sparkSession, split.items))
+    pairs = split.wanted.select(*_PAIR).join(users, on="user_id", how="inner").join(index, on="item_id", how="inner")
+    return fitted.transform(pairs).select(*_PAIR, F.col("prediction").cast("double").alias("factors"))
 
 
 def pearson_neighbours(known: DataFrame, items: Sequence[str], *, neighbours: int) -> DataFrame:

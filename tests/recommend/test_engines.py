@@ -12,6 +12,8 @@ from profiling_spark.recommend.item_cf import NeighbourSide
 from profiling_spark.recommend.item_side import padded_blocks
 from profiling_spark.recommend.own_history import OwnHistorySide
 from profiling_spark.recommend.popular import Popularity
+from profiling_spark.recommend.score_block import best
+from profiling_spark.recommend.top_n import NONE
 
 
 def only_block(histories):
@@ -54,6 +56,19 @@ def test_als_does_not_offer_items_it_has_not_seen():
     y = np.array([[1, 0], [0, 0], [0.5, 1]], dtype=np.float32)
     scores = FactorSide(y, alpha=1.0, regularisation=0.1).score(only_block([[(0, 1.0)]])).block()
     assert np.isneginf(scores[0]).tolist() == [False, True, False]
+
+
+def test_als_has_nothing_for_a_customer_whose_items_it_has_not_seen():
+    """The second took only what the fit has not seen, the third gave all back: a list of theirs would be any items."""
+    y = np.array([[1, 0], [0, 0], [0.5, 1]], dtype=np.float32)
+    scored = FactorSide(y, alpha=1.0, regularisation=0.1).score(
+        only_block([[(0, 1.0), (1, 2.0)], [(1, 2.0)], [(2, 0)]])
+    )
+    scores = scored.block()
+    assert np.isneginf(scores).tolist() == [[False, True, False], [True] * 3, [True] * 3]
+    found, values = best(scores, 2, scored.exact)
+    assert found.tolist() == [[0, 2], [NONE, NONE], [NONE, NONE]]
+    assert np.isnan(values[1:]).all()
 
 
 def test_item_cf_sums_similarities_by_weight():

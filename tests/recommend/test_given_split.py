@@ -190,6 +190,30 @@ def test_tuning_looks_at_training_pairs_only_and_can_be_saved(session, shop, tmp
     assert printed.err.count("on held-out training pairs") == 2
 
 
+def test_als_finds_its_settings_in_a_budget_and_says_what_it_tried(session, shop, tmp_path, capsys):
+    saved = tmp_path / "chosen.yaml"
+    poor = ("--set", "recommend.als_trials=5", "--set", "recommend.alpha=0.01", "--set", "recommend.regularisation=40")
+    options = ("--engine", "als", "--alone", "--train", shop["train"], *poor)
+    code, printed = run(capsys, *options, "--test", shop["test"], "--tune", "--save", str(saved))
+    assert code == 0
+    *tried, chosen = [line for line in printed.err.splitlines() if "NDCG@20" in line or line.startswith("chosen")]
+    assert 2 <= len(tried) <= 5
+    assert tried[0].startswith("rank 6, iterations 5, regularisation 40, alpha 0.01: NDCG@20 ")
+    assert f"{len(tried)} trials" in chosen
+    found = yaml.safe_load(saved.read_text(encoding="utf-8"))["recommend"]
+    assert sorted(found) == ["alpha", "iterations", "rank", "regularisation"]
+    best = max(tried, key=lambda line: float(line.partition("NDCG@20 ")[2].split()[0]))
+    assert f"regularisation {found['regularisation']:g}, alpha {found['alpha']:g}:" in best
+    assert run(capsys, *options, "--test", shop["test"], "--tune", "--set", "recommend.als_trials=0")[0] == 2
+
+
+def test_a_grid_that_is_given_is_kept_and_its_edge_said(session, shop, capsys):
+    files = ("--train", shop["train"], "--test", shop["test"])
+    code, printed = run(capsys, "--engine", "item_cf", *files, "--alone", "--tune", "neighbours=1,2,8")
+    assert code == 0
+    assert "recommend.neighbours=8: the best is at the edge of what was tried" in printed.err
+
+
 def test_the_table_has_every_figure(session, shop, capsys):
     code, printed = run(capsys, "--engine", "item_cf", "--train", shop["train"], "--test", shop["test"])
     assert code == 0
@@ -210,6 +234,7 @@ def test_the_table_has_every_figure(session, shop, capsys):
         ["--engine", "x"],
         ["--blend", "als,als"],
         ["--engine", "blend", "--tune"],
+        ["--engine", "explicit_mf", "--tune", "rank=3"],
     ],
 )
 def test_a_wrong_command_line_starts_nothing(wrong, capsys):

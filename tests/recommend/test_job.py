@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 from recommend_shop import AS_OF, events, group_of, tasteful
 from recording_progress import RecordingProgress
 
+from profiling_spark import models
 from profiling_spark.buckets import bucket_of
 from profiling_spark.config import Settings
 from profiling_spark.config.settings import Recommend
@@ -25,6 +26,7 @@ from profiling_spark.recommend.fit import ENGINES
 from profiling_spark.recommend.item_cf import cosine_neighbours
 from profiling_spark.recommend.item_side import padded_blocks
 from profiling_spark.recommend.job import recommend_items
+from profiling_spark.recommend.model import live_of, load
 from profiling_spark.recommend.split import time_cutoff
 from profiling_spark.storage import Tables
 
@@ -181,7 +183,7 @@ def test_an_engine_that_loses_to_the_live_one_is_not_promoted(tables, settings, 
     recommend_items(make_context(settings=settings, as_of=AS_OF))
     before = newest(tables).read(LIVE_MODELS).collect()
     band = {"vectors": 1, "exponent": 0.5, "ratio": 1.0}
-    poor = {"rank": 2, "iterations": 1, "alpha": 0.001, "regularisation": 50.0, "neighbours": 1,
+    poor = {"rank": 2, "iterations": 1, "alpha": 0.001, "regularisation": 50.0, "als_trials": 0, "neighbours": 1,
             "graph_filter": {"neighbours": 1, "bands": [band]}}  # fmt: skip
     worse = settings.model_copy(update={"recommend": Recommend.model_validate({**RECOMMEND, **poor})})
     done = recommend_items(make_context(settings=worse, as_of=AS_OF))
@@ -208,6 +210,37 @@ def test_an_engine_that_loses_to_the_live_one_is_not_promoted(tables, settings, 
     live = newest(tables).read(LIVE_MODELS).first()
     assert (live["model_version"], live["since"]) == (anew.facts["model_version"], later)
     assert "the live model ranked better" in anew.lines[0]
+
+
+def test_als_serves_by_the_settings_that_its_trials_found(tables, settings, make_context, monkeypatch):
+    monkeypatch.setattr("profiling_spark.recommend.choose.serving_engine", lambda figures: "als")
+    start = {"rank": 3, "iterations": 3, "regularisation": 1.0, "alpha": 0.05}
+    asked = settings.model_copy(update={"recommend": Recommend.model_validate({**RECOMMEND, **start, "als_trials": 9})})
+    write_shop(tables, asked, tasteful(160, 6, 20, seed=1))
+    done = recommend_items(make_context(settings=asked, as_of=AS_OF))
+    trials, chosen = done.facts["als_trials"], done.facts["als"]
+    assert {name: trials[0][name] for name in start} == start
+    assert 1 < len(trials) <= 9
+    best = max(trials, key=lambda trial: trial["ndcg_at_20"])
+    assert {name: best[name] for name in chosen} == chosen
+    assert best["ndcg_at_20"] > trials[0]["ndcg_at_20"]
+    assert f"{len(trials)} trials" in done.lines[1]
+    # the trials ask the half that chooses, by the factors that the comparison's own fit comes near to
+    rows = newest(tables).read(MODEL_RUNS, as_of=AS_OF).where("model = 'als' AND metric = 'ndcg_at_20'")
+    compared = {r["split"]: r["value"] for r in rows.where("customers = 'all'").collect()}
+    assert compared["validation"] == pytest.approx(best["ndcg_at_20"], rel=0.25)
+    reader = newest(tables)
+    live = models.load_live(reader, reader.read(LIVE_MODELS).first().asDict())
+    assert live.declaration["als"] == chosen
+    assert live.declaration["params"]["alpha"] == 0.05  # what was asked for: the next run needs no new fit
+    side = load(reader, live, candidates=0).side
+    assert (side.alpha, side.regularisation) == (chosen["alpha"], chosen["regularisation"])
+    assert side.factors.shape[1] == chosen["rank"]
+    assert not recommend_items(make_context(settings=asked, as_of=AS_OF)).facts["fitted"]
+    # beside other settings it takes part with those that were found, and nothing is searched for it
+    again = live_of(live, Recommend()).settings
+    assert {name: getattr(again, name) for name in chosen} == chosen
+    assert again.als_trials == 0
 
 
 def test_few_customers_get_popular_items(tables, settings, make_context):

@@ -5,10 +5,18 @@ from statistics import mean
 
 import numpy as np
 import pytest
+from pyspark.sql import functions as F
 
 from profiling_spark.config import Settings
 from profiling_spark.errors import InputError
-from profiling_spark.recommend.ratings import biases_of, pearson_neighbours, rating_errors, with_bias
+from profiling_spark.recommend.ratings import (
+    biases_of,
+    pearson_neighbours,
+    rating_errors,
+    tuned_factors,
+    with_bias,
+    with_factors,
+)
 
 RATED = [
     *(("u", item, rating) for item, rating in {"a": 5.0, "b": 3.0}.items()),
@@ -71,7 +79,9 @@ def test_factors_find_what_biases_cannot_say(spark):
     is_test = rng.random(len(rows)) < 0.2
     train = frame_of(spark, [row for row, out in zip(rows, is_test, strict=True) if not out])
     test_rows = [row for row, out in zip(rows, is_test, strict=True) if out]
-    settings = Settings.model_validate({"recommend": {"rank": 4, "iterations": 10, "regularisation": 0.01}})
+    settings = Settings.model_validate(
+        {"recommend": {"explicit_mf": {"rank": 4, "iterations": 10, "regularisation": 0.01}}}
+    )
     count, found = rating_errors(train, frame_of(spark, test_rows), settings)
     predicted = plain_biases([row for row, out in zip(rows, is_test, strict=True) if not out])
     off = [r - predicted(u, i) for u, i, r in test_rows]
@@ -83,6 +93,42 @@ def test_factors_find_what_biases_cannot_say(spark):
     assert 0.9 < found["mean"]["mae"] < 1.1
     assert found["explicit_mf"]["rmse"] < 0.3
     assert found["item_cf"]["rmse"] < 0.5
+
+
+def planted(seed):
+    """Ratings 3 + p_u q_i + noise of 0.3 by two planted factors, of 60 customers and 30 items, 15 each."""
+    rng = np.random.default_rng(seed)
+    p, q = rng.normal(size=(60, 2)), rng.normal(size=(30, 2))
+    return [
+        (f"u{u:02d}", f"i{i:02d}", float(3 + p[u] @ q[i] + 0.3 * rng.normal()))
+        for u in range(60)
+        for i in rng.choice(30, 15, replace=False)
+    ]
+
+
+def test_its_settings_are_its_own_and_found_on_held_out_ratings(spark):
+    rng = np.random.default_rng(6)
+    rows = planted(6)
+    is_test = rng.random(len(rows)) < 0.2
+    train, test = (
+        frame_of(spark, [row for row, out in zip(rows, is_test, strict=True) if out == wanted])
+        .withColumn("weight", F.lit(None).cast("double"))
+        .withColumn("time", F.lit(None).cast("timestamp"))
+        for wanted in (False, True)
+    )
+    # implicit settings that would leave nothing of the ratings: they do not count here
+    start = Settings.model_validate({"recommend": {"rank": 2, "regularisation": 90.0, "als_trials": 6}})
+    start = with_factors(start, {"rank": 2, "iterations": 8, "regularisation": 1.6})
+    noted = []
+    found = tuned_factors(train, start, share=0.25, note=noted.append)
+    assert tuple(noted) == found.trials
+    assert len(found.trials) <= 6
+    assert found.best.values["regularisation"] <= 0.4
+    assert found.best.value > found.trials[0].value
+    errors = rating_errors(train, test, with_factors(start, found.best.values))[1]
+    rmse = {name: off["rmse"] for name, off in errors.items()}
+    assert rmse["explicit_mf"] < 0.8 * min(rmse["biases"], rmse["item_cf"])
+    assert rmse["explicit_mf"] < rating_errors(train, test, start)[1]["explicit_mf"]["rmse"]
 
 
 def test_a_file_without_ratings_is_refused(spark):

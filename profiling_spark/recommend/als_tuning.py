@@ -1,0 +1,194 @@
+"""ALS by settings that the fit finds itself: trials on customers who are asked what they took next.
+
+A trial is a fit on the training part and NDCG@20 for new items of the judged customers: in the nightly job of the half
+that chooses the engine (never of the test half), in evaluate_recommender of held-out training pairs. Up to HERE_PAIRS
+pairs the trials are fitted in this process (als_here.py), beyond that by MLlib, which fits what serves in both cases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from profiling_spark.config import Settings
+from profiling_spark.config.settings import Recommend
+from profiling_spark.recommend import metrics
+from profiling_spark.recommend.als import FactorSide, fit_als
+from profiling_spark.recommend.als_here import fit_here, learned
+from profiling_spark.recommend.evaluate import K
+from profiling_spark.recommend.interactions import UNITS
+from profiling_spark.recommend.item_side import Bools, Floats, Ints, Scores, block_rows, padded_blocks, rows_of
+from profiling_spark.recommend.score_block import best, close_items, close_pairs
+from profiling_spark.recommend.settings_search import Axis, Found, Trial, Values, search
+
+HERE_PAIRS = 500_000
+LEAST_CUSTOMERS = 50  # fewer cannot tell settings apart
+_MOST_ITERATIONS = 13  # each makes MLlib's plan deeper: some 30 overflow the stack of a small driver
+_MOST_RANK = 128  # a fit costs the square of the rank, and more
+NAMES = ("rank", "iterations", "regularisation", "alpha")
+
+
+@dataclass(frozen=True)
+class Split:
+    """The pairs of a split (columns as of `split_interactions`), which of them train, and by item number the ids and
+    whether an item may be offered. `train_pairs`: how many train, at most.
+    """
+
+    pairs: DataFrame
+    items: tuple[str, ...]
+    is_offered: Bools
+    is_used: str
+    train_pairs: int
+
+
+def values_of(settings: Recommend) -> Values:
+    """Those of ALS."""
+    return {name: getattr(settings, name) for name in NAMES}
+
+
+def with_values(settings: Recommend, values: Values) -> Recommend:
+    """The settings with these of ALS, and nothing left to try."""
+    return settings.model_copy(update={**values, "als_trials": 0})
+
+
+def tuned_als(
+    split: Split,
+    judged: DataFrame,
+    settings: Settings,
+    *,
+    least_customers: int = LEAST_CUSTOMERS,
+    note: Callable[[Trial], object] = lambda trial: None,
+) -> Found | None:
+    """What `recommend.als_trials` trials from the settings find. `judged`: (user_id) of who is asked, a few thousand;
+    `note` gets each trial. None: no trials are wanted, or those who can be asked are fewer than `least_customers`.
+    """
+    if settings.recommend.als_trials == 0:
+        return None
+    judge = judge_of(split, judged)
+    if judge.customers < least_customers:
+        return None
+    fit = _fit_of(split, settings)
+
+    def value(values: Values) -> float:
+        asked = with_values(settings.recommend, values)
+        ndcg = judge.ndcg(FactorSide(fit(asked), alpha=asked.alpha, regularisation=asked.regularisation))
+        note(Trial(values, ndcg))
+        return ndcg
+
+    return search(values_of(settings.recommend), _axes(len(split.items)), value, budget=settings.recommend.als_trials)
+
+
+def in_words(values: Values) -> str:
+    """Such as "rank 64, iterations 3, regularisation 4, alpha 40"."""
+    return ", ".join(f"{name} {value:g}" for name, value in values.items())
+
+
+def tuning_facts(found: Found | None) -> dict[str, Any]:
+    """For the job's facts: the settings that were chosen, and each trial; none without trials."""
+    if found is None:
+        return {}
+    trials = [{**trial.values, f"ndcg_at_{K}": round(trial.value, 5)} for trial in found.trials]
+    return {"als": dict(found.best.values), "als_trials": trials, "als_widened": list(found.widened)}
+
+
+def tuning_lines(found: Found | None) -> list[str]:
+    """For the terminal."""
+    if found is None:
+        return []
+    first, best = found.trials[0], found.best
+    how = f"NDCG@{K} {best.value:.4f} of the customers who choose, {first.value:.4f} as set"
+    return [f"als by {in_words(best.values)}: {how}; {found.said()}"]
+
+
+def _axes(items: int) -> tuple[Axis, ...]:
+    """Alpha first, and lambda along with it: how much a pair counts against all that was not taken, the ridge in
+    proportion. Rank and passes, which cost time, when these are found.
+    """
+    rank = max(2, min(_MOST_RANK, items // 2))
+    return (
+        Axis("alpha", 4.0, least=1e-4, most=1e5, along=("regularisation",)),
+        Axis("regularisation", 2.0, least=1e-6, most=1e6),
+        Axis("rank", 2.0, least=2, most=rank, is_whole=True),
+        Axis("iterations", 1.6, least=2, most=_MOST_ITERATIONS, is_whole=True),
+    )
+
+
+def _fit_of(split: Split, settings: Settings) -> Callable[[Recommend], Scores]:
+    """The fit of a trial: item factors by settings."""
+    units, seed = "train_units", settings.seed
+    if split.train_pairs > HERE_PAIRS:
+        blocks = settings.spark.fit_partitions
+        return lambda asked: fit_als(
+            split.pairs, split.items, units=units, is_used=split.is_used, settings=asked, blocks=blocks, seed=seed
+        )
+    rows = split.pairs.where(split.is_used).select("user_id", "item_id", units).toArrow()
+    pairs = learned(rows, split.items, units=units)
+    return lambda asked: fit_here(pairs, asked, seed=seed)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Customers who are asked: their histories, what they have seen, and what they took next, one entry a pair, sorted
+    by both numbers; `truths` (customers,): how many items they took next.
+    """
+
+    past: tuple[Ints, Ints, Floats]
+    seen: tuple[Ints, Ints]
+    next: tuple[Ints, Ints]
+    truths: Ints
+    is_offered: Bools
+
+    @property
+    def customers(self) -> int:
+        return len(self.truths)
+
+    def ndcg(self, side: FactorSide) -> float:
+        """Mean NDCG@20 for new items, as `evaluate` has it."""
+        total, width = 0.0, side.items + 1  # beside the items a place for NONE, which nobody took
+        keys = self.next[0] * width + self.next[1]
+        for block, histories in padded_blocks(*self.past, rows=block_rows(side.items)):
+            scored = side.score(histories)
+            scores = scored.block()
+            close_items(scores, ~self.is_offered)
+            row, at = rows_of(self.seen[0], block)
+            close_pairs(scores, row, self.seen[1][at])
+            found, _ = best(scores, K, scored.exact)
+            hits = np.isin(block[:, None] * width + found % width, keys)
+            total += float(metrics.ndcg(hits, self.truths[block]).sum())
+        return total / self.customers
+
+
+def judge_of(split: Split, judged: DataFrame) -> Judge:
+    """Of the rows of those customers; who has no history or nothing to be found is not asked."""
+    rows = split.pairs.join(F.broadcast(judged.select("user_id")), on="user_id", how="left_semi")
+    return _judge(rows.select("user_id", "item_id", "train_units", "is_train", "is_truth").toArrow(), split)
+
+
+def _judge(rows: pa.Table, split: Split) -> Judge:
+    frame = pl.DataFrame(rows).with_columns(
+        is_able=(pl.col("is_train").any() & pl.col("is_truth").any()).over("user_id")
+    )
+    items = pl.DataFrame({"item_id": split.items}).with_row_index("item")
+    able = (
+        frame.filter("is_able")
+        .join(items, on="item_id", how="inner")
+        .with_columns(user=pl.col("user_id").rank("dense").cast(pl.Int64) - 1, item=pl.col("item").cast(pl.Int64))
+        .sort("user", "item")
+    )
+    past, seen = able.filter("is_train"), able.filter(pl.col("train_units").is_not_null())
+    following = able.filter("is_truth")
+    count = able["user"].n_unique()
+    return Judge(
+        (past["user"].to_numpy(), past["item"].to_numpy(), past["train_units"].to_numpy() / UNITS),
+        (seen["user"].to_numpy(), seen["item"].to_numpy()),
+        (following["user"].to_numpy(), following["item"].to_numpy()),
+        np.bincount(following["user"].to_numpy(), minlength=count),
+        split.is_offered,
+    )
