@@ -3,11 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from profiling_spark.config.base import Fault, Model, Positive, Share
+
+MASKED, AGAIN = "masked", "again"
+SeenRule = Literal["masked", "offered", "again"]
+
+
+class Seen(Model):
+    """What becomes of an item by what the customer did with it: masked (never offered), offered, or again (offered, and
+    marked as known)."""
+
+    view: SeenRule = "again"
+    favorite: SeenRule = "again"
+    cart: SeenRule = "again"
+    purchase: SeenRule = "masked"
+    refund: SeenRule = "masked"
+    review: SeenRule = "masked"
+    other: SeenRule = "offered"
+
+
+class Repeats(Model):
+    """Which categories are bought again: at least `least_share` of at least `least_buyers` customers and items."""
+
+    least_share: Share | None = 0.2
+    least_buyers: Positive = 50
 
 
 class PriceSteering(Model):
@@ -23,6 +46,10 @@ class PriceSteering(Model):
 
 class RecommendPolicy(Model):
     in_stock: bool = True
+    seen: Seen = Seen()
+    most_seen_share: Share = 0.5
+    cool_down_days: Annotated[int, Field(ge=0, le=365)] = 0
+    repeats: Repeats = Repeats()
     repeat_categories: tuple[str, ...] = ()
     allow_categories: tuple[str, ...] = ()
     bar_categories: tuple[str, ...] = ()

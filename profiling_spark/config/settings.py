@@ -117,6 +117,10 @@ class Audience(Model):
     customers: Annotated[int, Field(ge=1, le=100_000)] = 100
 
 
+class ItemCf(Model):
+    neighbours: Annotated[int, Field(ge=1, le=1000)] = 200
+
+
 class Recommend(Model):
     weights: dict[str, float] = {
         "view": 1.0,
@@ -138,6 +142,7 @@ class Recommend(Model):
     alpha: Annotated[float, Field(gt=0)] = 1.0
     als_trials: Annotated[int, Field(ge=0, le=200)] = 16
     explicit_mf: ExplicitMf = ExplicitMf()
+    item_cf: ItemCf = ItemCf()
     graph_filter: GraphFilter = GraphFilter()
     policy: RecommendPolicy = RecommendPolicy()
     new_items_share: Annotated[float, Field(ge=0, le=0.5)] = 0.1

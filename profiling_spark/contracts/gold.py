@@ -100,11 +100,12 @@ USER_RECOMMENDATIONS = Table(
         USER,
         Column("rank", "int", "1 is the best"),
         Column("item_id", "string", "product", personal=True),
+        Column("title", "string", "of the product; its id where the catalogue has none", personal=True),
         Column(
             "score",
             "double",
-            "the engine's own scale; comparable within one customer and engine; where the policy steers by price, "
-            "ranks need not follow it",
+            "what ranks it: the engine's own scale, with what the policy's price steering adds; comparable within one "
+            "customer and engine, where it never rises with the rank",
         ),
         Column(
             "engine",
@@ -112,6 +113,7 @@ USER_RECOMMENDATIONS = Table(
             "the engine that serves, content (a new item), or the step of the ladder: last_session, "
             "popular_in_category, popular_in_segment, popular_in_group (gender and age), popular_in_region, popular",
         ),
+        Column("again", "boolean", "known to the customer, who has not bought it (or buys its like again)"),
         Column("reason", "string", "why this item", personal=True),
     ),
     key=("as_of", "user_id", "rank"),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -19,7 +20,7 @@ from profiling_spark.config.settings import Recommend
 from profiling_spark.recommend.als_tuning import Split, tuned_als, values_of, with_values
 from profiling_spark.recommend.evaluate import ALL_ITEMS, NEW_ITEMS, Figures, Protocol, evaluate, evaluated_users
 from profiling_spark.recommend.fit import ALS, ENGINES, ITEM_CF, Totals, engine_side, training_of
-from profiling_spark.recommend.item_cf import neighbour_side
+from profiling_spark.recommend.item_cf import COSINE_OF_ITSELF, neighbour_side
 from profiling_spark.recommend.item_side import Ints, ItemSide
 from profiling_spark.recommend.own_history import OwnHistorySide
 from profiling_spark.recommend.popular import POPULAR, PopularSide
@@ -96,7 +97,9 @@ def fit(
     if engine in (POPULAR, LIVE):
         return Fitted(engine, None, found, tuned=tuned)
     if engine == ITEM_CF:
-        return Fitted(engine, neighbour_side(neighbours, len(totals.items)), found, tuned=tuned)
+        nearest = neighbours.filter(pc.field("rank") <= settings.recommend.item_cf.neighbours)
+        side: ItemSide = neighbour_side(nearest, len(totals.items), itself=COSINE_OF_ITSELF)
+        return Fitted(engine, side, found, tuned=tuned)
     side = engine_side(engine, pairs, totals.items, settings, units="units", is_used="is_learned")
     return Fitted(engine, side, found, values_of(settings.recommend) if engine == ALS else None, tuned)
 

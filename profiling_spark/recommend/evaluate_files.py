@@ -40,7 +40,7 @@ Trials = Mapping[str, Sequence[Any]]
 # explicit_mf search in a budget of trials instead
 TRIALS: Mapping[str, Trials] = {
     GRAPH_FILTER: {"graph_filter.user_exponent": (0.1, 0.3, 0.5), "graph_filter.item_exponent": (0.3, 0.4, 0.5)},
-    ITEM_CF: {"neighbours": (20, 50, 100, 200)},
+    ITEM_CF: {"item_cf.neighbours": (50, 100, 200, 400)},
     USER_CF: {"neighbours": (20, 50, 100, 200)},
 }
 BLENDED = (GRAPH_FILTER, ITEM_CF)

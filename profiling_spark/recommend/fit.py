@@ -22,7 +22,7 @@ from profiling_spark.recommend.graph_filter import GraphFilterSide
 from profiling_spark.recommend.graph_fit import fit_graph_filter
 from profiling_spark.recommend.histories import map_histories
 from profiling_spark.recommend.interactions import SPLIT_COLUMNS, UNITS, HistoryParams, split_interactions
-from profiling_spark.recommend.item_cf import NeighbourSide, cosine_neighbours, neighbour_side
+from profiling_spark.recommend.item_cf import COSINE_OF_ITSELF, NeighbourSide, cosine_neighbours, neighbour_side
 from profiling_spark.recommend.item_side import Floats, Ints, ItemSide
 from profiling_spark.storage import Tables
 
@@ -138,9 +138,9 @@ def _graph_filter(pairs: DataFrame, items: Sequence[str], settings: Settings, *,
 
 
 def _item_cf(pairs: DataFrame, items: Sequence[str], settings: Settings, *, units: str, is_used: str) -> ItemSide:
-    most, blocks = settings.recommend.neighbours, settings.spark.fit_partitions
+    most, blocks = settings.recommend.item_cf.neighbours, settings.spark.fit_partitions
     found = cosine_neighbours(pairs, items, units=units, is_used=is_used, neighbours=most, blocks=blocks)
-    return neighbour_side(found, len(items))
+    return neighbour_side(found, len(items), itself=COSINE_OF_ITSELF)
 
 
 _FITS: dict[str, Callable[..., ItemSide]] = {

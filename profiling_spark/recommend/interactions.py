@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from profiling_spark.config import Settings
+from profiling_spark.config.policy import RecommendPolicy
 from profiling_spark.features.windows import NOT_ACTS, age_days
 from profiling_spark.recommend.refunds import event_weight, with_taken
+from profiling_spark.recommend.seen import is_masked, state_columns
 
 # Weights are whole numbers of 2^-20: their sums are exact, so no total depends on the order or layout of the rows.
 UNITS = 2**20
@@ -36,6 +38,7 @@ class HistoryParams:
     items: int
     min_items: int = 1
     left_out: tuple[str, ...] = ()
+    policy: RecommendPolicy = field(default_factory=RecommendPolicy)
 
     @classmethod
     def of(cls, settings: Settings, as_of: date) -> HistoryParams:
@@ -44,7 +47,7 @@ class HistoryParams:
         since = as_of - timedelta(days=recommend.history_days)
         return cls(
             as_of, since, recommend.weights, recommend.half_life_days, recommend.history_items, recommend.min_items,
-            settings.left_out,
+            settings.left_out, recommend.policy,
         )  # fmt: skip
 
     @property
@@ -77,9 +80,9 @@ def interactions(events: pl.DataFrame, params: HistoryParams) -> pl.DataFrame:
 
     `units`: sum over events of weight[event_type] * 0.5 ** (age_days / half_life_days), in 1/UNITS; a refund takes back
     its purchase as of the purchase's own day, and one without a purchase in the window counts nothing (see `refunds`).
-    `kind`: position in `params.kinds` of the strongest event that was not taken back, -1 without one. `is_history`:
-    units above 0 and among the customer's `params.items` strongest. A row that is no history (refunded, or cut) still
-    means "has seen it".
+    `kind`: position in `params.kinds` of the strongest event that was not taken back, -1 without one. `state`,
+    `state_date`, `last_date`: as of `state_columns`. `is_history`: units above 0 and among the customer's
+    `params.items` strongest. A row that is no history (refunded, or cut) still means "has seen it".
     """
     kind = _lookup({t: n for n, t in enumerate(params.kinds)}, -1, pl.Int32)
     pairs = (
@@ -89,6 +92,7 @@ def interactions(events: pl.DataFrame, params: HistoryParams) -> pl.DataFrame:
             units=pl.col("units").sum(),
             kind=pl.when(pl.col("weight") > 0).then(kind).otherwise(-1).max(),
             category=pl.col("category").min(),
+            **state_columns(),
         )
         .sort("user_id", pl.col("units").neg(), "item_id")
     )
@@ -104,27 +108,33 @@ def split_interactions(
 
     `train_units`, `is_train`: units and is_history of the events before the cutoff, aged from the cutoff's day; null
     and false for an item that was not seen by then. `is_test`: with an event at or after the cutoff that speaks for the
-    item; `is_truth`: the same, and first seen then. Without a cutoff nothing is split. `is_learned`,
-    `is_train_learned`: is_history and is_train of customers with `min_items` such items; fewer do not show what
-    goes together.
+    item; `is_truth`: the same, and first seen then. `is_masked`: by the cutoff the customer had done with it what the
+    policy never offers again; `is_open_truth`: `is_test` without these. Without a cutoff nothing is split.
+    `is_learned`, `is_train_learned`: is_history and is_train of customers with `min_items` such items; fewer do not
+    show what goes together.
     """
     every = interactions(events, params).with_columns(is_learned=_learned("is_history", params.min_items))
+    every = every.drop("state", "state_date", "last_date")
     if cutoff is None:
-        nothing = dict.fromkeys(("is_train", "is_train_learned", "is_truth", "is_test"), pl.lit(value=False))
+        nothing = dict.fromkeys(
+            ("is_train", "is_train_learned", "is_masked", "is_truth", "is_open_truth", "is_test"), pl.lit(value=False)
+        )
         return every.with_columns(train_units=pl.lit(None, pl.Int64), **nothing)
     test = interactions(events.filter(pl.col("event_time") >= cutoff), params).select(
         "user_id", "item_id", (pl.col("kind") >= 0).alias("is_test")
     )
     then = replace(params, as_of=train_as_of(cutoff, timezone))
     train = interactions(events.filter(pl.col("event_time") < cutoff), then).select(
-        "user_id", "item_id", pl.col("units").alias("train_units"), pl.col("is_history").alias("is_train")
-    )
+        "user_id", "item_id", pl.col("units").alias("train_units"), pl.col("is_history").alias("is_train"),
+        is_masked(params.policy.seen, params.policy.repeat_categories).alias("is_masked"),
+    )  # fmt: skip
     return (
         every.join(train, on=["user_id", "item_id"], how="left", maintain_order="left")
         .join(test, on=["user_id", "item_id"], how="left", maintain_order="left")
-        .with_columns(pl.col("is_train", "is_test").fill_null(False))
+        .with_columns(pl.col("is_train", "is_test", "is_masked").fill_null(False))
         .with_columns(
             is_truth=pl.col("is_test") & pl.col("train_units").is_null(),
+            is_open_truth=pl.col("is_test") & ~pl.col("is_masked"),
             is_train_learned=_learned("is_train", params.min_items),
         )
     )

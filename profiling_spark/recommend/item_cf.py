@@ -1,8 +1,10 @@
 """Item neighbours: cosine between items over the customers who took them (Sarwar et al., WWW 2001).
 
-A pair counts log(1 + weight), so that one customer's twenty views do not drown twenty customers. The same passes as
-graph_filter's item-item part, with columns of length 1. Nothing grows with the customers on the driver; the finished
-neighbours (items * neighbours rows) do come to it.
+A pair counts log(1 + weight), in learning and in serving, so that one customer's twenty views do not drown twenty
+customers. A candidate is scored by its own nearest items (section 3.2.1 there): an item may be near to a popular one
+that has nearer ones itself, so the matrix of neighbours is not symmetric. The same passes as graph_filter's item-item
+part, with columns of length 1. Nothing grows with the customers on the driver; the finished neighbours (items *
+neighbours rows) do come to it.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from profiling_spark.recommend.entries import entries
 from profiling_spark.recommend.item_side import Floats, Histories, Ints, Scores
 from profiling_spark.recommend.nearest import RANGES_A_BLOCK, nearest
 
+COSINE_OF_ITSELF = 1.0
 _DECIMALS = 6
 _SHARES = "block int, squares binary, counts binary"
 
@@ -36,7 +39,7 @@ class _Weighted:
         kind = self.side.similar.indices.dtype  # of another, the product would copy `similar`
         rows = np.repeat(np.arange(len(h), dtype=kind), h.items.shape[1])
         shape = (len(h), self.side.items)
-        entry = h.weights.ravel().astype(np.float32), (rows, h.items.ravel().astype(kind))
+        entry = _strengths(h).ravel().astype(np.float32), (rows, h.items.ravel().astype(kind))
         past = sparse.csr_array(entry, shape=shape)
         scores = np.asarray((past @ self.side.similar).todense(), dtype=np.float32)
         scores[scores <= 0] = -np.inf
@@ -50,13 +53,20 @@ class _Weighted:
         h = self.histories
         wanted, past = np.broadcast_arrays(chosen[:, :, None], h.items[:, None, :])
         similar = entries(self.side.similar, past.ravel(), wanted.ravel()).reshape(wanted.shape)
-        return similar * h.weights[:, None, :]
+        return similar * _strengths(h)[:, None, :]
+
+
+def _strengths(histories: Histories) -> Floats:
+    """(customers, history): log(1 + weight), as the similarities were learned."""
+    return np.log1p(np.maximum(histories.weights, 0.0))
 
 
 @dataclass(frozen=True)
 class NeighbourSide:
-    """`similar[i, j]`: how strongly past item i speaks for j; each row sorted by column. An item is offered for the
-    plain weighted sum over the history (a weighted mean of ones would rank nothing)."""
+    """`similar[i, j]`: how strongly past item i speaks for candidate j, above 0 where i is among j's neighbours; each
+    row sorted by column. A candidate's score is the sum of similar[i, j] * log(1 + weight of i) over the history. It is
+    not divided by the similarities as Sarwar's is for ratings: a weighted mean of ones would rank nothing. Equal scores
+    go by item number, the order of item ids."""
 
     similar: sparse.csr_array
     engine: str = "item_cf"
@@ -113,11 +123,17 @@ def squared_lengths(rows: DataFrame, items: int, way: Carrier) -> tuple[Floats, 
     return squares, counts
 
 
-def neighbour_side(found: pa.Table, items: int, engine: str = NeighbourSide.engine) -> NeighbourSide:
-    """The engine of such neighbours as `cosine_neighbours` finds: a past item speaks for its neighbours."""
-    rows, columns = found.column("item").to_numpy(), found.column("other").to_numpy()
-    values = found.column("similarity").to_numpy().astype(np.float32)
-    similar = sparse.csr_array((values, (rows, columns)), shape=(items, items))
+def neighbour_side(
+    found: pa.Table, items: int, engine: str = NeighbourSide.engine, *, itself: float = 0.0
+) -> NeighbourSide:
+    """The engine of such neighbours as `cosine_neighbours` finds: an `item` is offered to who took its `other`.
+
+    `itself`: how similar an item that has neighbours is to itself, which counts where a known item is offered again.
+    """
+    item, other = found.column("item").to_numpy(), found.column("other").to_numpy()
+    own = np.unique(item) if itself else np.empty(0, dtype=item.dtype)
+    values = np.r_[found.column("similarity").to_numpy(), np.full(len(own), itself)].astype(np.float32)
+    similar = sparse.csr_array((values, (np.r_[other, own], np.r_[item, own])), shape=(items, items))
     similar.sort_indices()
     return NeighbourSide(similar, engine)
 

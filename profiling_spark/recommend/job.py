@@ -33,7 +33,7 @@ from profiling_spark.recommend.groups import group_steps, group_sums, with_group
 from profiling_spark.recommend.histories import map_histories
 from profiling_spark.recommend.interactions import VISIT_COLUMNS, HistoryParams
 from profiling_spark.recommend.item_cf import cosine_neighbours
-from profiling_spark.recommend.model import JOB, TASK, Model, for_tasks, live_of, load, store, wanted
+from profiling_spark.recommend.model import JOB, SCHEME, TASK, Model, for_tasks, live_of, load, store, wanted
 from profiling_spark.recommend.outcome import Choice, LeftOut, WithSteps, counts, outcome
 from profiling_spark.recommend.serve import Goods, Offer, Serve
 from profiling_spark.recommend.split import time_cutoff
@@ -74,8 +74,11 @@ def recommend_items(ctx: Context) -> Outcome:
         totals = item_totals(pairs)
         if not (totals.weights > 0).any():
             return _nothing(ctx, bots)
+        recommend = ctx.settings.recommend
+        # a fit may need item_cf's, a night with a stored model only those that the table shows
+        most = max(recommend.neighbours, recommend.item_cf.neighbours if stored is None else 0)
         neighbours = cosine_neighbours(
-            pairs, totals.items, units="units", is_used="is_learned", neighbours=ctx.settings.recommend.neighbours,
+            pairs, totals.items, units="units", is_used="is_learned", neighbours=most,
             blocks=ctx.settings.spark.fit_partitions,
         )  # fmt: skip
         choice = _choice(ctx, stored, pairs, totals, neighbours)
@@ -150,6 +153,8 @@ def _serving_now(ctx: Context) -> Stored | None:
         stored = models.load_live(ctx.tables, row)
     except ModelError:
         return None  # damaged: this run replaces it
+    if stored.declaration["params"].get("scheme") != SCHEME:
+        return None  # fitted by a version whose engines were others
     is_same = models.canonical(stored.declaration["params"]) == models.canonical(dict(wanted(ctx.settings).params))
     return None if is_same else stored
 
@@ -252,7 +257,7 @@ def _write_audience(ctx: Context, choice: Choice, serving: _Serving, people: Dat
 
 def _neighbour_rows(ctx: Context, totals: Totals, neighbours: pa.Table) -> pl.DataFrame:
     item_ids = pl.Series(totals.items, dtype=pl.String)
-    frame = pl.DataFrame(neighbours)
+    frame = pl.DataFrame(neighbours).filter(pl.col("rank") <= ctx.settings.recommend.neighbours)
     return frame.select(
         as_of=pl.lit(ctx.as_of),
         item_id=item_ids.gather(frame["item"]),

@@ -36,6 +36,9 @@ _SERVING = {
     "max_age_days", "top_n", "policy", "new_items_share", "new_item_days", "session_gap_minutes", "min_group_customers",
     "audience", "bundles", "explicit_mf",
 }  # fmt: skip
+# what engines make of the same settings; 2: item_cf scores a candidate by its own neighbours and by log weights. A
+# model of another number is neither served nor compared
+SCHEME = 2
 _BANDS = ("ends", "exponents", "weights")
 _VALUES = 2**28
 """Of the lists of one piece of a column: their ends are 32 bits wide in Arrow, and a piece may have 2 GB in Spark."""
@@ -56,7 +59,7 @@ def wanted(settings: Settings) -> Wanted:
     # nor does any fit depend on how many candidates are scored
     recommend = settings.recommend.model_dump(exclude=_SERVING)
     recommend["graph_filter"] = settings.recommend.graph_filter.model_dump(exclude={"candidates"})
-    params = {**recommend, "seed": settings.seed, "fit_partitions": settings.spark.fit_partitions}
+    params = {**recommend, "scheme": SCHEME, "seed": settings.seed, "fit_partitions": settings.spark.fit_partitions}
     if settings.left_out:
         params["left_out"] = list(settings.left_out)
     return Wanted(JOB, TASK, params, settings.recommend.max_age_days)

@@ -1,7 +1,7 @@
 """What the shop allows in a list, after ranking and before writing. What rules took out of the first places is counted.
 
-Rules on items: in stock, categories and brands allowed or barred. Rules on a customer's items: what was taken before
-(but in categories of repeat purchases), prices outside the customer's own habit. Rules on a list: at most so many items
+Rules on items: in stock, categories and brands allowed or barred. Rules on a customer's items: prices outside the
+customer's own habit (what was seen before: seen.py). Rules on a list: at most so many items
 of a category or a brand, by going down the ranking. What is left is steered by price (steering.py).
 """
 
@@ -34,13 +34,14 @@ class Cap:
 
 @dataclass(frozen=True)
 class Policy:
-    """The rules over numbered items. `barred` by rule (items,); `may_repeat` (items,): may be offered to who took it;
-    `prices` (items,): nan where not known; `price_range`: shares of the customer's own median price, None: no rule.
+    """The rules over numbered items. `barred` by rule (items,); `due` (items,): days after its purchase from which on
+    it may be offered again, -1: never; `prices` (items,): nan where not known; `price_range`: shares of the customer's
+    own median price, None: no rule.
     """
 
     barred: Mapping[str, Bools]
-    may_repeat: Bools
     caps: tuple[Cap, ...]
+    due: Ints
     prices: Floats
     price_range: tuple[float, float] | None
     steering: Steering
@@ -110,10 +111,11 @@ def policy_of(
     stocks: Sequence[int | None],
     price_percentiles: Sequence[float | None],
     are_ended: Sequence[bool],
+    repeats: Mapping[str, int] | None = None,
 ) -> Policy:
     """The rules of the settings over a catalogue, item by item. Stock that is not known counts as in stock; an item
     whose category (brand) is not known is barred only where categories (brands) are allowed by name. What the catalogue
-    has ended is not offered, whatever the settings say.
+    has ended is not offered, whatever the settings say. `repeats`: categories that are bought again, with the days.
     """
     barred = {
         "not_listed": np.array(are_ended, dtype=bool),
@@ -129,9 +131,10 @@ def policy_of(
         )
         if most is not None
     ]
-    may_repeat = np.array([c in settings.repeat_categories for c in categories], dtype=bool)
+    days = dict.fromkeys(settings.repeat_categories, 0) | dict(repeats or {})
+    due = np.array([NONE if c is None else days.get(c, NONE) for c in categories], dtype=np.int64)
     steering = Steering(settings.price_steering, _known(price_percentiles))
-    return Policy(barred, may_repeat, tuple(caps), _known(prices), settings.price_range, steering)
+    return Policy(barred, tuple(caps), due, _known(prices), settings.price_range, steering)
 
 
 def _known(values: Sequence[float | None]) -> Floats:
@@ -182,6 +185,23 @@ def select_capped(
         active = active[passed_over & (length[active] < n)]
         _close_full(block, active, caps, counts)
     return chosen, values
+
+
+def within_caps(items: Ints, n: int, caps: Sequence[Cap], *, listed: Ints | None = None) -> Ints:
+    """(rows, n): places in `items` (rows, any), best first, of the first n that the caps let in, NONE at the end."""
+    rows = np.arange(len(items))
+    counts = [_group_counts(cap, listed, len(items)) for cap in caps]
+    chosen, length = np.full((len(items), n), NONE), np.zeros(len(items), dtype=np.int64)
+    for place in range(items.shape[1]):
+        item = items[:, place]
+        fits = (item != NONE) & (length < n)
+        for cap, count in zip(caps, counts, strict=True):
+            fits &= (cap.groups[item] == NONE) | (count[rows, cap.groups[item]] < cap.most)
+        chosen[rows[fits], length[fits]] = place
+        length[fits] += 1
+        for cap, count in zip(caps, counts, strict=True):
+            count[rows[fits], cap.groups[item[fits]]] += 1
+    return chosen
 
 
 def _for_rows(exact: Callable[[Ints], Floats], rows: Ints, count: int) -> Callable[[Ints], Floats]:

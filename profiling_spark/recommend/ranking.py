@@ -79,7 +79,7 @@ def ranked(
     for users, histories in padded_blocks(columns[0], columns[1], columns[2], rows=rows):
         scored = side.score(histories)
         n = open_lists.shape[1]
-        chosen, scores, lifts = eligible.best(scored, users, numbers, n, listed=lists.listed(users), counts=not new)
+        chosen, scores, lifts = eligible.best(scored, users, numbers, n, listed=lists.listed(users), is_first=not new)
         if not new:
             chosen[np.arange(n) >= lists.room(users)[:, None]] = NONE
         open_lists[users] = named(chosen, numbers)

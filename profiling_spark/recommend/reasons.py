@@ -18,6 +18,7 @@ from profiling_spark.recommend.popular import (
     POPULAR_IN_REGION,
     POPULAR_IN_SEGMENT,
 )
+from profiling_spark.recommend.seen import OTHER, STATES
 from profiling_spark.recommend.sessions import CATEGORY, SEARCH
 from profiling_spark.recommend.steering import LOW_PRICE, QUALITY_FIRST
 
@@ -42,6 +43,26 @@ _DID: Mapping[Language, Mapping[str, str]] = {
     },
 }
 _OTHER: Mapping[Language, str] = {"en": "because you were interested in {}", "zh": "因为您关注过{}"}
+_AGAIN: Mapping[Language, Mapping[str, str]] = {
+    "en": {
+        "purchase": "you bought it on {}; items of its category are often bought again",
+        "refund": "you had it before and gave it back on {}",
+        "review": "you reviewed it on {}",
+        "cart": "still in your cart: you put it there on {} and have not bought it",
+        "favorite": "you saved it on {}",
+        "view": "you looked at it on {}",
+        OTHER: "you came across it on {}",
+    },
+    "zh": {
+        "purchase": "您于{}购买过，此类商品常被再次购买",
+        "refund": "您曾购买，并于{}退货",
+        "review": "您于{}评价过",
+        "cart": "仍在您的购物车中：您于{}加入，尚未购买",
+        "favorite": "您于{}收藏过",
+        "view": "您于{}浏览过",
+        OTHER: "您于{}接触过",
+    },
+}
 _POPULAR: Mapping[Language, Mapping[str, str]] = {
     "en": {
         POPULAR: "popular with all customers",
@@ -75,8 +96,8 @@ _PEOPLE: Mapping[Language, Mapping[str, str]] = {
 }
 _STEERED: Mapping[Language, Mapping[int, str]] = {
     "en": {
-        LOW_PRICE: ", at one of the lower prices of its category, as you often choose",
-        QUALITY_FIRST: ", at one of the higher prices of its category, as you often choose",
+        LOW_PRICE: ", in the lower half of its category's prices, as you often choose",
+        QUALITY_FIRST: ", in the upper half of its category's prices, as you often choose",
     },
     "zh": {LOW_PRICE: "，在同类中价位较低，符合您的偏好", QUALITY_FIRST: "，在同类中价位较高，符合您的偏好"},
 }
@@ -100,14 +121,22 @@ def because(language: Language, kinds: tuple[str, ...]) -> pl.Expr:
     template = pl.col("kind").replace_strict(
         list(range(len(phrases))), phrases, default=_OTHER[language], return_dtype=pl.String
     )
-    return _filled(template, "past_title")
+    return _filled(template, pl.col("past_title"))
+
+
+def again(language: Language) -> pl.Expr:
+    """Why a known item is offered again, from the columns `state` (place in STATES) and `state_date`."""
+    phrases = [_AGAIN[language].get(state, _AGAIN[language][OTHER]) for state in STATES]
+    template = pl.col("state").replace_strict(list(range(len(STATES))), phrases, default=None, return_dtype=pl.String)
+    day = pl.col("state_date").dt.to_string("%Y-%m-%d")
+    return _filled(template, day)
 
 
 def popularity(language: Language) -> pl.Expr:
     """Text from the columns `engine` and `subject`: the category, the region or the group of customers."""
     words = _POPULAR[language]
     template = pl.col("engine").replace_strict(list(words), list(words.values()), return_dtype=pl.String)
-    return _filled(template, "subject")
+    return _filled(template, pl.col("subject"))
 
 
 def people(language: Language, attributes: str) -> str:
@@ -129,12 +158,12 @@ def shared(language: Language, kinds: Sequence[str], *, is_new: bool) -> list[st
 
 
 def steered(language: Language) -> pl.Expr:
-    """Addition to the reason from the column `lift`: empty where prices did not move the item up."""
+    """Addition to the reason from the column `lift`: empty where its price added nothing to the score."""
     words = _STEERED[language]
     return pl.col("lift").replace_strict(list(words), list(words.values()), default="", return_dtype=pl.String)
 
 
-def _filled(template: pl.Expr, name: str) -> pl.Expr:
+def _filled(template: pl.Expr, text: pl.Expr) -> pl.Expr:
     parts = template.str.split_exact("{}", 1)
     head, tail = parts.struct.field("field_0"), parts.struct.field("field_1")
-    return pl.when(tail.is_null()).then(head).otherwise(pl.concat_str(head, pl.col(name), tail))
+    return pl.when(tail.is_null()).then(head).otherwise(pl.concat_str(head, text, tail))

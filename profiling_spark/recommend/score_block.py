@@ -26,6 +26,16 @@ def close_pairs(block: ScoreBlock, row: Ints, item: Ints) -> None:
         block[row, item] = -np.inf
 
 
+def pair_scores(block: ScoreBlock, row: Ints, item: Ints) -> Scores:
+    """(pairs,): the score of each item for the customer in its row, -inf where it has none."""
+    if not isinstance(block, SparseScores):
+        found: Scores = block[row, item]
+        return found
+    at, is_listed = _search(block, row, item)
+    listed: Scores = np.where(is_listed, block.scores.ravel()[at], np.float32(-np.inf)).astype(np.float32)
+    return listed
+
+
 def columns_of(block: ScoreBlock) -> Ints:
     """(customers or 1, width): the item of each score; any item where there is none."""
     return np.maximum(block.columns, 0) if isinstance(block, SparseScores) else np.arange(block.shape[1])[None, :]
@@ -69,12 +79,18 @@ def _items(block: SparseScores, place: Ints) -> Ints:
 
 def _places(block: SparseScores, row: Ints, item: Ints) -> tuple[Ints, Ints]:
     """(row, place) of those of the pairs that are listed."""
+    at, is_listed = _search(block, row, item)
+    width = max(block.columns.shape[1], 1)
+    return at[is_listed] // width, at[is_listed] % width
+
+
+def _search(block: SparseScores, row: Ints, item: Ints) -> tuple[Ints, Bools]:
+    """(pairs,) each: where in the flattened columns each pair would stand, and whether it does."""
     rows, width = block.columns.shape
     if not width or not len(row):
-        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+        return np.zeros(len(row), dtype=np.int64), np.zeros(len(row), dtype=bool)
     stride = max(int(block.columns.max()), int(item.max())) + 2
     listed = np.where(block.columns == NONE, stride - 1, block.columns) + np.arange(rows)[:, None] * stride
     wanted = row * stride + item
     place = np.minimum(np.searchsorted(listed.ravel(), wanted), listed.size - 1)
-    found = place[listed.ravel()[place] == wanted]
-    return found // width, found % width
+    return place, listed.ravel()[place] == wanted

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import numpy as np
@@ -13,16 +13,19 @@ from profiling_spark.config.policy import RecommendPolicy
 from profiling_spark.recommend import reasons
 from profiling_spark.recommend.catalogue import Catalogue
 from profiling_spark.recommend.content import CONTENT, ContentSide, ContentSpace, shared_kinds
-from profiling_spark.recommend.eligible_items import LIST, EligibleItems
+from profiling_spark.recommend.eligible_items import LIST, EligibleItems, SeenItems
 from profiling_spark.recommend.graph_filter import rows_at_a_time, scoring_all
 from profiling_spark.recommend.interactions import UNITS, HistoryParams, favourite_category, interactions
 from profiling_spark.recommend.item_side import Ints, block_rows
+from profiling_spark.recommend.policy import Policy
 from profiling_spark.recommend.popular import POPULAR_IN_GROUP, GroupPopularity, Popularity
 from profiling_spark.recommend.ranking import Documents, Lists, ranked, visit_documents
+from profiling_spark.recommend.seen import no_more_than_fresh, offered_again
 from profiling_spark.recommend.sessions import CATEGORY, LAST_SESSION, SEARCH, last_session
 from profiling_spark.recommend.stored import StoredSide
 from profiling_spark.recommend.top_n import NONE
 
+_TITLED = pl.Schema({"item_id": pl.String, "title": pl.String})
 # `order`: place in the list before ranks are given, see `_new_order`
 _CHOSEN = pl.Schema(
     {
@@ -31,7 +34,8 @@ _CHOSEN = pl.Schema(
         "item": pl.Int64,
         "score": pl.Float64,
         "engine": pl.String,
-        "reason": pl.String,
+        "because": pl.String,
+        "lift": pl.Int64,
     }
 )
 
@@ -49,13 +53,15 @@ class Goods:
 @dataclass(frozen=True)
 class Offer:
     """How lists are made. `session_gap`: the pause that ends a visit; None: the step of the last visit is left out,
-    because popular items rank better than the engines."""
+    because popular items rank better than the engines. `repeats`: categories whose items are bought again, and after
+    how many days they are offered again."""
 
     top_n: int
     new_items_share: float
     session_gap: timedelta | None
     language: reasons.Language
     rules: RecommendPolicy
+    repeats: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -66,9 +72,10 @@ class Serve:
     First the engine, from the customer's own history; where it has nothing, what is like the items, searches and
     categories of the last visit. A list that is not full is filled up with popular items: of the customer's favourite
     category, of each of the customer's groups, of everyone. Some places are kept for new items that are like the
-    history. Seen items are left out but in categories of repeat purchases, and the policy holds throughout. Customers
-    who opted out of personalisation get the overall popular list, the same for all, in which nothing of theirs is left
-    out either; bots, whose history is no taste and often the whole catalogue, get the same.
+    history. Of what was seen the policy says what is offered again: by the engine and the last visit, at most so many
+    in a list, with a reason of its own. Customers who opted out of personalisation get the overall popular list, the
+    same for all, in which nothing of theirs is left out either; bots, whose history is no taste and often the whole
+    catalogue, get the same.
 
     Rows of rank 0 are no recommendations: each counts in `score` what the rule named in `engine` took out.
     """
@@ -85,27 +92,32 @@ class Serve:
             return LIST.to_frame()
         open_users = users.filter(~pl.col("is_opted_out") & ~pl.col("is_bot"))
         past = self._past(events, open_users)
-        eligible = self._eligible(past, popularity, len(users), open_users)
+        policy = self.goods.catalogue.policy(self.offer.rules, self.offer.repeats)
+        past = offered_again(past, self.offer.rules, due=policy.due, as_of=self.params.as_of)
+        eligible = self._eligible(past, policy, popularity, len(users), open_users)
         new_places = int(self.offer.top_n * self.offer.new_items_share + 1e-9)
         lists = Lists(*(np.full((len(users), places), NONE) for places in (self.offer.top_n, new_places)))
         chosen = [_CHOSEN.to_frame(), self._new(past, eligible, lists), self._personal(past, eligible, lists)]
         chosen.append(self._last_session(events, open_users, eligible, lists))
         codes = self._codes(events, open_users, category_numbers, len(users))
         chosen += self._popular(eligible, lists, codes)
-        return pl.concat([self._named(pl.concat(chosen), users), eligible.removed()])
+        return pl.concat([self._named(pl.concat(chosen), past, users), eligible.removed()])
 
-    def _eligible(self, past: pl.DataFrame, popularity: Popularity, count: int, users: pl.DataFrame) -> EligibleItems:
+    def _eligible(
+        self, past: pl.DataFrame, policy: Policy, popularity: Popularity, count: int, users: pl.DataFrame
+    ) -> EligibleItems:
         """What may be offered to whom."""
-        policy = self.goods.catalogue.policy(self.offer.rules)
-        pairs = past.select("user", "item").to_numpy()
         bought = past.filter(pl.col("kind") == self.params.kind_of("purchase"))
         habits = policy.habits(bought["user"].to_numpy(), bought["item"].to_numpy(), count)
-        seen = np.asfortranarray(pairs[~policy.may_repeat[pairs[:, 1]]])  # searched by user
+        seen = SeenItems(past["user"].to_numpy(), past["item"].to_numpy(), past["is_known"].to_numpy())
+        most_known = int(self.offer.top_n * self.offer.rules.most_seen_share + 1e-9)
         is_offered = self.goods.catalogue.is_offered
         preferences = np.full(count, np.nan)
         preferences[users["user"].to_numpy()] = users["price_preference"].cast(pl.Float64).fill_null(np.nan).to_numpy()
         ends = policy.steering.ends(preferences)
-        return EligibleItems(popularity, policy, is_offered, seen, habits, ends, np.zeros(count, dtype=bool))
+        return EligibleItems(
+            popularity, policy, is_offered, seen, most_known, habits, ends, np.zeros(count, dtype=bool)
+        )
 
     def _past(self, events: pl.DataFrame, users: pl.DataFrame) -> pl.DataFrame:
         """The customers' interactions with items of the catalogue, numbered, sorted by user."""
@@ -144,10 +156,9 @@ class Serve:
             side = scoring_all(side)
         numbers, documents = np.arange(side.items), self._history(past, side.items)
         found = ranked(eligible, side, documents, numbers, lists, new=False, rows=rows_at_a_time(side))
-        language = self.offer.language
-        text = pl.concat_str(reasons.because(language, self.params.kinds), reasons.steered(language))
+        text = reasons.because(self.offer.language, self.params.kinds)
         return found.select(
-            "user", "item", "score", order=pl.col("place") + 1, engine=pl.lit(side.engine), reason=text
+            "user", "item", "score", "lift", order=pl.col("place") + 1, engine=pl.lit(side.engine), because=text
         ).select(pl.col(c).cast(t) for c, t in _CHOSEN.items())
 
     def _new(self, past: pl.DataFrame, eligible: EligibleItems, lists: Lists) -> pl.DataFrame:
@@ -187,8 +198,7 @@ class Serve:
         because = reasons.because(language, (*self.params.kinds, SEARCH, CATEGORY))
         # a search or a category is itself what is shared
         text = pl.when(pl.col("past") < items).then(pl.concat_str(because, shared)).otherwise(because)
-        reason = pl.concat_str(text, reasons.steered(language))
-        return found.select("user", "item", "score", order=order, engine=pl.lit(engine), reason=reason).select(
+        return found.select("user", "item", "score", "lift", order=order, engine=pl.lit(engine), because=text).select(
             pl.col(c).cast(t) for c, t in _CHOSEN.items()
         )
 
@@ -213,8 +223,7 @@ class Serve:
                     "lift": fill.lifts[row, place],
                 }
             )
-            language = self.offer.language
-            frame = frame.with_columns(reason=pl.concat_str(reasons.popularity(language), reasons.steered(language)))
+            frame = frame.with_columns(because=reasons.popularity(self.offer.language))
             found.append(frame.select(pl.col(c).cast(t) for c, t in _CHOSEN.items()))
         return found
 
@@ -232,10 +241,18 @@ class Serve:
             subjects[is_here] = step_names[items[is_here] if step == 0 else codes[is_here, step]]
         return pl.Series(subjects.tolist(), dtype=pl.String)
 
-    def _named(self, chosen: pl.DataFrame, users: pl.DataFrame) -> pl.DataFrame:
-        """Rows in their order become ranks; numbers become ids."""
-        ids = pl.DataFrame({"item_id": self.goods.catalogue.item_ids}).with_row_index("item").cast({"item": pl.Int64})
-        ordered = chosen.sort("user", "order")
+    def _named(self, chosen: pl.DataFrame, past: pl.DataFrame, users: pl.DataFrame) -> pl.DataFrame:
+        """Rows in their order become ranks; numbers become ids; what is known has a reason of its own."""
+        catalogue, language = self.goods.catalogue, self.offer.language
+        ids = pl.DataFrame({"item_id": catalogue.item_ids, "title": catalogue.titles}, schema=_TITLED)
+        ids = ids.with_row_index("item").cast({"item": pl.Int64})
+        known = past.filter("is_known").select("user", "item", "state", "state_date", "is_known", again="is_again")
+        with_known = chosen.join(known, on=["user", "item"], how="left").with_columns(
+            pl.col("is_known", "again").fill_null(value=False)
+        )
+        because = pl.when("again").then(reasons.again(language)).otherwise("because")
+        with_reasons = with_known.with_columns(reason=pl.concat_str(because, reasons.steered(language)))
+        ordered = no_more_than_fresh(with_reasons, self.offer.rules.most_seen_share).sort("user", "order")
         rank = ordered.with_columns(rank=pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over("user"))
         named = rank.join(users.select("user", "user_id"), on="user", how="inner").join(ids, on="item", how="inner")
         return named.sort("user_id", "rank").select(*LIST)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from profiling_spark.config.policy import PriceSteering
-from profiling_spark.recommend.item_side import Bools, Floats, Ints
+from profiling_spark.recommend.item_side import Floats, Ints
 
 PRICE_STEERING = "price_steering"  # as rules are counted
 LOW_PRICE, QUALITY_FIRST = -1, 1
@@ -45,15 +45,16 @@ class Steering:
         return found
 
 
-def steered(scores: Floats, gains: Floats, n: int, *, steps: Ints | None = None) -> tuple[Ints, Bools]:
-    """(customers, n) each: places of the n best candidates among all, and whether the gain moved them up.
+def steered(scores: Floats, gains: Floats, n: int, *, steps: Ints | None = None) -> tuple[Floats, Ints]:
+    """(customers, candidates): what ranks them, the scores with what the gains add; (customers, n): places of the n
+    best.
 
     `scores` (customers, candidates), best first; nan closes a row. Equal ones stay in order. `steps` of the candidates,
     rising: nothing moves from one into another.
     """
-    value = np.where(np.isnan(scores), -np.inf, scores + gains * np.abs(scores))
+    added = scores + gains * np.abs(scores)
+    value = np.where(np.isnan(scores), -np.inf, added)
     place = np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
     keys = (place, -value) if steps is None else (place, -value, steps)
     order: Ints = np.where(gains.any(axis=1, keepdims=True), np.lexsort(keys, axis=1), place)[:, :n]
-    is_lifted = (np.take_along_axis(gains, order, axis=1) > 0) & (order > np.arange(order.shape[1]))
-    return order, is_lifted
+    return added, order

@@ -1,6 +1,7 @@
 """The engines' arithmetic against independent, plain computations."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from recommend_shop import as_histories
 from scipy import sparse
@@ -8,7 +9,7 @@ from scipy import sparse
 from profiling_spark.recommend.als import FactorSide, principal_axes
 from profiling_spark.recommend.choose import serving_engine
 from profiling_spark.recommend.evaluate import Figures
-from profiling_spark.recommend.item_cf import NeighbourSide
+from profiling_spark.recommend.item_cf import NeighbourSide, neighbour_side
 from profiling_spark.recommend.item_side import padded_blocks
 from profiling_spark.recommend.own_history import OwnHistorySide
 from profiling_spark.recommend.popular import Popularity
@@ -71,11 +72,19 @@ def test_als_has_nothing_for_a_customer_whose_items_it_has_not_seen():
     assert np.isnan(values[1:]).all()
 
 
-def test_item_cf_sums_similarities_by_weight():
-    similar = np.array([[0, 0.5, 0.2], [0.5, 0, 0], [0.2, 0, 0]], dtype=np.float32)
-    scored = NeighbourSide(sparse.csr_array(similar)).score(only_block([[(0, 2.0), (1, 1.0)]]))
+def test_item_cf_sums_similarities_by_log_weight():
+    similar = np.array([[0, 0.5, 0.2], [0.5, 0, 0], [0, 0, 0]], dtype=np.float32)
+    scored = NeighbourSide(sparse.csr_array(similar)).score(only_block([[(0, np.e**2 - 1), (1, np.e - 1)]]))
     assert scored.block()[0] == pytest.approx([0.5, 1.0, 0.4])
     assert scored.contributions(np.array([[2, 0]]))[0, :, :2] == pytest.approx(np.array([[0.4, 0.0], [0.0, 0.5]]))
+
+
+def test_item_cf_scores_a_candidate_by_its_own_nearest_items():
+    # 0 is nearest to 1 and to 2, whose nearest is 0; but nearest to 0 is 1 alone
+    near = pa.table({"item": [0, 1, 2], "other": [1, 0, 0], "rank": [1, 1, 1], "similarity": [0.6, 0.6, 0.4]})
+    scored = neighbour_side(near, 3).score(only_block([[(0, 1.0)], [(2, 1.0)]])).block()
+    assert scored[0] == pytest.approx([-np.inf, 0.6 * np.log(2), 0.4 * np.log(2)])
+    assert np.isneginf(scored[1]).all()  # 2 is nobody's nearest, so it speaks for nobody
 
 
 def test_popularity_fills_with_the_favourite_category_first():

@@ -44,13 +44,14 @@ def test_candidates_change_places_by_their_steered_scores():
     scores = np.array([[10.0, 9.0, 8.0, np.nan], [-1.0, -2.0, -2.1, -9.0]])
     gains = np.array([[0.0, 0.1, 0.5, 0.0], [0.0, 0.0, 0.2, 0.9]])
     # 10, 9.9, 12; and -1, -2, -1.68, -0.9: a negative score rises too
-    order, lifted = steered(scores, gains, 2)
+    value, order = steered(scores, gains, 2)
     assert order.tolist() == [[2, 0], [3, 0]]
-    assert lifted.tolist() == [[True, False], [True, False]]
+    assert value[0, :3] == pytest.approx([10.0, 9.9, 12.0])
+    assert value[1] == pytest.approx([-1.0, -2.0, -1.68, -0.9])
     # equal ones stay in order, and nothing leaves its step
-    order, lifted = steered(np.array([[1.0, 1.0, 4.0, 3.0]]), np.array([[0.0, 0.0, 0.0, 1.0]]), 4,
-                            steps=np.array([[0, 0, 1, 1]]))  # fmt: skip
-    assert (order.tolist(), lifted.tolist()) == ([[0, 1, 3, 2]], [[False, False, True, False]])
+    value, order = steered(np.array([[1.0, 1.0, 4.0, 3.0]]), np.array([[0.0, 0.0, 0.0, 1.0]]), 4,
+                           steps=np.array([[0, 0, 1, 1]]))  # fmt: skip
+    assert (order.tolist(), value.tolist()) == ([[0, 1, 3, 2]], [[1.0, 1.0, 4.0, 6.0]])
 
 
 def test_a_quality_first_customer_gets_the_dearer_of_two_good_items_first():
@@ -71,9 +72,9 @@ def test_a_quality_first_customer_gets_the_dearer_of_two_good_items_first():
     assert lists["low"] == lists["mid"] == lists["none"] == plain
     assert [r[:2] for r in lists["private"]] == [("a", "popular"), ("b", "popular")]
     assert removed(found) == {"price_steering": 2}
-    # the score stays the engine's own: what the past items add up to
+    # the score is what ranks: what the past items add up to, by log(1 + 4), and what the price adds
     high = found.filter(pl.col("user_id") == "high").sort("rank")["score"].to_list()
-    assert high == pytest.approx([0.6 * 4, 0.9 * 4])
+    assert high == pytest.approx([0.6 * 1.75 * np.log(5), 0.9 * np.log(5)])
     # 0.6 * 1.4 is less than 0.9
     assert lists_of(served(rows, rules=rules(0.4), **options).filter(pl.col("user_id") == "high")) == plain
     chinese = served(rows, rules=rules(1.0), language="zh", **options).filter(pl.col("user_id") == "high")
