@@ -26,13 +26,6 @@ class Seen(Model):
     other: SeenRule = "offered"
 
 
-class Repeats(Model):
-    """Which categories are bought again: at least `least_share` of at least `least_buyers` customers and items."""
-
-    least_share: Share | None = 0.2
-    least_buyers: Positive = 50
-
-
 class PriceSteering(Model):
     strength: Share = 0.25
     low: Share = 0.35
@@ -49,7 +42,6 @@ class RecommendPolicy(Model):
     seen: Seen = Seen()
     most_seen_share: Share = 0.5
     cool_down_days: Annotated[int, Field(ge=0, le=365)] = 0
-    repeats: Repeats = Repeats()
     repeat_categories: tuple[str, ...] = ()
     allow_categories: tuple[str, ...] = ()
     bar_categories: tuple[str, ...] = ()

@@ -62,11 +62,11 @@ class Catalogue:
         codes = [NONE if c is None else number[c] for c in self.categories]
         return Popularity(np.array(self.weights), np.array(codes, dtype=np.int64), groups), number
 
-    def policy(self, settings: RecommendPolicy, repeats: Mapping[str, int] | None = None) -> Policy:
-        """The shop's rules over these items. `repeats`: categories that are bought again, and after how many days."""
+    def policy(self, settings: RecommendPolicy) -> Policy:
+        """The shop's rules over these items."""
         return policy_of(
             settings, categories=self.categories, brands=self.brands, prices=self.prices, stocks=self.stocks,
-            price_percentiles=self.price_percentiles, are_ended=self.are_ended, repeats=repeats,
+            price_percentiles=self.price_percentiles, are_ended=self.are_ended,
         )  # fmt: skip
 
     @property

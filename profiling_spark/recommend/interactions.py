@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from profiling_spark.config import Settings
-from profiling_spark.config.policy import RecommendPolicy
 from profiling_spark.features.windows import NOT_ACTS, age_days
 from profiling_spark.recommend.refunds import event_weight, with_taken
-from profiling_spark.recommend.seen import is_masked, state_columns
+from profiling_spark.recommend.seen import state_columns
 
 # Weights are whole numbers of 2^-20: their sums are exact, so no total depends on the order or layout of the rows.
 UNITS = 2**20
@@ -38,7 +37,6 @@ class HistoryParams:
     items: int
     min_items: int = 1
     left_out: tuple[str, ...] = ()
-    policy: RecommendPolicy = field(default_factory=RecommendPolicy)
 
     @classmethod
     def of(cls, settings: Settings, as_of: date) -> HistoryParams:
@@ -47,7 +45,7 @@ class HistoryParams:
         since = as_of - timedelta(days=recommend.history_days)
         return cls(
             as_of, since, recommend.weights, recommend.half_life_days, recommend.history_items, recommend.min_items,
-            settings.left_out, recommend.policy,
+            settings.left_out,
         )  # fmt: skip
 
     @property
@@ -108,17 +106,14 @@ def split_interactions(
 
     `train_units`, `is_train`: units and is_history of the events before the cutoff, aged from the cutoff's day; null
     and false for an item that was not seen by then. `is_test`: with an event at or after the cutoff that speaks for the
-    item; `is_truth`: the same, and first seen then. `is_masked`: by the cutoff the customer had done with it what the
-    policy never offers again; `is_open_truth`: `is_test` without these. Without a cutoff nothing is split.
+    item; `is_truth`: the same, and first seen then. Without a cutoff nothing is split.
     `is_learned`, `is_train_learned`: is_history and is_train of customers with `min_items` such items; fewer do not
     show what goes together.
     """
     every = interactions(events, params).with_columns(is_learned=_learned("is_history", params.min_items))
     every = every.drop("state", "state_date", "last_date")
     if cutoff is None:
-        nothing = dict.fromkeys(
-            ("is_train", "is_train_learned", "is_masked", "is_truth", "is_open_truth", "is_test"), pl.lit(value=False)
-        )
+        nothing = dict.fromkeys(("is_train", "is_train_learned", "is_truth", "is_test"), pl.lit(value=False))
         return every.with_columns(train_units=pl.lit(None, pl.Int64), **nothing)
     test = interactions(events.filter(pl.col("event_time") >= cutoff), params).select(
         "user_id", "item_id", (pl.col("kind") >= 0).alias("is_test")
@@ -126,15 +121,13 @@ def split_interactions(
     then = replace(params, as_of=train_as_of(cutoff, timezone))
     train = interactions(events.filter(pl.col("event_time") < cutoff), then).select(
         "user_id", "item_id", pl.col("units").alias("train_units"), pl.col("is_history").alias("is_train"),
-        is_masked(params.policy.seen, params.policy.repeat_categories).alias("is_masked"),
     )  # fmt: skip
     return (
         every.join(train, on=["user_id", "item_id"], how="left", maintain_order="left")
         .join(test, on=["user_id", "item_id"], how="left", maintain_order="left")
-        .with_columns(pl.col("is_train", "is_test", "is_masked").fill_null(False))
+        .with_columns(pl.col("is_train", "is_test").fill_null(False))
         .with_columns(
             is_truth=pl.col("is_test") & pl.col("train_units").is_null(),
-            is_open_truth=pl.col("is_test") & ~pl.col("is_masked"),
             is_train_learned=_learned("is_train", params.min_items),
         )
     )

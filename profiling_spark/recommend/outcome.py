@@ -73,10 +73,9 @@ class WithSteps:
     def __call__(self, events: pl.DataFrame, sides: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         lists = self.kernel(events, sides)
         steps = lists.filter(pl.col("rank") > 0).group_by("engine").agg(score=pl.col("user_id").n_unique())
-        counted = steps.sort("engine").select(
-            user_id=pl.lit(""), rank=0, item_id=pl.lit(""), score="score", engine="engine", reason=pl.lit("")
-        )
-        return pl.concat([lists, counted.cast(lists.schema)])
+        texts = [pl.lit("").alias(name) for name in ("user_id", "item_id", "reason")]
+        counted = steps.select("score", "engine", *texts, rank=0).sort("engine")
+        return pl.concat([lists, counted.cast({"rank": pl.Int32, "score": pl.Float64})], how="diagonal")
 
 
 def counts() -> list[Any]:

@@ -41,7 +41,7 @@ class Policy:
 
     barred: Mapping[str, Bools]
     caps: tuple[Cap, ...]
-    due: Ints
+    may_repeat: Bools
     prices: Floats
     price_range: tuple[float, float] | None
     steering: Steering
@@ -111,11 +111,10 @@ def policy_of(
     stocks: Sequence[int | None],
     price_percentiles: Sequence[float | None],
     are_ended: Sequence[bool],
-    repeats: Mapping[str, int] | None = None,
 ) -> Policy:
     """The rules of the settings over a catalogue, item by item. Stock that is not known counts as in stock; an item
     whose category (brand) is not known is barred only where categories (brands) are allowed by name. What the catalogue
-    has ended is not offered, whatever the settings say. `repeats`: categories that are bought again, with the days.
+    has ended is not offered, whatever the settings say.
     """
     barred = {
         "not_listed": np.array(are_ended, dtype=bool),
@@ -131,10 +130,9 @@ def policy_of(
         )
         if most is not None
     ]
-    days = dict.fromkeys(settings.repeat_categories, 0) | dict(repeats or {})
-    due = np.array([NONE if c is None else days.get(c, NONE) for c in categories], dtype=np.int64)
+    may_repeat = np.array([c in settings.repeat_categories for c in categories], dtype=bool)
     steering = Steering(settings.price_steering, _known(price_percentiles))
-    return Policy(barred, tuple(caps), due, _known(prices), settings.price_range, steering)
+    return Policy(barred, tuple(caps), may_repeat, _known(prices), settings.price_range, steering)
 
 
 def _known(values: Sequence[float | None]) -> Floats:

@@ -6,17 +6,16 @@ are as good as the ranking has them, so the list is the ranking with known items
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
 import polars as pl
 
-from profiling_spark.config.policy import AGAIN, MASKED, RecommendPolicy, Seen
-from profiling_spark.recommend.item_side import Floats, Ints, ScoreBlock, SparseScores
+from profiling_spark.config.policy import AGAIN, MASKED, RecommendPolicy
+from profiling_spark.recommend.item_side import Bools, Floats, Ints, ScoreBlock, SparseScores
 from profiling_spark.recommend.refunds import PURCHASE, REFUND
-from profiling_spark.recommend.score_block import best, close_pairs, pair_scores, scores_of
+from profiling_spark.recommend.score_block import close_pairs, pair_scores, scores_of
 from profiling_spark.recommend.top_n import NONE
 
 # what a customer did with an item, the most binding last; refund: bought, and all of it taken back; a review is of what
@@ -44,31 +43,19 @@ def state_columns() -> dict[str, pl.Expr]:
     }
 
 
-def is_masked(seen: Seen, repeat_categories: Sequence[str] = ()) -> pl.Expr:
-    """Whether a pair with `state` (and `category`) is never offered: by the settings, but for what was bought in a
-    category of repeat purchases.
-    """
-    masked = [place for place, state in enumerate(STATES) if getattr(seen, state) == MASKED]
-    repeats = pl.col("state").is_in(_BOUGHT) & pl.col("category").is_in(repeat_categories).fill_null(False)
-    return pl.col("state").is_in(masked) & ~repeats
-
-
-def offered_again(pairs: pl.DataFrame, policy: RecommendPolicy, *, due: Ints, as_of: date) -> pl.DataFrame:
+def offered_again(pairs: pl.DataFrame, policy: RecommendPolicy, *, may_repeat: Bools, as_of: date) -> pl.DataFrame:
     """`pairs` (with `item` and the columns of `state_columns`) with `is_known`: may be offered although it was seen,
     and `is_again`: is marked then.
 
-    `due` (items,): days after the last purchase from which on the item may be offered again, -1: never, since its
-    category is not bought again. Nothing is offered before `cool_down_days` since the customer last dealt with it.
+    `may_repeat` (items,): whether what was bought may be offered again. Nothing is offered before `cool_down_days`
+    since the customer last dealt with it.
     """
     rules = [getattr(policy.seen, state) for state in STATES]
     rule = pl.col("state").replace_strict(list(range(len(STATES))), rules, return_dtype=pl.String)
-    age, state_age = ((pl.lit(as_of) - pl.col(c)).dt.total_days() for c in ("last_date", "state_date"))
-    with_due = pairs.with_columns(_due=pl.Series(due, dtype=pl.Int64).gather(pairs["item"]))
-    repeats = pl.col("state").is_in(_BOUGHT) & (rule == MASKED) & (pl.col("_due") >= 0)
-    is_open = pl.when(repeats).then(state_age >= pl.col("_due")).otherwise(rule != MASKED)
-    is_known = is_open & (age >= policy.cool_down_days)
-    marks = {"is_known": is_known, "is_again": is_known & (repeats | (rule == AGAIN))}
-    return with_due.with_columns(**marks).drop("_due")
+    repeats = pl.col("state").is_in(_BOUGHT) & (rule == MASKED) & pl.Series(may_repeat).gather(pairs["item"])
+    age = (pl.lit(as_of) - pl.col("last_date")).dt.total_days()
+    is_known = (repeats | (rule != MASKED)) & (age >= policy.cool_down_days)
+    return pairs.with_columns(is_known=is_known, is_again=is_known & (repeats | (rule == AGAIN)))
 
 
 def no_more_than_fresh(rows: pl.DataFrame, share: float) -> pl.DataFrame:
@@ -120,13 +107,3 @@ class Ranking:
         )
         is_open = places == NONE
         return Ranking(np.where(is_open, NONE, columns), np.where(is_open, np.nan, values), np.where(is_open, 0, lifts))
-
-
-def best_with_known(
-    block: ScoreBlock, n: int, exact: Callable[[Ints], Floats], known: SparseScores, most: int
-) -> tuple[Ints, Floats]:
-    """`best`, with at most `most` items of `known`, which `block` has no longer."""
-    (fresh, values), (again, theirs) = best(block, n, exact), best(known, most, exact)
-    nothing = np.zeros_like(fresh), np.zeros_like(again)
-    both = Ranking(fresh, values, nothing[0]).with_known(Ranking(again, theirs, nothing[1]))
-    return both.columns[:, :n], both.values[:, :n]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 
 import numpy as np
@@ -53,15 +53,13 @@ class Goods:
 @dataclass(frozen=True)
 class Offer:
     """How lists are made. `session_gap`: the pause that ends a visit; None: the step of the last visit is left out,
-    because popular items rank better than the engines. `repeats`: categories whose items are bought again, and after
-    how many days they are offered again."""
+    because popular items rank better than the engines."""
 
     top_n: int
     new_items_share: float
     session_gap: timedelta | None
     language: reasons.Language
     rules: RecommendPolicy
-    repeats: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,8 +90,8 @@ class Serve:
             return LIST.to_frame()
         open_users = users.filter(~pl.col("is_opted_out") & ~pl.col("is_bot"))
         past = self._past(events, open_users)
-        policy = self.goods.catalogue.policy(self.offer.rules, self.offer.repeats)
-        past = offered_again(past, self.offer.rules, due=policy.due, as_of=self.params.as_of)
+        policy = self.goods.catalogue.policy(self.offer.rules)
+        past = offered_again(past, self.offer.rules, may_repeat=policy.may_repeat, as_of=self.params.as_of)
         eligible = self._eligible(past, policy, popularity, len(users), open_users)
         new_places = int(self.offer.top_n * self.offer.new_items_share + 1e-9)
         lists = Lists(*(np.full((len(users), places), NONE) for places in (self.offer.top_n, new_places)))

@@ -79,12 +79,17 @@ def test_a_group_is_named_by_the_customers_own_attributes(attributes, en, zh):
 
 def test_the_last_visit_serves_where_the_engine_knows_nothing_of_the_history():
     rows = [("u", "t", "view", 9), ("u", "p", "cart", 3), ("u", "r", "view", 3)]
-    found = served(rows, side=None, catalogue=SHOES, n=3)
+    found = served(rows, side=None, catalogue=SHOES, n=4)
     # of category shoes is q, of boots s; the cart weighs more than the view; the cup was another visit
-    assert lists_of(found) == [
+    new = [
         ("q", "last_session", "because you put Pump in the cart (same category)"),
         ("s", "last_session", "because you viewed Sandal (same category)"),
     ]
+    cart = "still in your cart: you put it there on 2026-06-28 and have not bought it"
+    assert lists_of(found) == [
+        ("p", "last_session", cart), new[0], ("r", "last_session", "you looked at it on 2026-06-28"), new[1],
+    ]  # fmt: skip
+    assert lists_of(served(rows, side=None, catalogue=SHOES, n=4, rules={"most_seen_share": 0.0})) == new
     chinese = lists_of(served(rows, side=None, catalogue=SHOES, n=1, language="zh"))
     assert chinese[0][2] == "因为您把Pump加入过购物车（同类）"
 
@@ -128,7 +133,7 @@ def test_new_items_get_their_places_by_what_they_share_with_the_history():
     # every other place; e and f are of the same brand as a, so alike that the number decides
     assert [r[:2] for r in found] == [
         ("b", "item_cf"), ("e", "content"), ("c", "item_cf"), ("f", "content"),
-        ("b", "last_session"), ("g", "content"), ("a", "popular"), ("c", "popular"),
+        ("b", "last_session"), ("g", "content"), ("d", "last_session"), ("a", "popular"),
     ]  # fmt: skip
     assert found[1][2] == "because you bought Apple (new, same brand)"
     assert [r[0] for r in lists_of(served(rows, catalogue=catalogue, new_share=0.0, n=4))] == ["b", "c", "d", "e"]

@@ -139,7 +139,7 @@ def removed(frame):
 def test_what_is_out_of_stock_or_barred_is_not_offered_and_counted():
     stocked = catalogue_of(*(getattr(CATALOGUE, n) for n in ("item_ids", "titles", "categories", "weights")),
                     stocks=(9, 0, None, 5, 5))  # fmt: skip
-    found = served([("u", "a", "view", 10)], catalogue=stocked, rules={"bar_categories": ("y",)}, n=5)
+    found = served([("u", "a", "purchase", 10)], catalogue=stocked, rules={"bar_categories": ("y",)}, n=5)
     assert [r[0] for r in lists_of(found.filter(pl.col("rank") > 0))] == ["e"]
     # of what item_cf ranks first, b is out of stock and c of the barred category
     assert removed(found) == {"out_of_stock": 1, "category": 1}
@@ -222,6 +222,19 @@ def random_shops(draw):
     return rows, options | {"new_share": draw(st.sampled_from([0.0, 0.25, 0.5]))}
 
 
+def states_by_hand(rows):
+    """What a customer did with each item that binds most, from (item, event type, age): refunds take the latest."""
+    found = {}
+    for item in {i for i, _, _ in rows}:
+        kept, kinds = 0, set()
+        # of one day a refund follows the purchases
+        for _, kind, _ in sorted((r for r in rows if r[0] == item), key=lambda r: (-r[2], r[1] == "refund")):
+            kinds.add(kind)
+            kept = max(kept - 1, 0) if kind == "refund" else kept + (kind == "purchase")
+        found[item] = "purchase" if kept else "refund" if kinds & {"refund", "purchase"} else "view"
+    return found
+
+
 @given(shop=random_shops(), rules=random_policies(), n=st.integers(1, 12))
 @settings(deadline=None, max_examples=80)
 def test_lists_of_any_shop_obey_its_policy(shop, rules, n):
@@ -239,8 +252,11 @@ def test_lists_of_any_shop_obey_its_policy(shop, rules, n):
     taken = allowed & {i for i, w in zip(items, catalogue.weights, strict=True) if w > 0}
     new = allowed & {i for i, is_new in zip(items, catalogue.are_new, strict=True) if is_new}
     for user in options["users"]:
-        touched = {i for v, i, _, _ in rows if v == user and user not in opted_out}
-        seen = {i for i in touched if of["max_per_category"][i] not in rules["repeat_categories"]}
+        state = {} if user in opted_out else states_by_hand([r[1:] for r in rows if r[0] == user])
+        touched = set(state)
+        repeated = {i for i in items if of["max_per_category"][i] in rules["repeat_categories"]}
+        known = {i for i, did in state.items() if did == "view" or (did == "purchase" and i in repeated)}
+        seen = touched - known
         own = found.filter((pl.col("user_id") == user) & (pl.col("rank") > 0)).sort("rank").to_dicts()
         listed = [r["item_id"] for r in own]
         assert [r["rank"] for r in own] == list(range(1, len(listed) + 1))
@@ -248,17 +264,25 @@ def test_lists_of_any_shop_obey_its_policy(shop, rules, n):
         assert set(listed) <= (taken | new) - seen
         limits = [(of[rule], rules[rule]) for rule in of if rules[rule] is not None]
         assert all(sum(k[j] == k[i] for j in listed) <= most for k, most in limits for i in listed)
+        again = [r for r in own if r["again"]]
+        assert {r["item_id"] for r in again} == known & set(listed)
+        assert len(again) <= min(n // 2, len(own) - len(again))
+        assert {r["engine"] for r in again} <= {"als", "last_session"}
         # a list is shorter only where nothing that is left over would fit
-        left = taken - seen - set(listed)
+        left = taken - touched - set(listed)
         fits = [i for i in left if all(sum(k[j] == k[i] for j in listed) < most for k, most in limits)]
-        assert len(listed) == n or not fits
+        assert len(listed) == n or not fits or again
+        for engine in {r["engine"] for r in own}:
+            scores = [r["score"] for r in own if r["engine"] == engine]
+            assert scores == sorted(scores, reverse=True), engine
         steps = {r["engine"] for r in own}
         assert len({"als", "last_session"} & steps) <= 1
         assert sum(r["engine"] == "content" for r in own) <= n * share
         for r in own:
             # who is named in a reason is something that this customer took, and no popular item names any
             past = [i for i in touched if f" {i.upper()}" in r["reason"]]
-            assert (r["engine"] in {"als", "last_session", "content"}) == bool(past)
+            assert (r["engine"] in {"als", "last_session", "content"}) == (bool(past) or r["again"])
+            assert not (r["again"] and past)
             assert r["engine"] != "content" or r["item_id"] in new
         if user in opted_out:
             assert steps <= {"popular"}
