@@ -35,7 +35,7 @@ def test_audiences_of_any_shop(seed, customers):
         for user, item, units in past:
             similar = float(SIMILAR[ITEMS.index(item), number])
             if similar > 0 and user != "u3" and (user, ITEMS[number]) not in bought:
-                scores[user] = scores.get(user, 0.0) + similar * units / UNITS
+                scores[user] = scores.get(user, 0.0) + similar * float(np.log1p(units / UNITS))
         best = sorted((-round(score, 9), user) for user, score in scores.items())[:customers]
         expected += [(ITEMS[number], user) for _, user in best]
     assert found.select("item_id", "user_id").rows() == expected

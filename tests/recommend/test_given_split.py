@@ -182,11 +182,11 @@ def test_tuning_looks_at_training_pairs_only_and_can_be_saved(session, shop, tmp
     chosen = []
     for test in (shop["test"], empty):
         saved = tmp_path / "chosen.yaml"
-        code, printed = run(capsys, *options, "--test", test, "--tune", "neighbours=1,8", "--save", str(saved))
+        code, printed = run(capsys, *options, "--test", test, "--tune", "item_cf.neighbours=1,8", "--save", str(saved))
         assert code == 0
-        assert "chosen on held-out training pairs: recommend.neighbours=8" in printed.out
+        assert "chosen on held-out training pairs: recommend.item_cf.neighbours=8" in printed.out
         chosen.append(yaml.safe_load(saved.read_text(encoding="utf-8")))
-    assert chosen == [{"recommend": {"neighbours": 8}}] * 2
+    assert chosen == [{"recommend": {"item_cf": {"neighbours": 8}}}] * 2
     assert printed.err.count("on held-out training pairs") == 2
 
 
@@ -209,9 +209,9 @@ def test_als_finds_its_settings_in_a_budget_and_says_what_it_tried(session, shop
 
 def test_a_grid_that_is_given_is_kept_and_its_edge_said(session, shop, capsys):
     files = ("--train", shop["train"], "--test", shop["test"])
-    code, printed = run(capsys, "--engine", "item_cf", *files, "--alone", "--tune", "neighbours=1,2,8")
+    code, printed = run(capsys, "--engine", "item_cf", *files, "--alone", "--tune", "item_cf.neighbours=1,2,8")
     assert code == 0
-    assert "recommend.neighbours=8: the best is at the edge of what was tried" in printed.err
+    assert "recommend.item_cf.neighbours=8: the best is at the edge of what was tried" in printed.err
 
 
 def test_the_table_has_every_figure(session, shop, capsys):
