@@ -21,6 +21,7 @@ from profiling_spark.recommend.stored import StoredSide
 SIMILAR = np.eye(5, dtype=np.float32)
 SIMILAR[0, 3], SIMILAR[2, 1] = 0.5, 0.3
 SIDE = StoredSide(copy=NeighbourSide(sparse.csr_array(SIMILAR)))
+OFTEN = "items of its category are often bought again"
 ALL = dict.fromkeys(STATES, "again")
 
 
@@ -75,7 +76,7 @@ def test_each_event_type_is_masked_offered_or_marked_by_the_settings():
 @pytest.mark.parametrize(
     ("kind", "en", "zh"),
     [
-        ("purchase", "you bought it on {}; items of its category are often bought again", "您于{}购买过，此类商品常被再次购买"),
+        ("purchase", f"you bought it on {{}}; {OFTEN}", "您于{}购买过，此类商品常被再次购买"),
         ("favorite", "you saved it on {}", "您于{}收藏过"),
         ("view", "you looked at it on {}", "您于{}浏览过"),
         ("review", "you reviewed it on {}", "您于{}评价过"),
@@ -108,7 +109,7 @@ def test_what_was_bought_in_a_category_of_repeat_purchases_is_offered_again_and_
     rows = [("u", "a", "purchase", 10), ("v", "a", "purchase", 10), ("v", "a", "refund", 9), ("v", "c", "view", 9)]
     found = served(rows, side=SIDE, users=("u", "v"), n=4, rules={"repeat_categories": ("x",)})
     first = found.filter(pl.col("user_id") == "u").sort("rank").row(0, named=True)
-    words = f"you bought it on {day(10)}; items of its category are often bought again"
+    words = f"you bought it on {day(10)}; {OFTEN}"
     assert (first["item_id"], first["again"], first["reason"]) == ("a", True, words)
     assert "a" not in found.filter(pl.col("user_id") == "v")["item_id"]
 
