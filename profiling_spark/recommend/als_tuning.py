@@ -29,6 +29,7 @@ from profiling_spark.recommend.score_block import best, close_items, close_pairs
 from profiling_spark.recommend.settings_search import Axis, Found, Trial, Values, search
 
 HERE_PAIRS = 500_000
+SAMPLE_PAIRS = 200_000  # of a nightly search, which must not take longer than the rest of the night
 LEAST_CUSTOMERS = 50  # fewer cannot tell settings apart
 _MOST_ITERATIONS = 13  # each makes MLlib's plan deeper: some 30 overflow the stack of a small driver
 _MOST_RANK = 128  # a fit costs the square of the rank, and more
@@ -38,7 +39,8 @@ NAMES = ("rank", "iterations", "regularisation", "alpha")
 @dataclass(frozen=True)
 class Split:
     """The pairs of a split (columns as of `split_interactions`), which of them train, and by item number the ids and
-    whether an item may be offered. `train_pairs`: how many train, at most.
+    whether an item may be offered. `train_pairs`: how many train, at most. `is_sampled`: trials learn from as many
+    customers, picked by hash, as have about SAMPLE_PAIRS pairs; what serves is fitted on all.
     """
 
     pairs: DataFrame
@@ -46,6 +48,7 @@ class Split:
     is_offered: Bools
     is_used: str
     train_pairs: int
+    is_sampled: bool = False
 
 
 def values_of(settings: Recommend) -> Values:
@@ -122,14 +125,16 @@ def _axes(items: int) -> tuple[Axis, ...]:
 
 def _fit_of(split: Split, settings: Settings) -> Callable[[Recommend], Scores]:
     """The fit of a trial: item factors by settings."""
-    units, seed = "train_units", settings.seed
-    if split.train_pairs > HERE_PAIRS:
+    units, seed, rows = "train_units", settings.seed, split.pairs.where(split.is_used)
+    if split.is_sampled and split.train_pairs > SAMPLE_PAIRS:
+        place = F.pmod(F.xxhash64(F.lit(seed), F.lit("trials"), "user_id"), F.lit(split.train_pairs))
+        rows = rows.where(place < SAMPLE_PAIRS)
+    elif split.train_pairs > HERE_PAIRS:
         blocks = settings.spark.fit_partitions
         return lambda asked: fit_als(
             split.pairs, split.items, units=units, is_used=split.is_used, settings=asked, blocks=blocks, seed=seed
         )
-    rows = split.pairs.where(split.is_used).select("user_id", "item_id", units).toArrow()
-    pairs = learned(rows, split.items, units=units)
+    pairs = learned(rows.select("user_id", "item_id", units).toArrow(), split.items, units=units)
     return lambda asked: fit_here(pairs, asked, seed=seed)
 
 

@@ -114,7 +114,7 @@ def refitted(live: Live, pairs: DataFrame, totals: Totals, settings: Settings) -
 
 def _tuned(pairs: DataFrame, totals: Totals, settings: Settings, judged: _Judged) -> Found | None:
     """The settings of ALS that are best on the half of the customers on whom the engine is chosen, too."""
-    split = Split(pairs, totals.items, totals.train_weights > 0, "is_train_learned", totals.pairs)
+    split = Split(pairs, totals.items, totals.train_weights > 0, "is_train_learned", totals.pairs, is_sampled=True)
     rows = pl.DataFrame(judged.by_protocol[NEW_ITEMS])
     return tuned_als(split, rows.filter(pl.col("groups").list.contains(VALIDATION))["user_id"], settings)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -153,6 +155,25 @@ def test_trials_find_better_settings_in_their_budget(spark, monkeypatch, way):
     assert facts["als_trials"][0] == {**POOR, "ndcg_at_20": round(found.trials[0].value, 5)}
     (line,) = tuning_lines(found)
     assert f"{len(found.trials)} trials" in line
+
+
+def test_nightly_trials_learn_from_a_sample_of_the_customers(spark, monkeypatch):
+    """Of each customer in it all pairs, the same ones each time; no trial is MLlib's, however large the shop."""
+    pairs, seen = shop(spark, customers=80), []
+    monkeypatch.setattr("profiling_spark.recommend.als_tuning.SAMPLE_PAIRS", 160)  # of 400: two customers of five
+    monkeypatch.setattr("profiling_spark.recommend.als_tuning.HERE_PAIRS", 0)
+    monkeypatch.setattr("profiling_spark.recommend.als_tuning.fit_als", None)
+
+    def fitted(known, asked, *, seed):
+        seen.append(known)
+        return fit_here(known, asked, seed=seed)
+
+    monkeypatch.setattr("profiling_spark.recommend.als_tuning.fit_here", fitted)
+    split = replace(split_of(pairs, train_pairs=400), is_sampled=True)
+    assert tuned_als(split, ids(pairs), settings_of(**POOR, als_trials=2)) is not None
+    (sizes,) = {tuple(np.bincount(known.users).tolist()) for known in seen}
+    assert set(sizes) == {5}
+    assert 20 <= len(sizes) <= 44
 
 
 def test_no_trials_where_none_are_wanted_or_too_few_can_tell(spark):
