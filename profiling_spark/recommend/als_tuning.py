@@ -60,16 +60,16 @@ def with_values(settings: Recommend, values: Values) -> Recommend:
 
 def tuned_als(
     split: Split,
-    judged: DataFrame,
+    judged: pl.Series,
     settings: Settings,
     *,
     least_customers: int = LEAST_CUSTOMERS,
     note: Callable[[Trial], object] = lambda trial: None,
 ) -> Found | None:
-    """What `recommend.als_trials` trials from the settings find. `judged`: (user_id) of who is asked, a few thousand;
+    """What `recommend.als_trials` trials from the settings find. `judged`: ids of who is asked, a few thousand;
     `note` gets each trial. None: no trials are wanted, or those who can be asked are fewer than `least_customers`.
     """
-    if settings.recommend.als_trials == 0:
+    if settings.recommend.als_trials == 0 or len(judged) < least_customers:
         return None
     judge = judge_of(split, judged)
     if judge.customers < least_customers:
@@ -165,9 +165,10 @@ class Judge:
         return total / self.customers
 
 
-def judge_of(split: Split, judged: DataFrame) -> Judge:
+def judge_of(split: Split, judged: pl.Series) -> Judge:
     """Of the rows of those customers; who has no history or nothing to be found is not asked."""
-    rows = split.pairs.join(F.broadcast(judged.select("user_id")), on="user_id", how="left_semi")
+    asked = split.pairs.sparkSession.createDataFrame(judged.rename("user_id").to_frame().to_arrow())
+    rows = split.pairs.join(F.broadcast(asked), on="user_id", how="left_semi")
     return _judge(rows.select("user_id", "item_id", "train_units", "is_train", "is_truth").toArrow(), split)
 
 

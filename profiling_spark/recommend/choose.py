@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -85,12 +86,12 @@ def fit(
     found: Comparison = {}
     tuned: Found | None = None
     if (totals.train_weights > 0).sum() >= 2:
-        judged, customers = _judged(pairs, settings, attributes)
+        judged = _judged(pairs, settings, attributes)
         tuned = _tuned(pairs, totals, settings, judged)
         if tuned is not None:
             recommend = with_values(settings.recommend, tuned.best.values)
             settings = settings.model_copy(update={"recommend": recommend})
-        found = _compare(pairs, totals, settings, judged, customers, live)
+        found = _compare(pairs, totals, settings, judged, live)
     figures = {e: f for (protocol, e, group), f in found.items() if (protocol, group) == (NEW_ITEMS.name, VALIDATION)}
     engine = serving_engine(figures)
     if engine in (POPULAR, LIVE):
@@ -108,35 +109,34 @@ def refitted(live: Live, pairs: DataFrame, totals: Totals, settings: Settings) -
     return Fitted(live.engine, side, {}, values_of(live.settings) if live.engine == ALS else None)
 
 
-def _tuned(pairs: DataFrame, totals: Totals, settings: Settings, judged: Mapping[Protocol, DataFrame]) -> Found | None:
+def _tuned(pairs: DataFrame, totals: Totals, settings: Settings, judged: _Judged) -> Found | None:
     """The settings of ALS that are best on the half of the customers on whom the engine is chosen, too."""
     split = Split(pairs, totals.items, totals.train_weights > 0, "is_train_learned", totals.pairs)
-    chooses = judged[NEW_ITEMS].where(F.array_contains("groups", VALIDATION))
-    return tuned_als(split, chooses, settings)
+    rows = pl.DataFrame(judged.by_protocol[NEW_ITEMS])
+    return tuned_als(split, rows.filter(pl.col("groups").list.contains(VALIDATION))["user_id"], settings)
 
 
-def _judged(pairs: DataFrame, settings: Settings, attributes: DataFrame) -> tuple[dict[Protocol, DataFrame], int]:
-    """By protocol the customers who are judged, with their groups; and how many customers have a history before the
-    split. The judged are few, and found once: the trials of ALS and the comparison both ask for them.
+@dataclass(frozen=True)
+class _Judged:
+    """By protocol (user_id, groups) of who is judged; how many customers have a history before the split. The judged
+    are few, and found once: the trials of ALS and the comparison both ask for them.
     """
+
+    by_protocol: Mapping[Protocol, pa.Table]
+    customers: int
+
+
+def _judged(pairs: DataFrame, settings: Settings, attributes: DataFrame) -> _Judged:
     counts = history_counts(pairs)
     most, salt = settings.recommend.evaluation_users, settings.seed
     found = {}
     for protocol in (NEW_ITEMS, ALL_ITEMS):
         users = evaluated_users(pairs, truth=protocol.truth, most=most, salt=salt)
-        rows = grouped(users, pairs, attributes, counts=counts, salt=salt).toArrow()
-        found[protocol] = pairs.sparkSession.createDataFrame(rows)
-    return found, int(counts.sum())
+        found[protocol] = grouped(users, pairs, attributes, counts=counts, salt=salt).toArrow()
+    return _Judged(found, int(counts.sum()))
 
 
-def _compare(
-    pairs: DataFrame,
-    totals: Totals,
-    settings: Settings,
-    judged: Mapping[Protocol, DataFrame],
-    customers: int,
-    live: Live | None,
-) -> Comparison:
+def _compare(pairs: DataFrame, totals: Totals, settings: Settings, judged: _Judged, live: Live | None) -> Comparison:
     contestants = [(engine, engine, settings) for engine in ENGINES]
     if live is not None and live.engine in ENGINES:
         contestants.append((LIVE, live.engine, settings.model_copy(update={"recommend": live.settings})))
@@ -145,7 +145,8 @@ def _compare(
         for name, engine, asked in contestants
     }
     sides |= {POPULAR: PopularSide(totals.train_weights), OwnHistorySide.engine: OwnHistorySide(len(totals.items))}
-    return evaluate(pairs, sides, training_of(totals, customers), judged)
+    people = {p: pairs.sparkSession.createDataFrame(rows) for p, rows in judged.by_protocol.items()}
+    return evaluate(pairs, sides, training_of(totals, judged.customers), people)
 
 
 def history_counts(pairs: DataFrame) -> Ints:

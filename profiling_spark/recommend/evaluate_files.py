@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import yaml
 from pyspark.sql import DataFrame, SparkSession
 
@@ -228,7 +229,9 @@ def searched(train: DataFrame, asked: Asked) -> list[str]:
     if base.recommend.als_trials == 0:
         raise ConfigError("recommend.als_trials 0: expected some for --tune")
     part = split_part(*held_out(train, share=asked.validation, salt=base.seed), base)
-    judged = evaluated_users(part.pairs, truth=NEW_ITEMS.truth, most=base.recommend.evaluation_users, salt=base.seed)
+    most, salt = base.recommend.evaluation_users, base.seed
+    users = evaluated_users(part.pairs, truth=NEW_ITEMS.truth, most=most, salt=salt)
+    judged = pl.DataFrame(users.toArrow())["user_id"]
     split = Split(part.pairs, part.totals.items, part.totals.train_weights > 0, "is_train", part.totals.pairs)
 
     def told(trial: Trial) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pytest
 from pyspark.ml.recommendation import ALS
@@ -92,6 +93,10 @@ def shop(spark, *, customers, groups=4, items=16, seed=1):
     return spark.createDataFrame(rows, SCHEMA).repartition(3, "user_id").persist()
 
 
+def ids(pairs):
+    return pl.DataFrame(pairs.select("user_id").distinct().toArrow())["user_id"]
+
+
 def split_of(pairs, *, train_pairs=100):
     items = tuple(sorted(r["item_id"] for r in pairs.select("item_id").distinct().collect()))
     return Split(pairs, items, np.ones(len(items), dtype=bool), "is_train", train_pairs)
@@ -106,7 +111,7 @@ def test_the_judge_says_what_the_comparison_says(spark):
     factors = np.random.default_rng(2).normal(size=(len(split.items), 4)).astype(np.float32)
     factors[3] = 0
     side = FactorSide(factors, alpha=1.0, regularisation=0.1)
-    judged = pairs.select("user_id").distinct().where("user_id < 'u045'")
+    judged = ids(pairs.where("user_id < 'u045'"))
     taken = np.ones(len(split.items), dtype=np.int64)
     theirs = evaluate(
         pairs.where("user_id < 'u045'"), {"als": side}, Training(split.items, is_offered, taken, 60), {NEW_ITEMS: None}
@@ -123,7 +128,7 @@ def test_who_has_no_history_or_nothing_to_find_is_not_asked(spark):
         ("bob", "a", UNIT, True, False, False), ("cat", "a", None, False, True, True),
     ]  # fmt: skip
     pairs = spark.createDataFrame(rows, SCHEMA)
-    assert judge_of(split_of(pairs), pairs.select("user_id").distinct()).customers == 1
+    assert judge_of(split_of(pairs), ids(pairs)).customers == 1
 
 
 POOR = {"rank": 2, "iterations": 2, "regularisation": 40.0, "alpha": 0.01}
@@ -137,7 +142,7 @@ def test_trials_find_better_settings_in_their_budget(spark, monkeypatch, way):
     most = 12 if way == "here" else 4
     settings = settings_of(**POOR, als_trials=most)
     noted = []
-    found = tuned_als(split_of(pairs), pairs.select("user_id").distinct(), settings, note=noted.append)
+    found = tuned_als(split_of(pairs), ids(pairs), settings, note=noted.append)
     assert tuple(noted) == found.trials
     assert found.trials[0].values == POOR
     assert len(found.trials) <= most
@@ -152,7 +157,7 @@ def test_trials_find_better_settings_in_their_budget(spark, monkeypatch, way):
 
 def test_no_trials_where_none_are_wanted_or_too_few_can_tell(spark):
     pairs = shop(spark, customers=10)
-    everyone = pairs.select("user_id").distinct()
+    everyone = ids(pairs)
     assert tuned_als(split_of(pairs), everyone, settings_of(als_trials=0)) is None
     assert tuned_als(split_of(pairs), everyone, settings_of()) is None
     assert tuned_als(split_of(pairs), everyone, settings_of(als_trials=1), least_customers=10) is not None
