@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -23,6 +24,7 @@ EXAMPLES = examples()
 SMALL_SPARK = {"PROFILING_SPARK_MASTER": "local[2]", "PYSPARK_SUBMIT_ARGS": "--driver-memory 1g pyspark-shell"}
 KERNEL = """
 import json
+import math
 from datetime import UTC, date, datetime
 from decimal import Decimal
 import polars as pl
@@ -189,7 +191,8 @@ def test_an_engine_is_fitted_stored_and_scores_by_what_was_taken_together(shop: 
     # a and b were taken together by two customers, a and c by two, b and c by one; with one neighbour each the smaller
     # number stands for equal ones
     engine = shop.found["engine"]
-    assert engine["similar"] == [[0.0, 2.0, 0.0], [2.0, 0.0, 0.0], [2.0, 0.0, 0.0]]
-    assert engine["scores"] == [[6.0, None, None]]  # 3 times c, whose neighbour is a
+    assert engine["similar"] == [[0.0, 2.0, 2.0], [2.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+    # 3 times a, the neighbour of b and of c
+    assert engine["scores"] == [[None, *[pytest.approx(2 * math.log(1 + 3), rel=1e-6)] * 2]]
     assert engine["stored"] == ["together", "together", engine["similar"], engine["similar"]]
     assert engine["compared"] == ["als", "graph_filter", "item_cf", "together"]

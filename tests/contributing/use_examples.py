@@ -57,7 +57,7 @@ def engine_of(pipeline: Pipeline) -> dict[str, Any]:
     recommend = pipeline.settings.recommend.model_copy(update={"neighbours": 1})
     settings = pipeline.settings.model_copy(update={"recommend": recommend})
     side: Any = engine_side("together", pairs, items, settings, units="units", is_used="is_learned")
-    scores = side.score(Histories(np.array([[2]]), np.array([[3.0]]))).block()
+    scores = side.score(Histories(np.array([[0]]), np.array([[3.0]]))).block()
     tables = Tables(spark, settings.storage.root, run_id="engine")
     totals = Totals(items, (None,) * 3, np.ones(3), np.ones(3), np.ones(3, dtype=np.int64), 7, "seven")
     stored = store(tables, Fitted("together", side, {}), totals, asked=wanted(settings), as_of=AS_OF)
