@@ -75,8 +75,8 @@ def recommend_items(ctx: Context) -> Outcome:
         if not (totals.weights > 0).any():
             return _nothing(ctx, bots)
         recommend = ctx.settings.recommend
-        # a fit may need item_cf's, a night with a stored model only those that the table shows
-        most = max(recommend.neighbours, recommend.item_cf.neighbours if stored is None else 0)
+        # as many in a night without a fit as in one with: which of equal cosines are cut off rests on how many are kept
+        most = max(recommend.neighbours, recommend.item_cf.neighbours)
         neighbours = cosine_neighbours(
             pairs, totals.items, units="units", is_used="is_learned", neighbours=most,
             blocks=ctx.settings.spark.fit_partitions,
