@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 from strikes import Recorder, struck
 
 from profiling_spark.config import Settings, load_settings
-from profiling_spark.contracts.operations import JOB_RUNS
+from profiling_spark.contracts.operations import JOB_RUNS, QUALITY_METRICS
 from profiling_spark.demo.generate import END, generate
 from profiling_spark.job_runs import DONE, RunResult
 from profiling_spark.pipeline import NAMES, Pipeline
@@ -212,3 +212,15 @@ class FaultShop:
         assert isinstance(windows, list)  # for type checkers
         pair = (Lake(str(place), str(place)) for place in (one, other))
         return differences(*pair, windows, without={JOB_RUNS.name})
+
+    def measured_twice(self, place: Path, case: Case) -> bool:
+        """Whether a lake's measurements are those of the undisturbed run, and what that run added once more."""
+        before, after, found = (
+            Lake(str(one), str(one)).rows(QUALITY_METRICS) for one in (case.before, case.after, place)
+        )
+        assert before is not None and after is not None and found is not None
+        kinds = before.columns
+        counted = (frame.group_by(kinds).len("n") for frame in (before, after, found))
+        old, new, now = (dict(zip(f.select(kinds).rows(), f["n"], strict=True)) for f in counted)
+        twice = {row: 2 * n - old.get(row, 0) for row, n in new.items()}
+        return new != old and now == twice
