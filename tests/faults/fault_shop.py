@@ -218,7 +218,9 @@ class FaultShop:
         before, after, found = (
             Lake(str(one), str(one)).rows(QUALITY_METRICS) for one in (case.before, case.after, place)
         )
-        assert before is not None and after is not None and found is not None
+        assert before is not None
+        assert after is not None
+        assert found is not None
         kinds = before.columns
         counted = (frame.group_by(kinds).len("n") for frame in (before, after, found))
         old, new, now = (dict(zip(f.select(kinds).rows(), f["n"], strict=True)) for f in counted)

@@ -40,7 +40,7 @@ def after_a_fault(shop: FaultShop, case: Case, point: tuple[str, int]) -> list[s
     except Exception as err:
         faults.append(f"the next run failed: {err!r}")
     left = shop.differ(place, case.after)
-    # a reload that failed after its last table is done; asked for again it is a second one, with measurements of its own
+    # a reload that failed after its last table is done; asked for again it is a second one, which measures once more
     if not half and case.job.name == "ingest --reload" and shop.measured_twice(place, case):
         left.pop(QUALITY_METRICS.name)
     faults += [f"{table}: {what}" for table, what in left.items()]
