@@ -6,9 +6,9 @@ of a customer's items (ALS-WR, Zhou et al. 2008), and so does the fold-in.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,6 +92,7 @@ class FactorSide:
     """
 
     engine = "als"
+    kind = "factors"
 
     def __init__(self, factors: NDArray[np.float32], *, alpha: float, regularisation: float) -> None:
         self.factors, self.alpha, self.regularisation = factors, alpha, regularisation
@@ -105,6 +106,16 @@ class FactorSide:
     @property
     def items(self) -> int:
         return len(self.factors)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        return {"factors": self.factors}
+
+    def numbers(self) -> dict[str, float]:
+        return {"alpha": self.alpha, "regularisation": self.regularisation}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], numbers: Mapping[str, Any]) -> FactorSide:
+        return cls(arrays["factors"], alpha=numbers["alpha"], regularisation=numbers["regularisation"])
 
     def score(self, histories: Histories) -> _Folded:
         """Solve each customer's normal equation: A = Y'Y + sum alpha w y y' + lambda n I over the history."""

@@ -1,6 +1,9 @@
-"""Sparse matrices: single entries, many at a time; the width of their numbers."""
+"""Sparse matrices: single entries, many at a time; the width of their numbers; their arrays by name."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +11,7 @@ from scipy import sparse
 
 from profiling_spark.recommend.item_side import Floats, Ints
 
+_SQUARE = ("data", "indices", "indptr")
 _AT_A_TIME = 2**16  # searches whose temporaries stay in the cache
 
 
@@ -41,3 +45,14 @@ def row_ends(lengths: Ints) -> NDArray[np.signedinteger]:
     ends: Ints = np.r_[0, np.cumsum(lengths, dtype=np.int64)]
     kind = np.int32 if ends[-1] <= np.iinfo(np.int32).max else np.int64
     return ends.astype(kind)
+
+
+def square_arrays(matrix: sparse.csr_array) -> dict[str, NDArray[Any]]:
+    """The arrays of a square matrix, by name."""
+    return {name: getattr(matrix, name) for name in _SQUARE}
+
+
+def square_of(arrays: Mapping[str, NDArray[Any]]) -> sparse.csr_array:
+    """The matrix of `square_arrays`, which are not copied."""
+    data, indices, indptr = (arrays[name] for name in _SQUARE)
+    return sparse.csr_array((data, indices, indptr), shape=(len(indptr) - 1,) * 2)

@@ -8,15 +8,16 @@ broad tastes of the first vectors, while the many finer ones rank better with le
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from profiling_spark.recommend.entries import entries
+from profiling_spark.recommend.entries import entries, square_arrays, square_of
 from profiling_spark.recommend.item_graph import power
 from profiling_spark.recommend.item_side import (
     Bools,
@@ -37,6 +38,7 @@ _PRODUCTS_A_ITEM = 500  # of the item-item part, about
 _WORTH = 256
 _ROOM = 32
 _TOP = 20
+_ARRAYS = ("vectors", "degree", "ends", "exponents", "weights")
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,22 @@ class GraphFilterSide:
     weights: Floats
     candidates: int = 0
     engine: str = "graph_filter"
+    kind: ClassVar[str] = "graph_filter"
 
     @property
     def items(self) -> int:
         return len(self.degree)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        return square_arrays(self.neighbours) | {name: getattr(self, name) for name in _ARRAYS}
+
+    def numbers(self) -> dict[str, Any]:
+        return {"candidates": self.candidates}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], numbers: Mapping[str, Any]) -> GraphFilterSide:
+        vectors, degree, ends, exponents, weights = (arrays[name] for name in _ARRAYS)
+        return cls(square_of(arrays), vectors, degree, ends, exponents, weights, int(numbers["candidates"]))
 
     def score(self, histories: Histories) -> Filtered:
         """Add up each customer's past items in the space of the vectors, each as strong as log(1 + weight)."""
@@ -182,7 +196,14 @@ class Filtered:
 
 def scoring_all(side: ItemSide) -> ItemSide:
     """The side without candidates: for whoever asks for items that need not be among a customer's nearest."""
-    return replace(side, candidates=0) if isinstance(side, GraphFilterSide) else side
+    return scoring_candidates(side, 0)
+
+
+def scoring_candidates(side: ItemSide, candidates: int) -> ItemSide:
+    """The side with so many candidates where its catalogue is large enough for them; other engines as they are."""
+    if not isinstance(side, GraphFilterSide):
+        return side
+    return replace(side, candidates=candidates_for(candidates, side.items))
 
 
 def rows_at_a_time(side: ItemSide) -> int:

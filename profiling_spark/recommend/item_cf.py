@@ -9,18 +9,20 @@ neighbours rows) do come to it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from scipy import sparse
 
 from profiling_spark.recommend.blocks import customer_blocks, unpack
 from profiling_spark.recommend.carrier import Carrier, carrier
 from profiling_spark.recommend.customer_rows import Normalisation, customer_rows
-from profiling_spark.recommend.entries import entries
+from profiling_spark.recommend.entries import entries, square_arrays, square_of
 from profiling_spark.recommend.item_side import Floats, Histories, Ints, Scores
 from profiling_spark.recommend.nearest import RANGES_A_BLOCK, nearest
 
@@ -70,10 +72,21 @@ class NeighbourSide:
 
     similar: sparse.csr_array
     engine: str = "item_cf"
+    kind: ClassVar[str] = "neighbours"
 
     @property
     def items(self) -> int:
         return int(self.similar.shape[0])
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        return square_arrays(self.similar)
+
+    def numbers(self) -> dict[str, Any]:
+        return {"engine": self.engine}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], numbers: Mapping[str, Any]) -> NeighbourSide:
+        return cls(square_of(arrays), numbers["engine"])
 
     def score(self, histories: Histories) -> _Weighted:
         """Nothing to prepare."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -11,23 +10,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from scipy import sparse
 
 from profiling_spark import models
 from profiling_spark.config import Settings
 from profiling_spark.config.settings import Recommend
 from profiling_spark.errors import ModelError
 from profiling_spark.models import Stored, Wanted
-from profiling_spark.recommend.als import FactorSide
 from profiling_spark.recommend.als_tuning import with_values
 from profiling_spark.recommend.choose import Fitted, Live
-from profiling_spark.recommend.entries import row_ends
-from profiling_spark.recommend.fit import ENGINES, Totals
-from profiling_spark.recommend.graph_filter import GraphFilterSide, candidates_for
-from profiling_spark.recommend.item_cf import NeighbourSide
-from profiling_spark.recommend.item_side import Ints, ItemSide, Scores
-from profiling_spark.recommend.popular import POPULAR
-from profiling_spark.recommend.stored import StoredSide, save_side
+from profiling_spark.recommend.fit import Totals
+from profiling_spark.recommend.graph_filter import scoring_candidates
+from profiling_spark.recommend.item_side import ItemSide
+from profiling_spark.recommend.stored import Arrays, StoredSide, packed, put_together, save_side, taken_apart, unpacked
 from profiling_spark.storage import Tables
 
 JOB, TASK = "recommend_items", "recommendations"
@@ -39,9 +33,7 @@ _SERVING = {
 # what engines make of the same settings; 2: item_cf scores a candidate by its own neighbours and by log weights. A
 # model of another number is neither served nor compared
 SCHEME = 2
-_BANDS = ("ends", "exponents", "weights")
-_VALUES = 2**28
-"""Of the lists of one piece of a column: their ends are 32 bits wide in Arrow, and a piece may have 2 GB in Spark."""
+_LETTERS, _ENDS = "item_ids", "item_id_ends"
 
 
 @dataclass(frozen=True)
@@ -89,13 +81,17 @@ def store(tables: Tables, fitted: Fitted, totals: Totals, *, asked: Wanted, as_o
     found = _finished(tables, version)
     if found is not None:
         return found
-    rows = tables.spark.createDataFrame(_rows(fitted.side, totals.items)).coalesce(1)
+    side, arrays = (None, {}) if fitted.side is None else taken_apart(fitted.side)
+    rows = tables.spark.createDataFrame(packed(arrays | _names(totals.items))).coalesce(1)
     rows.write.mode("overwrite").parquet(models.mllib_path(tables, TASK, version))
-    declaration = {"train_as_of": as_of.isoformat(), "engine": fitted.engine, "params": dict(asked.params)}
+    declaration = {
+        "train_as_of": as_of.isoformat(),
+        "engine": fitted.engine,
+        "params": dict(asked.params),
+        "side": side,
+    }
     if fitted.als is not None:
         declaration["als"] = dict(fitted.als)
-    if isinstance(fitted.side, GraphFilterSide):
-        declaration["bands"] = {name: getattr(fitted.side, name).tolist() for name in _BANDS}
     return models.finish(tables, TASK, version, declaration)
 
 
@@ -104,27 +100,14 @@ def load(tables: Tables, stored: Stored, *, candidates: int) -> Model:
 
     Raises ModelError where its files do not make the engine that it declares.
     """
-    engine = stored.declaration["engine"]
-    rows = tables.spark.read.parquet(models.mllib_path(tables, TASK, stored.version)).toArrow()
-    order = np.argsort(rows.column("item").to_numpy())
-    items = tuple(rows.column("item_id").take(pa.array(order)).to_pylist())
-    if engine == POPULAR:
-        return Model(stored, engine, None, items)
-    if engine == FactorSide.engine:
-        factors = FactorSide(_dense(rows, "values", order), **_als_params(stored.declaration))
-        return Model(stored, engine, factors, items)
-    if engine == GraphFilterSide.engine:
-        bands = stored.declaration["bands"]
-        ends = np.array(bands["ends"], dtype=np.int64)
-        exponents, weights = np.array(bands["exponents"]), np.array(bands["weights"])
-        degree = rows.column("degree").to_numpy()[order]
-        vectors = _dense(rows, "vector", order)
-        scored = candidates_for(candidates, len(items))
-        side = GraphFilterSide(_square(rows, order), vectors, degree, ends, exponents, weights, scored)
-        return Model(stored, engine, side, items)
-    if engine in ENGINES:  # all others are neighbours of items
-        return Model(stored, engine, NeighbourSide(_square(rows, order), engine), items)
-    raise ModelError(f"model {stored.path}: expected an engine of this package, found {engine!r}")
+    try:
+        rows = tables.spark.read.parquet(models.mllib_path(tables, TASK, stored.version)).toArrow()
+        arrays = unpacked(rows)
+        items, side = _items(arrays), stored.declaration["side"]
+        found = None if side is None else scoring_candidates(put_together(side, arrays), candidates)
+    except (KeyError, ValueError, ModelError) as err:
+        raise ModelError(f"model {stored.path}: expected an engine of this package; {err}") from err
+    return Model(stored, stored.declaration["engine"], found, items)
 
 
 def for_tasks(tables: Tables, model: Model) -> StoredSide | None:
@@ -148,86 +131,16 @@ def _finished(tables: Tables, version: str) -> Stored | None:
         return None  # damaged: this run has just fitted the same and writes it anew
 
 
-def _als_params(declaration: Mapping[str, Any]) -> dict[str, float]:
-    """What the fold-in needs: as found by the fit's trials, or, of an earlier version's model, as set."""
-    values = declaration.get("als", declaration["params"])
-    return {name: values[name] for name in ("alpha", "regularisation")}
+def _names(items: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+    """The ids of the items as arrays: their letters one after the other, and where each ends."""
+    ids = pa.array(items, pa.large_string())
+    _, ends, letters = ids.buffers()
+    data = np.frombuffer(letters, dtype=np.uint8) if letters is not None else np.empty(0, dtype=np.uint8)
+    return {_LETTERS: data, _ENDS: np.frombuffer(ends, dtype=np.int64)[: len(items) + 1]}
 
 
-def _rows(side: ItemSide | None, items: tuple[str, ...]) -> pa.Table:
-    """One row per item: factors in `values`, or neighbours (`places`) and their strengths (`values`); graph_filter also
-    has `vector` and `degree`.
-    """
-    count = len(items)
-    columns = {"item": np.arange(count, dtype=np.int32), "item_id": items}
-    columns |= {"places": pa.nulls(count, pa.list_(pa.int32())), "values": pa.nulls(count, pa.list_(pa.float32()))}
-    if isinstance(side, FactorSide):
-        columns["values"] = _lists(side.factors)
-    elif isinstance(side, NeighbourSide):
-        columns |= _sparse_lists(side.similar)
-    elif isinstance(side, GraphFilterSide):
-        columns |= _sparse_lists(side.neighbours) | {"vector": _lists(side.vectors), "degree": side.degree}
-    elif side is not None:
-        raise ModelError(f"engine {side.engine}: expected one that can be stored")
-    return pa.table(columns)
-
-
-def _lists(rows: Scores) -> pa.ChunkedArray:
-    """A list per row of a matrix."""
-    ends = np.arange(len(rows) + 1, dtype=np.int64) * rows.shape[1]
-    return _in_pieces(ends, np.ascontiguousarray(rows).ravel())
-
-
-def _sparse_lists(matrix: sparse.csr_array) -> dict[str, pa.ChunkedArray]:
-    ends = matrix.indptr.astype(np.int64)
-    return {
-        "places": _in_pieces(ends, matrix.indices.astype(np.int32, copy=False)),
-        "values": _in_pieces(ends, matrix.data.astype(np.float32, copy=False)),
-    }
-
-
-def _in_pieces(ends: Ints, values: NDArray[Any]) -> pa.ChunkedArray:
-    """Lists that end at `ends` (from 0) of the values, in pieces of at most _VALUES of these."""
-    pieces = [
-        pa.ListArray.from_arrays(
-            (ends[first : last + 1] - ends[first]).astype(np.int32), values[ends[first] : ends[last]]
-        )
-        for first, last in _pieces(ends)
-    ]
-    return pa.chunked_array(pieces, pa.list_(pa.from_numpy_dtype(values.dtype)))
-
-
-def _pieces(ends: Ints) -> Iterator[tuple[int, int]]:
-    """Ranges of lists with at most _VALUES values; a list, which is never cut, is shorter than that."""
-    first = 0
-    while first < len(ends) - 1:
-        last = max(first + 1, int(np.searchsorted(ends, ends[first] + _VALUES, side="right")) - 1)
-        yield first, last
-        first = last
-
-
-def _flat(column: pa.ChunkedArray) -> NDArray[Any]:
-    """All values of a column of lists, which need not fit into one Arrow array."""
-    parts = [part.flatten().to_numpy() for part in column.chunks]
-    none = np.empty(0, column.type.value_type.to_pandas_dtype())
-    return parts[0] if len(parts) == 1 else np.concatenate([none, *parts])
-
-
-def _dense(rows: pa.Table, name: str, order: Ints) -> Scores:
-    """A column of equally long lists as (items, length), rows in this order; no columns where the lists are empty."""
-    flat: Scores = _flat(rows.column(name))
-    matrix = flat.reshape(rows.num_rows, -1) if len(flat) else flat.reshape(rows.num_rows, 0)
-    return matrix if _is_sorted(order) else matrix[order]
-
-
-def _square(rows: pa.Table, order: Ints) -> sparse.csr_array:
-    """The lists of places and values as (items, items), rows in this order."""
-    lengths = [part.value_lengths().to_numpy() for part in rows.column("places").chunks]
-    ends = row_ends(np.concatenate([np.empty(0, dtype=np.int32), *lengths]))
-    entries = _flat(rows.column("values")), _flat(rows.column("places")), ends
-    matrix = sparse.csr_array(entries, shape=(rows.num_rows,) * 2)
-    return matrix if _is_sorted(order) else matrix[order]
-
-
-def _is_sorted(order: Ints) -> bool:
-    return bool((order == np.arange(len(order))).all())
+def _items(arrays: Arrays) -> tuple[str, ...]:
+    """The ids of `_names`."""
+    ends, letters = (pa.py_buffer(np.ascontiguousarray(arrays[name])) for name in (_ENDS, _LETTERS))
+    found = pa.LargeStringArray.from_buffers(len(arrays[_ENDS]) - 1, ends, letters)
+    return tuple(found.to_pylist())

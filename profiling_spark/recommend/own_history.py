@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from profiling_spark.recommend.item_side import Floats, Histories, Ints, Scores
 
@@ -37,6 +40,17 @@ class OwnHistorySide:
 
     items: int
     engine: str = "own_history"
+    kind: ClassVar[str] = "own_history"
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        return {}
+
+    def numbers(self) -> dict[str, Any]:
+        return {"items": self.items}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], numbers: Mapping[str, Any]) -> OwnHistorySide:
+        return cls(int(numbers["items"]))
 
     def score(self, histories: Histories) -> _Own:
         """Nothing to prepare."""

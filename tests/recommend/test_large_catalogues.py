@@ -3,25 +3,28 @@ memory where that is possible."""
 
 from __future__ import annotations
 
+import json
 from contextlib import contextmanager
 from datetime import date
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 import pytest
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
-from recommend_shop import AS_OF
+from recommend_shop import AS_OF, as_histories
 from scipy import sparse
 
 from profiling_spark.messages import describe
-from profiling_spark.recommend import model
+from profiling_spark.recommend import model, stored
 from profiling_spark.recommend.als import FactorSide
+from profiling_spark.recommend.blend import BlendSide
 from profiling_spark.recommend.choose import Fitted
 from profiling_spark.recommend.fit import Totals
 from profiling_spark.recommend.graph_filter import GraphFilterSide
 from profiling_spark.recommend.item_cf import NeighbourSide
+from profiling_spark.recommend.item_side import padded_blocks
+from profiling_spark.recommend.own_history import OwnHistorySide
 from profiling_spark.recommend.policy import Cap
 from profiling_spark.recommend.popular import GroupPopularity, Popularity
 
@@ -53,62 +56,73 @@ def test_the_order_of_popularity_holds_where_float32_does_not(caps):
     assert fill.weights[0].tolist() == [weights.get(i, i + 1.0) for i in expected]
 
 
-def test_lists_of_a_catalogue_have_more_values_than_32_bits_count(tmp_path):
+def test_an_array_may_have_more_bytes_than_32_bits_count(tmp_path):
     """2.8 million items with 768 values each, in a file of which only the last row was ever written."""
     shape = (2_800_000, 768)
     factors = np.lib.format.open_memmap(tmp_path / "factors.npy", mode="w+", dtype=np.float32, shape=shape)
     factors[-1] = np.arange(768)
-    column = model._lists(factors)
-    assert len(column) == shape[0]
-    assert shape[0] * shape[1] > np.iinfo(np.int32).max
-    assert sum(len(part.values) for part in column.chunks) == shape[0] * shape[1]
-    assert {part.value_lengths()[at].as_py() for part in column.chunks for at in (0, -1)} == {768}
-    assert column[-1].as_py() == list(range(768))
-
-
-def test_no_piece_of_lists_has_more_than_its_most_values(monkeypatch):
-    monkeypatch.setattr(model, "_VALUES", 5)
-    ends = np.array([0, 2, 2, 5, 6, 12, 13])  # the list of six values stands alone
-    assert list(model._pieces(ends)) == [(0, 3), (3, 4), (4, 5), (5, 6)]
-    assert list(model._pieces(ends[:1])) == []
+    rows = stored.packed({"factors": factors})
+    assert factors.nbytes > np.iinfo(np.uint32).max
+    data = rows.column("data")
+    assert sum(len(part.buffers()[2]) for part in data.chunks) == factors.nbytes
+    assert max(len(part.buffers()[2]) for part in data.chunks) < np.iinfo(np.int32).max
+    last = np.frombuffer(data[-1].as_buffer(), dtype=np.float32)
+    assert last[-768:].tolist() == list(range(768))
 
 
 SIMILAR = sparse.csr_array(np.array([[0, 0.5, 0.25, 0], [0.5, 0, 0, 0.125], [0, 0, 0, 0], [1, 0.75, 0, 0]], np.float32))
 FACTORS = np.array([[1, 2, 3], [4, 5, 6], [0, 0, 0], [7, 8, 9]], np.float32)
 FILTER = GraphFilterSide(
-    SIMILAR, FACTORS, np.array([4.0, 3, 2, 1]), np.array([0, 3]), np.array([0.5]), np.array([1.0]), 0
+    SIMILAR, FACTORS, np.array([4.0, 3, 2, 1]), np.array([3]), np.array([0.5]), np.array([1.0]), 0
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("side", [FactorSide(FACTORS, alpha=1.0, regularisation=0.2), NeighbourSide(SIMILAR), FILTER])
-@pytest.mark.parametrize("rows", [[0, 1, 2, 3], [3, 1, 0, 2]])
-def test_a_model_in_many_pieces_is_read_as_it_was(monkeypatch, side, rows):
-    monkeypatch.setattr(model, "_VALUES", 4)
-    stored = model._rows(side, ("a", "b", "c", "d"))
-    assert max(column.num_chunks for column in stored.columns) > 1
-    stored = pa.concat_tables([stored.slice(n, 1) for n in rows])  # as Spark may bring them
-    order = np.argsort(stored.column("item").to_numpy())
-    if isinstance(side, FactorSide):
-        assert model._dense(stored, "values", order).tolist() == FACTORS.tolist()
-        return
-    found = model._square(stored, order)
-    assert (found.toarray() == SIMILAR.toarray()).all()
-    assert (found.indices.dtype, found.data.dtype) == (np.int32, np.float32)
-    if isinstance(side, GraphFilterSide):
-        assert model._dense(stored, "vector", order).tolist() == FACTORS.tolist()
+SIDES = (
+    FactorSide(FACTORS, alpha=1.0, regularisation=0.2),
+    NeighbourSide(SIMILAR, "together"),
+    FILTER,
+    OwnHistorySide(4),
+    BlendSide((FILTER, OwnHistorySide(4), NeighbourSide(SIMILAR)), (0.5, 0.25, 0.25)),
+)
+
+
+@pytest.mark.parametrize("side", SIDES, ids=lambda side: side.engine)
+def test_a_side_that_is_read_from_files_or_rows_in_any_order_scores_the_same(monkeypatch, tmp_path, side):
+    monkeypatch.setattr(stored, "_PIECE", 7)
+    monkeypatch.setattr(stored, "_CHUNK", 21)
+    (_, histories), *_ = padded_blocks(*as_histories([[(0, 2.0), (3, 1.0)], [(1, 4.0)]]), rows=8)
+    expected = side.score(histories).block()
+    meta, arrays = stored.taken_apart(side)
+    rows = stored.packed({**arrays, "none": np.empty((0, 3), np.float32)})
+    assert len(rows) > 7 or not arrays
+    turned = rows.take(list(reversed(range(len(rows)))))  # as Spark may bring them
+    found = stored.unpacked(turned)
+    assert found["none"].shape == (0, 3)
+    read = stored.put_together(json.loads(json.dumps(meta)), found)
+    stored.save_side(tmp_path / "side", side)
+    for one in (read, stored.load_side(tmp_path / "side")):
+        assert (one.engine, one.items) == (side.engine, 4)
+        assert one.score(histories).block().tolist() == expected.tolist()
+    if arrays:
+        with pytest.raises(ValueError, match="expected pieces"):
+            stored.unpacked(rows.slice(1))
+        with pytest.raises((KeyError, ValueError)):
+            stored.put_together(meta, {})
 
 
 def test_spark_stores_a_model_in_many_pieces(monkeypatch, tables, make_context):
-    monkeypatch.setattr(model, "_VALUES", 4)
+    monkeypatch.setattr(stored, "_PIECE", 16)
     nothing, none = np.zeros(4), np.zeros(4, dtype=np.int64)
-    totals = Totals(("a", "b", "c", "d"), (None,) * 4, nothing, nothing, none, 4, "fingerprint")
+    totals = Totals(("a", "", "多字", "d"), (None,) * 4, nothing, nothing, none, 4, "fingerprint")
     asked = model.wanted(make_context(as_of=AS_OF).settings)
-    stored = model.store(tables, Fitted(FILTER.engine, FILTER, {}), totals, asked=asked, as_of=AS_OF)
-    found = model.load(tables, stored, candidates=0)
+    kept = model.store(tables, Fitted(FILTER.engine, FILTER, {}), totals, asked=asked, as_of=AS_OF)
+    found = model.load(tables, kept, candidates=0)
     assert found.items == totals.items
     assert isinstance(found.side, GraphFilterSide)
     assert (found.side.neighbours.toarray() == SIMILAR.toarray()).all()
     assert found.side.vectors.tolist() == FACTORS.tolist()
+    popular = model.store(tables, Fitted("popular", None, {}), totals, asked=asked, as_of=AS_OF)
+    assert (model.load(tables, popular, candidates=0).side, popular.version != kept.version) == (None, True)
 
 
 @contextmanager
