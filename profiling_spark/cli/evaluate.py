@@ -17,6 +17,7 @@ ENGINES = ("als", "graph_filter", "item_cf", "user_cf", "popular", "own_history"
 BLEND, EXPLICIT_MF = "blend", "explicit_mf"
 BESIDE = ("popular", "item_cf", "own_history")
 BLENDED = ("graph_filter", "item_cf")
+MASKS = ("seen", "bought", "nothing")
 
 
 class _Engines(click.ParamType[Any]):
@@ -42,6 +43,12 @@ class _Engines(click.ParamType[Any]):
               help="Held out of each customer's pairs for --tune.")  # fmt: skip
 @click.option("--blend", "blended", type=_Engines(), default=",".join(BLENDED), show_default=True,
               help="What --engine blend is made of.")  # fmt: skip
+@click.option("--mask", type=click.Choice(MASKS), default=MASKS[0], show_default=True,
+              help="What of a customer's history is neither offered nor looked for.")  # fmt: skip
+@click.option("--bootstrap", type=int, default=0, metavar="N",
+              help="Intervals by N bootstrap samples of the customers, such as 1000.")  # fmt: skip
+@click.option("--negatives", metavar="FILE",
+              help="Lines `user item item ...`: rank each test item among these items only.")  # fmt: skip
 @click.option("--alone", is_flag=True, help=f"Without {', '.join(BESIDE)} beside it.")
 @click.option(
     "--save", type=click.Path(path_type=Path), metavar="FILE", help="Write the chosen settings, for --config."

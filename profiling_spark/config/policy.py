@@ -43,6 +43,7 @@ class RecommendPolicy(Model):
     most_seen_share: Share = 0.5
     cool_down_days: Annotated[int, Field(ge=0, le=365)] = 0
     repeat_categories: tuple[str, ...] = ()
+    repeat_share: Annotated[float, Field(gt=0, le=1)] = 0.25
     allow_categories: tuple[str, ...] = ()
     bar_categories: tuple[str, ...] = ()
     allow_brands: tuple[str, ...] = ()

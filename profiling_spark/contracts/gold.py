@@ -187,6 +187,25 @@ ITEM_AUDIENCE = Table(
     partition_by=("as_of",),
 )
 
+REPEAT_CATEGORIES = Table(
+    name="repeat_categories",
+    layer="gold",
+    row="category of which something was bought: whether what was bought there is offered again, and why",
+    columns=(
+        AS_OF,
+        Column("category", "string", "category of the items"),
+        Column("pairs", "bigint", "pairs of a customer and an item that the customer bought, in the histories' days"),
+        Column("again", "bigint", "of them those bought on two days or more"),
+        Column("share", "double", "again / pairs, 0 to 1", "named in the settings, and nothing bought"),
+        Column("share_low", "double", "lower bound of the share (Wilson, 95 % one-sided), which decides"),
+        Column("is_repeated", "boolean", "what was bought is offered again"),
+        Column("reason", "string", "why, with the figures"),
+    ),
+    key=("as_of", "category"),
+    slice=("as_of",),
+    partition_by=("as_of",),
+)
+
 USER_TAGS = Table(
     name="user_tags",
     layer="gold",

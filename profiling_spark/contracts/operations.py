@@ -16,14 +16,15 @@ MODEL_RUNS = Table(
         Column(
             "model",
             "string",
-            "random_forest, majority, recency, kmeans, als, graph_filter, item_cf, popular, own_history; live: the "
-            "model that served until now, where its settings were others",
+            "random_forest, majority, recency, kmeans, als, graph_filter, item_cf, own_history, blend, popular; live: "
+            "the model that served until now, where its settings were others",
         ),
         Column(
             "split",
             "string",
             "holdout, sample, train; recommendations: validation (the customers on whom the engine is chosen) and test "
-            "(the others), lists of new items; with _all_items repeat purchases count",
+            "(the others), lists of new items; with _as_served lists that leave out what the policy masks, by which "
+            "the engine is chosen; with _all_items lists that leave out nothing",
         ),
         Column("metric", "string", "auc, f1, recall_at_20, silhouette, ..."),
         Column(

@@ -11,21 +11,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import polars as pl
-import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from profiling_spark.config import Settings
 from profiling_spark.config.settings import Recommend
-from profiling_spark.recommend import metrics
 from profiling_spark.recommend.als import FactorSide, fit_als
 from profiling_spark.recommend.als_here import fit_here, learned
 from profiling_spark.recommend.evaluate import K
-from profiling_spark.recommend.interactions import UNITS
-from profiling_spark.recommend.item_side import Bools, Floats, Ints, Scores, block_rows, padded_blocks, rows_of
-from profiling_spark.recommend.score_block import best, close_items, close_pairs
+from profiling_spark.recommend.item_side import Bools, Scores
+from profiling_spark.recommend.judge import judge_of
+from profiling_spark.recommend.protocols import Protocol
 from profiling_spark.recommend.settings_search import Axis, Found, Trial, Values, search
 
 HERE_PAIRS = 500_000
@@ -38,9 +35,9 @@ NAMES = ("rank", "iterations", "regularisation", "alpha")
 
 @dataclass(frozen=True)
 class Split:
-    """The pairs of a split (columns as of `split_interactions`), which of them train, and by item number the ids and
-    whether an item may be offered. `train_pairs`: how many train, at most. `is_sampled`: trials learn from as many
-    customers, picked by hash, as have about SAMPLE_PAIRS pairs; what serves is fitted on all.
+    """The pairs of a split (as of `with_masks`), which of them train, and by item number the ids and whether an item
+    may be offered. `train_pairs`: how many train, at most; `protocol`: by which trials are judged. `is_sampled`: they
+    learn from as many customers, picked by hash, as have about SAMPLE_PAIRS pairs; what serves is fitted on all.
     """
 
     pairs: DataFrame
@@ -48,6 +45,7 @@ class Split:
     is_offered: Bools
     is_used: str
     train_pairs: int
+    protocol: Protocol
     is_sampled: bool = False
 
 
@@ -74,7 +72,7 @@ def tuned_als(
     """
     if settings.recommend.als_trials == 0 or len(judged) < least_customers:
         return None
-    judge = judge_of(split, judged)
+    judge = judge_of(split.pairs, judged, split.items, split.is_offered, split.protocol)
     if judge.customers < least_customers:
         return None
     fit = _fit_of(split, settings)
@@ -136,65 +134,3 @@ def _fit_of(split: Split, settings: Settings) -> Callable[[Recommend], Scores]:
         )
     pairs = learned(rows.select("user_id", "item_id", units).toArrow(), split.items, units=units)
     return lambda asked: fit_here(pairs, asked, seed=seed)
-
-
-@dataclass(frozen=True)
-class Judge:
-    """Customers who are asked: their histories, what they have seen, and what they took next, one entry a pair, sorted
-    by both numbers; `truths` (customers,): how many items they took next.
-    """
-
-    past: tuple[Ints, Ints, Floats]
-    seen: tuple[Ints, Ints]
-    next: tuple[Ints, Ints]
-    truths: Ints
-    is_offered: Bools
-
-    @property
-    def customers(self) -> int:
-        return len(self.truths)
-
-    def ndcg(self, side: FactorSide) -> float:
-        """Mean NDCG@20 for new items, as `evaluate` has it."""
-        total, width = 0.0, side.items + 1  # beside the items a place for NONE, which nobody took
-        keys = self.next[0] * width + self.next[1]
-        for block, histories in padded_blocks(*self.past, rows=block_rows(side.items)):
-            scored = side.score(histories)
-            scores = scored.block()
-            close_items(scores, ~self.is_offered)
-            row, at = rows_of(self.seen[0], block)
-            close_pairs(scores, row, self.seen[1][at])
-            found, _ = best(scores, K, scored.exact)
-            hits = np.isin(block[:, None] * width + found % width, keys)
-            total += float(metrics.ndcg(hits, self.truths[block]).sum())
-        return total / self.customers
-
-
-def judge_of(split: Split, judged: pl.Series) -> Judge:
-    """Of the rows of those customers; who has no history or nothing to be found is not asked."""
-    asked = split.pairs.sparkSession.createDataFrame(judged.rename("user_id").to_frame().to_arrow())
-    rows = split.pairs.join(F.broadcast(asked), on="user_id", how="left_semi")
-    return _judge(rows.select("user_id", "item_id", "train_units", "is_train", "is_truth").toArrow(), split)
-
-
-def _judge(rows: pa.Table, split: Split) -> Judge:
-    frame = pl.DataFrame(rows).with_columns(
-        is_able=(pl.col("is_train").any() & pl.col("is_truth").any()).over("user_id")
-    )
-    items = pl.DataFrame({"item_id": split.items}).with_row_index("item")
-    able = (
-        frame.filter("is_able")
-        .join(items, on="item_id", how="inner")
-        .with_columns(user=pl.col("user_id").rank("dense").cast(pl.Int64) - 1, item=pl.col("item").cast(pl.Int64))
-        .sort("user", "item")
-    )
-    past, seen = able.filter("is_train"), able.filter(pl.col("train_units").is_not_null())
-    following = able.filter("is_truth")
-    count = able["user"].n_unique()
-    return Judge(
-        (past["user"].to_numpy(), past["item"].to_numpy(), past["train_units"].to_numpy() / UNITS),
-        (seen["user"].to_numpy(), seen["item"].to_numpy()),
-        (following["user"].to_numpy(), following["item"].to_numpy()),
-        np.bincount(following["user"].to_numpy(), minlength=count),
-        split.is_offered,
-    )

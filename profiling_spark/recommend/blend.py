@@ -58,20 +58,40 @@ class BlendSide:
 
     def score(self, histories: Histories) -> _Blended:
         """Score by every engine, and scale."""
-        parts = tuple(side.score(histories) for side in self.sides)
-        total = np.full((len(histories), self.items), -np.inf, dtype=np.float32)
-        scales = []
-        for part, weight in zip(parts, self.weights, strict=True):
-            scores = every(part.block())
-            # by its exact score, so that the last bits of float32 do not depend on who else is in the block
-            best = select_top(scores, 1, part.exact)[1][:, 0]
-            has_score = np.nan_to_num(best) > 0
-            scale = np.where(has_score, weight / np.where(has_score, best, 1.0), 0.0)
-            is_open = np.isfinite(scores) & has_score[:, None]
-            np.multiply(scores, scale[:, None].astype(np.float32), out=scores, where=is_open)
-            np.add(np.where(np.isfinite(total), total, 0.0), scores, out=total, where=is_open)
-            scales.append(scale)
-        return _Blended(parts, tuple(scales), total)
+        return blended([scaled(side.score(histories)) for side in self.sides], self.weights)
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """What one engine makes of a block: `scores` (customers, items) as shares of the customer's best, -inf where it has
+    none; `scale` (customers,): 1 / the best score, 0 where that is not above 0: then the engine says nothing.
+    """
+
+    part: Scored
+    scores: Scores
+    scale: Floats
+
+
+def scaled(part: Scored) -> Scaled:
+    """Of an engine that scores all items."""
+    scores = every(part.block())
+    # by its exact score, so that the last bits of float32 do not depend on who else is in the block
+    best = select_top(scores, 1, part.exact)[1][:, 0]
+    has_score = np.nan_to_num(best) > 0
+    scale = np.where(has_score, 1 / np.where(has_score, best, 1.0), 0.0)
+    scores[~has_score] = -np.inf
+    np.multiply(scores, scale[:, None].astype(np.float32), out=scores, where=np.isfinite(scores))
+    return Scaled(part, scores, scale)
+
+
+def blended(parts: Sequence[Scaled], weights: Sequence[float]) -> _Blended:
+    """Their weighted sum; the parts stay as they are."""
+    total = np.full(parts[0].scores.shape, -np.inf, dtype=np.float32)
+    for part, weight in zip(parts, weights, strict=True):
+        is_open = np.isfinite(part.scores)
+        np.add(np.where(np.isfinite(total), total, 0.0), part.scores * np.float32(weight), out=total, where=is_open)
+    scales = tuple(part.scale * weight for part, weight in zip(parts, weights, strict=True))
+    return _Blended(tuple(part.part for part in parts), scales, total)
 
 
 def blend_side(sides: Sequence[ItemSide], weights: Sequence[float]) -> BlendSide:

@@ -1,13 +1,14 @@
 """Compare the engines on a split by time, name the one that serves, and fit it on everything.
 
 The customers who are judged fall into two halves by a hash of their ids. What serves is chosen on the one
-(`validation`); the other (`test`) has taken no part in the choice and measures its quality, also by group of customers.
+(`validation`), by the protocol that serving uses; the other (`test`) has taken no part in the choice and measures its
+quality, also by group of customers. Noise chooses nothing: see `serving_engine`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
@@ -19,55 +20,76 @@ from pyspark.sql import functions as F
 from profiling_spark.config import Settings
 from profiling_spark.config.settings import Recommend
 from profiling_spark.recommend.als_tuning import Split, tuned_als, values_of, with_values
-from profiling_spark.recommend.evaluate import ALL_ITEMS, NEW_ITEMS, Figures, Protocol, evaluate, evaluated_users
+from profiling_spark.recommend.blend import BLEND, blend_side
+from profiling_spark.recommend.blend_search import LEAST_CUSTOMERS, customers_for, search_blend
+from profiling_spark.recommend.evaluate import Evaluated, Figures, evaluate
 from profiling_spark.recommend.fit import ALS, ENGINES, ITEM_CF, Totals, engine_side, training_of
+from profiling_spark.recommend.intervals import Paired
 from profiling_spark.recommend.item_cf import COSINE_OF_ITSELF, neighbour_side
 from profiling_spark.recommend.item_side import Ints, ItemSide
+from profiling_spark.recommend.judge import judge_of
 from profiling_spark.recommend.own_history import OwnHistorySide
 from profiling_spark.recommend.popular import POPULAR, PopularSide
+from profiling_spark.recommend.protocols import ALL_ITEMS, NEW_ITEMS, Protocol, as_served, with_masks
+from profiling_spark.recommend.repeats import repeat_categories, repeated
 from profiling_spark.recommend.settings_search import Found, Values
 
 VALIDATION, TEST = "validation", "test"
 LIVE = "live"  # the engine of the model that serves now, with the parameters of that model
+OWN_HISTORY = OwnHistorySide.engine
+ALONE = (*ENGINES, OWN_HISTORY)  # may serve, alone or in a blend; of equal ones the first
 # customers with at most so many items before the split are new; their median parts the others in light and heavy
 NEW_PAIRS = 3
-Comparison = Mapping[tuple[str, str, str], Figures]
 
 
 @dataclass(frozen=True)
 class Live:
-    """What serves now: its engine and the settings that it was fitted with."""
+    """What serves now: its engine, the settings that it was fitted with, and whether these are those in force; `blend`:
+    the weights of its engines, where it is one.
+    """
 
     engine: str
     settings: Recommend
+    is_same: bool = False
+    blend: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """The engine that serves (`side` None: popular) and the figures behind the choice, by protocol, engine and group of
-    customers; no figures: nothing to compare on. `engine` LIVE: the model that serves now is better and stays. `als`:
-    the settings of ALS of the side, where it is one; `tuned`: the trials in which those in force were found.
+    """The engine that serves (`side` None: popular) and the figures behind the choice; no figures: nothing to compare
+    on. `engine` LIVE: the model that serves now stays. `als`: the settings of ALS in the side, where it has one;
+    `blend`: the weights of its engines, where it is a blend; `tuned`: the trials in which settings were found.
     """
 
     engine: str
     side: ItemSide | None
-    figures: Comparison
+    figures: Evaluated = field(default_factory=Evaluated)
     als: Values | None = None
     tuned: Found | None = None
+    blend: Mapping[str, float] | None = None
 
 
-def serving_engine(figures: Mapping[str, Figures]) -> str:
-    """The best of ENGINES by NDCG, the first of equal ones; LIVE or popular where they lose to it.
+def serving_engine(figures: Mapping[str, Figures], paired: Paired | None, incumbent: str | None = None) -> str:
+    """The best by NDCG of the engines that are compared, the first of equal ones; and where the difference may be
+    noise, the plainer or the older one: nothing serves before popular, no blend before an engine alone, and nothing
+    before the `incumbent` (LIVE, or the engine of the model that serves now), of which the paired interval of the gain
+    does not lie above 0.
 
     Without figures als serves: there are enough pairs to fit it, and nothing speaks against it.
     """
     value = {engine: f.ndcg for engine, f in figures.items() if f.ndcg is not None}
-    if not value:
+    if not value or paired is None:
         return ALS
-    best = max(ENGINES, key=lambda engine: (value[engine], -ENGINES.index(engine)))
-    if value[best] <= value[POPULAR]:
-        return POPULAR
-    return LIVE if value.get(LIVE, 0.0) > value[best] else best
+
+    def beats(engine: str, other: str) -> bool:
+        return engine != other and paired.gain(engine, other).low > 0
+
+    best = max((e for e in ALONE if e in value), key=lambda engine: (value[engine], -ALONE.index(engine)))
+    if BLEND in value and beats(BLEND, best):
+        best = BLEND
+    if incumbent in value and beats(incumbent, POPULAR) and not beats(best, incumbent):
+        return incumbent
+    return best if beats(best, POPULAR) else POPULAR
 
 
 def fit(
@@ -82,74 +104,130 @@ def fit(
     """Compare the engines, each fitted on the part before the cutoff; then fit the one that serves on everything.
 
     `neighbours`: item neighbours of everything, which are item_cf's item side. `attributes`: (user_id, gender_code,
-    age_band) of customers. `live`: what serves now, where its settings are not those in force.
+    age_band) of customers. `live`: what serves now.
     """
-    found: Comparison = {}
-    tuned: Found | None = None
+    comparison, found = None, Evaluated()
     if (totals.train_weights > 0).sum() >= 2:
-        judged = _judged(pairs, settings, attributes)
-        tuned = _tuned(pairs, totals, settings, judged)
-        if tuned is not None:
-            recommend = with_values(settings.recommend, tuned.best.values)
-            settings = settings.model_copy(update={"recommend": recommend})
-        found = _compare(pairs, totals, settings, judged, live)
-    figures = {e: f for (protocol, e, group), f in found.items() if (protocol, group) == (NEW_ITEMS.name, VALIDATION)}
-    engine = serving_engine(figures)
+        comparison = _Comparison.of(pairs, totals, settings, attributes)
+        found = comparison.run(live)
+        settings = comparison.settings
+    incumbent = None if live is None else live.engine if live.is_same else LIVE
+    served = as_served(settings.recommend.policy.most_seen_share)
+    paired = found.paired.get((served.name, VALIDATION))
+    engine = serving_engine(found.of(served, VALIDATION), paired, incumbent)
+    tuned = comparison.tuned if comparison else None
     if engine in (POPULAR, LIVE):
         return Fitted(engine, None, found, tuned=tuned)
-    if engine == ITEM_CF:
-        nearest = neighbours.filter(pc.field("rank") <= settings.recommend.item_cf.neighbours)
-        side: ItemSide = neighbour_side(nearest, len(totals.items), itself=COSINE_OF_ITSELF)
-        return Fitted(engine, side, found, tuned=tuned)
-    side = engine_side(engine, pairs, totals.items, settings, units="units", is_used="is_learned")
-    return Fitted(engine, side, found, values_of(settings.recommend) if engine == ALS else None, tuned)
+    blend = comparison.blend if comparison and engine == BLEND else None
+    return replace(_fitted(engine, blend, pairs, totals, settings, neighbours), figures=found, tuned=tuned)
 
 
 def refitted(live: Live, pairs: DataFrame, totals: Totals, settings: Settings) -> Fitted:
     """The live model's engine by its own settings, on everything; no figures."""
     theirs = settings.model_copy(update={"recommend": live.settings})
-    side = engine_side(live.engine, pairs, totals.items, theirs, units="units", is_used="is_learned")
-    return Fitted(live.engine, side, {}, values_of(live.settings) if live.engine == ALS else None)
+    return _fitted(live.engine, live.blend, pairs, totals, theirs)
 
 
-def _tuned(pairs: DataFrame, totals: Totals, settings: Settings, judged: _Judged) -> Found | None:
-    """The settings of ALS that are best on the half of the customers on whom the engine is chosen, too."""
-    split = Split(pairs, totals.items, totals.train_weights > 0, "is_train_learned", totals.pairs, is_sampled=True)
-    rows = pl.DataFrame(judged.by_protocol[NEW_ITEMS])
-    return tuned_als(split, rows.filter(pl.col("groups").list.contains(VALIDATION))["user_id"], settings)
+def _fitted(
+    engine: str, blend: Mapping[str, float] | None, pairs: DataFrame, totals: Totals, settings: Settings,
+    neighbours: pa.Table | None = None,
+) -> Fitted:  # fmt: skip
+    """One of ALONE or a blend, on everything."""
+
+    def side_of(name: str) -> ItemSide:
+        if name == ITEM_CF and neighbours is not None:
+            nearest = neighbours.filter(pc.field("rank") <= settings.recommend.item_cf.neighbours)
+            return neighbour_side(nearest, len(totals.items), itself=COSINE_OF_ITSELF)
+        return _side(name, pairs, totals, settings, units="units", is_used="is_learned")
+
+    weights = blend or {engine: 1.0}
+    sides = [side_of(name) for name in weights]
+    side = blend_side(sides, tuple(weights.values())) if blend else sides[0]
+    als = values_of(settings.recommend) if ALS in weights else None
+    return Fitted(engine, side, als=als, blend=blend)
 
 
-@dataclass(frozen=True)
-class _Judged:
-    """By protocol (user_id, groups) of who is judged; how many customers have a history before the split. The judged
-    are few, and found once: the trials of ALS and the comparison both ask for them.
+def _side(name: str, pairs: DataFrame, totals: Totals, settings: Settings, *, units: str, is_used: str) -> ItemSide:
+    if name == OWN_HISTORY:
+        return OwnHistorySide(len(totals.items))
+    return engine_side(name, pairs, totals.items, settings, units=units, is_used=is_used)
+
+
+class _Comparison:
+    """One split, its customers, and what was chosen on them so far: `settings` with those of ALS that the trials found
+    (`tuned`), and `blend`, the weights of the engines of the blend that takes part.
     """
 
-    by_protocol: Mapping[Protocol, pa.Table]
-    customers: int
+    def __init__(
+        self, pairs: DataFrame, totals: Totals, settings: Settings, judged: pl.DataFrame, customers: int
+    ) -> None:
+        self.pairs, self.totals, self.settings = pairs, totals, settings
+        self.judged, self.customers = judged, customers
+        self.tuned: Found | None = None
+        self.blend: Mapping[str, float] | None = None
 
+    @classmethod
+    def of(cls, pairs: DataFrame, totals: Totals, settings: Settings, attributes: DataFrame) -> _Comparison:
+        """The customers are few, and found once."""
+        repeats = repeat_categories(totals.categories, totals.train_bought, settings.recommend.policy)
+        masked = with_masks(pairs, repeated(repeats))
+        counts = history_counts(pairs)
+        judged = judged_customers(masked, settings, attributes, counts=counts)
+        return cls(masked, totals, settings, pl.DataFrame(judged.toArrow()), int(counts.sum()))
 
-def _judged(pairs: DataFrame, settings: Settings, attributes: DataFrame) -> _Judged:
-    counts = history_counts(pairs)
-    most, salt = settings.recommend.evaluation_users, settings.seed
-    found = {}
-    for protocol in (NEW_ITEMS, ALL_ITEMS):
-        users = evaluated_users(pairs, truth=protocol.truth, most=most, salt=salt)
-        found[protocol] = grouped(users, pairs, attributes, counts=counts, salt=salt).toArrow()
-    return _Judged(found, int(counts.sum()))
+    @property
+    def protocols(self) -> tuple[Protocol, ...]:
+        return NEW_ITEMS, as_served(self.settings.recommend.policy.most_seen_share), ALL_ITEMS
 
+    def run(self, live: Live | None) -> Evaluated:
+        """All engines, popular, what serves now where its settings are others, and a blend where one is better."""
+        self._tune()
+        sides = {name: self._trained(name, self.settings) for name in ALONE}
+        if live is not None and not live.is_same and live.engine in (*ALONE, BLEND):
+            sides[LIVE] = self._trained_live(live)
+        self._blend({name: sides[name] for name in ALONE})
+        if self.blend:
+            sides[BLEND] = blend_side([sides[name] for name in self.blend], tuple(self.blend.values()))
+        sides[POPULAR] = PopularSide(self.totals.train_weights)
+        people = self.pairs.sparkSession.createDataFrame(self.judged.select("user_id", "groups").to_arrow())
+        return evaluate(self.pairs, sides, training_of(self.totals, self.customers), self.protocols, people)
 
-def _compare(pairs: DataFrame, totals: Totals, settings: Settings, judged: _Judged, live: Live | None) -> Comparison:
-    contestants = [(engine, engine, settings) for engine in ENGINES]
-    if live is not None and live.engine in ENGINES:
-        contestants.append((LIVE, live.engine, settings.model_copy(update={"recommend": live.settings})))
-    sides: dict[str, ItemSide] = {
-        name: engine_side(engine, pairs, totals.items, asked, units="train_units", is_used="is_train_learned")
-        for name, engine, asked in contestants
-    }
-    sides |= {POPULAR: PopularSide(totals.train_weights), OwnHistorySide.engine: OwnHistorySide(len(totals.items))}
-    people = {p: pairs.sparkSession.createDataFrame(rows) for p, rows in judged.by_protocol.items()}
-    return evaluate(pairs, sides, training_of(totals, judged.customers), people)
+    def _trained(self, name: str, settings: Settings) -> ItemSide:
+        return _side(name, self.pairs, self.totals, settings, units="train_units", is_used="is_train_learned")
+
+    def _trained_live(self, live: Live) -> ItemSide:
+        theirs = self.settings.model_copy(update={"recommend": live.settings})
+        if not live.blend:
+            return self._trained(live.engine, theirs)
+        return blend_side([self._trained(name, theirs) for name in live.blend], tuple(live.blend.values()))
+
+    def _choosing(self) -> pl.Series:
+        return self.judged.filter(pl.col("groups").list.contains(VALIDATION))["user_id"]
+
+    def _tune(self) -> None:
+        """The settings of ALS that are best for new items, which every list has, on the half that chooses."""
+        totals = self.totals
+        split = Split(
+            self.pairs, totals.items, totals.train_weights > 0, "is_train_learned", totals.pairs, NEW_ITEMS,
+            is_sampled=True,
+        )  # fmt: skip
+        self.tuned = tuned_als(split, self._choosing(), self.settings)
+        if self.tuned is not None:
+            recommend = with_values(self.settings.recommend, self.tuned.best.values)
+            self.settings = self.settings.model_copy(update={"recommend": recommend})
+
+    def _blend(self, sides: Mapping[str, ItemSide]) -> None:
+        """The weights that are best as lists are served, on customers of the half that chooses."""
+        totals = self.totals
+        asked = self._choosing().head(customers_for(len(totals.items), self.settings.recommend.blend_users))
+        _, served, _ = self.protocols
+        if not len(asked):
+            return
+        judge = judge_of(self.pairs, asked, totals.items, totals.train_weights > 0, served)
+        if judge.customers < LEAST_CUSTOMERS:
+            return
+        found = search_blend(sides, judge)
+        self.blend = found.weights if found.is_blend else None
 
 
 def history_counts(pairs: DataFrame) -> Ints:
@@ -167,20 +245,24 @@ def light_to(counts: Ints) -> int:
     return int(np.searchsorted(total, (total[-1] + 1) // 2)) if known.any() else NEW_PAIRS
 
 
-def grouped(judged: DataFrame, pairs: DataFrame, attributes: DataFrame, *, counts: Ints, salt: int) -> DataFrame:
-    """(user_id, groups): of each judged customer its half and, in the test half, the groups that it belongs to."""
-    sizes = pairs.where("is_train").join(F.broadcast(judged), on="user_id", how="left_semi")
-    items = sizes.groupBy("user_id").agg(F.count("*").alias("items"))
-    described = items.join(attributes, on="user_id", how="left")
+def judged_customers(pairs: DataFrame, settings: Settings, attributes: DataFrame, *, counts: Ints) -> DataFrame:
+    """(user_id, groups) of at most `evaluation_users` customers, chosen by hash, with a usable history before the split
+    and something to be found after it by one of the protocols; `groups`: the half and, in the test half, the groups
+    that each belongs to. `pairs` as of `with_masks`.
+    """
+    truths = [F.max(protocol.truth) for protocol in (NEW_ITEMS, as_served(1.0), ALL_ITEMS)]
+    found = pairs.groupBy("user_id").agg(F.count_if("is_train").alias("items"), F.greatest(*truths).alias("is_found"))
+    order = F.xxhash64(F.lit(settings.seed), "user_id"), "user_id"
+    able = found.where("items > 0 AND is_found").orderBy(*order).limit(settings.recommend.evaluation_users)
+    described = able.join(attributes, on="user_id", how="left")
     activity = (
         F.when(F.col("items") <= NEW_PAIRS, "new").when(F.col("items") <= light_to(counts), "light").otherwise("heavy")
     )
     gender = F.when(F.col("gender_code") == 0, "male").when(F.col("gender_code") == 1, "female")
     names = (activity, gender, F.concat(F.lit("age "), F.col("age_band")))
     groups = F.array_compact(F.array(F.lit(TEST), *names))
-    return described.select(
-        "user_id", F.when(_chooses(salt), F.array(F.lit(VALIDATION))).otherwise(groups).alias("groups")
-    )
+    halves = F.when(_chooses(settings.seed), F.array(F.lit(VALIDATION))).otherwise(groups)
+    return described.orderBy(*order).select("user_id", halves.alias("groups"))
 
 
 def _chooses(salt: int) -> Column:

@@ -1,7 +1,5 @@
-"""How well engines rank, on a split of each customer's pairs. What the figures are stands in metrics.py.
-
-Two protocols. New items: what a customer had taken by the split counts on neither side, neither in the list nor in the
-truth. All items: nothing is left out, so that repeat purchases count. Both are judged on the same scores.
+"""How well engines rank, on a split of each customer's pairs, by one or more protocols on the same scores. What the
+figures are stands in metrics.py, what a list leaves out in protocols.py.
 """
 
 from __future__ import annotations
@@ -13,26 +11,31 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pyarrow as pa
+from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from profiling_spark.contracts.operations import EVERYONE
 from profiling_spark.recommend import metrics
 from profiling_spark.recommend.carrier import carrier
-from profiling_spark.recommend.graph_filter import rows_at_a_time
+from profiling_spark.recommend.graph_filter import rows_at_a_time, scoring_all
 from profiling_spark.recommend.interactions import UNITS
-from profiling_spark.recommend.item_side import Bools, Ints, ItemSide, padded_blocks, rows_of
-from profiling_spark.recommend.score_block import best, close_items, close_pairs
+from profiling_spark.recommend.intervals import STEPS, Paired, interval, paired_sums, poisson_weights
+from profiling_spark.recommend.item_side import Bools, Floats, Ints, ItemSide, padded_blocks
+from profiling_spark.recommend.protocols import SEEN, Judged, Protocol, in_order
+from profiling_spark.recommend.score_block import close_items
 from profiling_spark.recommend.stored import StoredSide, sent_side
 from profiling_spark.recommend.top_n import NONE
 
 CUTS = (5, 10, 20)
 K = CUTS[-1]
+NAMES = tuple(f"{name}@{k}" for k in CUTS for name in metrics.RANKING)
 # figures of customers are added up in whole numbers of 2^-40: exact, so no mean depends on the order or layout of rows
 _STEPS = 2**40
 _RESULT = (
     "protocol string, engine string, members string, users bigint, lists bigint, sums array<bigint>, items array<int>, "
-    + ", ".join(f"offered_{k} array<bigint>" for k in CUTS)
+    + "".join(f"offered_{k} array<bigint>, " for k in CUTS)
+    + "replicates array<bigint>, products array<bigint>"
 )
 
 
@@ -40,12 +43,14 @@ _RESULT = (
 class Figures:
     """`values` by name, such as "ndcg@20": means over the `users` judged; without any there are no values.
 
-    `lists`: customers among them whose list is not empty; "share_served" is their share.
+    `lists`: customers among them whose list is not empty; "share_served" is their share. `replicates`, where asked for:
+    the same means in each replicate of the bootstrap, by name.
     """
 
     users: int
     lists: int = 0
     values: Mapping[str, float] = field(default_factory=dict)
+    replicates: Mapping[str, Floats] = field(default_factory=dict)
 
     @property
     def recall(self) -> float | None:
@@ -56,6 +61,23 @@ class Figures:
     def ndcg(self) -> float | None:
         """At 20."""
         return self.values.get(f"ndcg@{K}")
+
+    @property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """Around the values, by the bootstrap over customers."""
+        return {name: interval(found) for name, found in self.replicates.items()}
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """`figures` by (protocol, name of the side, group of customers); `paired` by (protocol, group): NDCG@20."""
+
+    figures: Mapping[tuple[str, str, str], Figures] = field(default_factory=dict)
+    paired: Mapping[tuple[str, str], Paired] = field(default_factory=dict)
+
+    def of(self, protocol: Protocol, group: str) -> dict[str, Figures]:
+        """By side."""
+        return {name: f for (p, name, g), f in self.figures.items() if (p, g) == (protocol.name, group)}
 
 
 @dataclass(frozen=True)
@@ -68,19 +90,6 @@ class Training:
     customers: int
 
 
-@dataclass(frozen=True)
-class Protocol:
-    """`truth`: the column of the pairs that are to be found. `masks_seen`: lists leave out what was taken before."""
-
-    name: str
-    truth: str
-    masks_seen: bool
-
-
-NEW_ITEMS = Protocol("new_items", "is_truth", masks_seen=True)
-ALL_ITEMS = Protocol("all_items", "is_test", masks_seen=False)
-
-
 def evaluated_users(pairs: DataFrame, *, truth: str, most: int, salt: int) -> DataFrame:
     """(user_id) with a usable history before the split and a truth after it; at most `most`, chosen by hash."""
     both = pairs.groupBy("user_id").agg(F.max("is_train").alias("_past"), F.max(truth).alias("_truth"))
@@ -89,31 +98,40 @@ def evaluated_users(pairs: DataFrame, *, truth: str, most: int, salt: int) -> Da
 
 
 def evaluate(
-    pairs: DataFrame, sides: Mapping[str, ItemSide], training: Training, judged: Mapping[Protocol, DataFrame | None]
-) -> dict[tuple[str, str, str], Figures]:
-    """Figures by (protocol, name of the side, group of customers), all sides on the same customers.
+    pairs: DataFrame,
+    sides: Mapping[str, ItemSide],
+    training: Training,
+    protocols: Sequence[Protocol],
+    customers: DataFrame | None = None,
+    *,
+    replicates: int = 0,
+) -> Evaluated:
+    """Every side by every protocol, all on the same customers: those who can be judged by it.
 
-    `pairs` as of `split_interactions`, a customer's rows in one partition. `judged`: by protocol, (user_id, groups
-    array<string>) of the customers to be judged, with the groups that each belongs to; None: all, in the group
-    EVERYONE. What comes to the driver is as long as the catalogue, times partitions and groups.
+    `pairs` as of `with_masks`, a customer's rows in one partition. `customers`: (user_id, groups array<string>) of whom
+    to judge, with the groups that each belongs to; None: all, in the group EVERYONE. `replicates`: of the bootstrap.
+    What comes to the driver is as long as the catalogue, times partitions and groups.
     """
-    rows = pairs.select("user_id", "item_id", "train_units", "is_train", *(protocol.truth for protocol in judged))
-    for protocol, customers in judged.items():
-        if customers is None:
-            rows = rows.withColumn(protocol.name, F.array(F.lit(EVERYONE)))
-        else:
-            groups = customers.select("user_id", F.col("groups").alias(protocol.name))
-            rows = rows.join(F.broadcast(groups), on="user_id", how="left")
-    rows = rows.where(F.coalesce(*(protocol.name for protocol in judged)).isNotNull())
+    columns = {c for p in protocols for c in (p.truth, p.masks, p.candidates) if c is not None}
+    rows = pairs.select("user_id", "item_id", "train_units", "is_train", *sorted({*columns, SEEN}))
+    if customers is None:
+        rows = rows.withColumn("groups", F.array(F.lit(EVERYONE)))
+    else:
+        rows = rows.join(F.broadcast(customers.select("user_id", "groups")), on="user_id", how="inner")
+    if any(protocol.candidates for protocol in protocols):  # an engine's own candidates need not be among those given
+        sides = {name: scoring_all(side) for name, side in sides.items()}
     with carrier(pairs.sparkSession) as way:
         folders = {name: None if way.folder is None else Path(way.folder, str(n)) for n, name in enumerate(sides)}
         sent = {name: sent_side(side, folders[name]) for name, side in sides.items()}
-        task = _Evaluate(sent, training, tuple(judged))
+        task = _Evaluate(sent, training, tuple(protocols), replicates)
         found = pl.DataFrame(rows.mapInArrow(task, _RESULT).toArrow())
-    return {
-        (str(protocol), str(engine), str(members)): _figures(part, training)
-        for (protocol, engine, members), part in found.group_by("protocol", "engine", "members", maintain_order=True)
-    }
+    figures, paired = {}, {}
+    for (protocol, engine, members), part in found.group_by("protocol", "engine", "members", maintain_order=True):
+        if engine:
+            figures[str(protocol), str(engine), str(members)] = _figures(part, training)
+        else:
+            paired[str(protocol), str(members)] = _paired(part, tuple(sides))
+    return Evaluated(figures, paired)
 
 
 def _figures(found: pl.DataFrame, training: Training) -> Figures:
@@ -121,15 +139,24 @@ def _figures(found: pl.DataFrame, training: Training) -> Figures:
     users = int(found["users"].sum())
     lists = int(found["lists"].sum())
     sums = np.array(found["sums"].to_list(), dtype=object).sum(axis=0)
-    names = [f"{name}@{k}" for k in CUTS for name in metrics.RANKING]
-    values = {name: int(total) / _STEPS / users for name, total in zip(names, sums, strict=True)}
+    values = {name: int(total) / _STEPS / users for name, total in zip(NAMES, sums, strict=True)}
     values["share_served"] = lists / users
     items = found["items"].explode().drop_nulls().to_numpy()
     for k in CUTS:
         offered = np.zeros(len(training.items), dtype=np.int64)
         np.add.at(offered, items, found[f"offered_{k}"].explode().drop_nulls().to_numpy())
         values |= _shape(offered, lists, training, k)
-    return Figures(users, lists, values)
+    drawn = np.array(found["replicates"].to_list(), dtype=np.int64).sum(axis=0).reshape(-1, 1 + len(NAMES))
+    with np.errstate(invalid="ignore"):
+        means = drawn[:, 1:] / STEPS / drawn[:, :1]
+    replicates = {name: means[:, n] for n, name in enumerate(NAMES)} if len(drawn) else {}
+    return Figures(users, lists, values, replicates)
+
+
+def _paired(found: pl.DataFrame, engines: tuple[str, ...]) -> Paired:
+    """Add up the partitions of one protocol and group."""
+    sums, products = (np.array(found[c].to_list(), dtype=np.int64).sum(axis=0) for c in ("sums", "products"))
+    return Paired(engines, int(found["users"].sum()), sums, products.reshape(len(engines), len(engines)))
 
 
 def _shape(offered: Ints, lists: int, training: Training, k: int) -> dict[str, float]:
@@ -145,12 +172,15 @@ def _shape(offered: Ints, lists: int, training: Training, k: int) -> dict[str, f
 
 
 class _Evaluate:
-    """What a worker runs on a partition of pairs: the sums over its customers, a row a protocol, engine and group."""
+    """What a worker runs on a partition of pairs: the sums over its customers, a row a protocol, engine and group, and
+    one without an engine for the sums over pairs of engines.
+    """
 
-    def __init__(self, sides: Mapping[str, StoredSide], training: Training, protocols: Sequence[Protocol]) -> None:
-        self.sides, self.training = sides, training
-        # masks stay on the scores, so those that set some come last
-        self.protocols = sorted(protocols, key=lambda protocol: protocol.masks_seen)
+    def __init__(
+        self, sides: Mapping[str, StoredSide], training: Training, protocols: Sequence[Protocol], replicates: int
+    ) -> None:
+        self.sides, self.training, self.replicates = sides, training, replicates
+        self.protocols = in_order(protocols)
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         rows = list(batches)
@@ -159,11 +189,17 @@ class _Evaluate:
         frame = pl.from_arrow(pa.Table.from_batches(rows))
         assert isinstance(frame, pl.DataFrame)  # for mypy: a table never becomes a series
         users = self._users(frame)
-        numbered = self._numbered(frame, users)
         members = {protocol: _members(users, protocol.name) for protocol in self.protocols}
-        for name, side in self.sides.items():
-            judged = self._judge(side.load(), numbered, members)
+        drawn = poisson_weights(users["user_id"].to_list(), self.replicates)
+        pairs = self._numbered(frame, users)
+        ndcg = {protocol: np.zeros((len(self.sides), len(users)), dtype=np.int64) for protocol in self.protocols}
+        for number, (name, side) in enumerate(self.sides.items()):
+            of_side = {protocol: values[number] for protocol, values in ndcg.items()}
+            judged = self._judge(side.load(), pairs, members, drawn, of_side)
             yield from (total.row(protocol.name, name, group) for (protocol, group), total in judged.items())
+        for protocol, groups in members.items():
+            for group, is_member in groups.items():
+                yield _paired_row(protocol.name, group, ndcg[protocol][:, is_member])
 
     def _users(self, pairs: pl.DataFrame) -> pl.DataFrame:
         """(user, user_id, and by protocol the groups): who can be judged by any protocol; no groups where by this not.
@@ -172,7 +208,7 @@ class _Evaluate:
         """
         groups = (
             pl.when(pl.col("is_train").any() & pl.col(protocol.truth).any())
-            .then(pl.col(protocol.name).first())
+            .then(pl.col("groups").first())
             .alias(protocol.name)
             for protocol in self.protocols
         )
@@ -185,28 +221,38 @@ class _Evaluate:
         items = pl.DataFrame({"item_id": self.training.items}).with_row_index("item")
         known = pairs.join(users.select("user_id", "user"), on="user_id", how="inner")
         numbered = known.join(items, on="item_id", how="inner").cast({"user": pl.Int64, "item": pl.Int64})
-        columns = ("user", "item", "train_units", "is_train", *(protocol.truth for protocol in self.protocols))
-        return numbered.select(columns).sort("user", "item")
+        return numbered.drop("user_id", "item_id", "groups").sort("user", "item")
 
     def _judge(
-        self, side: ItemSide, pairs: pl.DataFrame, members: Mapping[Protocol, Mapping[str, Bools]]
+        self,
+        side: ItemSide,
+        pairs: pl.DataFrame,
+        members: Mapping[Protocol, Mapping[str, Bools]],
+        drawn: NDArray[np.uint8],
+        ndcg: Mapping[Protocol, Ints],
     ) -> dict[tuple[Protocol, str], _Sums]:
-        sums = {(protocol, group): _Sums(side.items) for protocol, groups in members.items() for group in groups}
-        past, seen = pairs.filter("is_train"), _Marks.of(pairs.filter(pl.col("train_units").is_not_null()))
-        truths = {protocol: _Marks.of(pairs.filter(protocol.truth)) for protocol in self.protocols}
+        """`drawn` (users, replicates). Fills `ndcg` (users,) of each protocol, in 1/STEPS."""
+        sums = {
+            (protocol, group): _Sums(side.items, self.replicates)
+            for protocol, groups in members.items()
+            for group in groups
+        }
+        past, judged = pairs.filter("is_train"), Judged.of(pairs, self.protocols)
         columns = past["user"].to_numpy(), past["item"].to_numpy(), past["train_units"].to_numpy() / UNITS
         for block, histories in padded_blocks(*columns, rows=rows_at_a_time(side)):
             scored = side.score(histories)
             score_block = scored.block()
             close_items(score_block, ~self.training.is_offered)
             for protocol in self.protocols:
-                if protocol.masks_seen:
-                    close_pairs(score_block, *seen.of_block(block))
-                found, _ = best(score_block, K, scored.exact)
-                hits, sizes = truths[protocol].hits(block, found)
+                found = judged.lists(protocol, block, score_block, scored, K)
+                hits, sizes = judged.hits(protocol, block, found)
+                is_able = sizes > 0
+                figures = np.zeros((len(block), len(NAMES)))
+                figures[is_able] = customer_figures(hits[is_able], sizes[is_able])
+                ndcg[protocol][block] = np.round(figures[:, NAMES.index(f"ndcg@{K}")] * STEPS)
                 for group, is_member in members[protocol].items():
-                    in_group = is_member[block]
-                    sums[protocol, group].add(found[in_group], hits[in_group], sizes[in_group])
+                    own = is_member[block]
+                    sums[protocol, group].add(found[own], figures[own], drawn[block[own]])
         return sums
 
 
@@ -221,18 +267,24 @@ def _members(users: pl.DataFrame, protocol: str) -> dict[str, Bools]:
 
 
 class _Sums:
-    """What is added up over the customers of a group; `offered` (cuts, items): how often each item stands in a list."""
+    """What is added up over the customers of a group; `offered` (cuts, items): how often each item stands in a list;
+    `drawn` (replicates, 1 + figures): the customers of each replicate of the bootstrap and their figures, in 1/STEPS.
+    """
 
-    def __init__(self, items: int) -> None:
+    def __init__(self, items: int, replicates: int = 0) -> None:
         self.users, self.lists = 0, 0
-        self.ranking = np.zeros(len(CUTS) * len(metrics.RANKING), dtype=np.int64)
+        self.ranking = np.zeros(len(NAMES), dtype=np.int64)
         self.offered = np.zeros((len(CUTS), items), dtype=np.int64)
+        self.drawn = np.zeros((replicates, 1 + len(NAMES)))
 
-    def add(self, found: Ints, hits: Bools, truths: Ints) -> None:
-        """A block of lists (customers, K), which of their items are in the truth, and the sizes of the truths."""
+    def add(self, found: Ints, figures: Floats, drawn: NDArray[np.uint8]) -> None:
+        """A block of lists (customers, K), their figures by NAMES, and how often each replicate draws each customer."""
         self.users += len(found)
         self.lists += int((found[:, 0] != NONE).sum())
-        self.ranking += ranking_sums(hits, truths)
+        self.ranking += np.round(figures * _STEPS).astype(np.int64).sum(axis=0)
+        if len(self.drawn):  # whole numbers below 2^53 are exact in doubles, whose products are quick
+            with_count = np.c_[np.ones(len(found)), np.round(figures * STEPS)]
+            self.drawn += drawn.T.astype(np.float64) @ with_count
         for row, k in enumerate(CUTS):
             listed = found[:, :k]
             self.offered[row] += np.bincount(listed[listed != NONE], minlength=self.offered.shape[1])
@@ -240,47 +292,37 @@ class _Sums:
     def row(self, protocol: str, engine: str, members: str) -> pa.RecordBatch:
         """As a batch of one row; items that stand in no list are left out."""
         items = np.flatnonzero(self.offered[-1])
-        columns: dict[str, pa.Array] = {
-            "protocol": pa.array([protocol], pa.large_string()),
-            "engine": pa.array([engine], pa.large_string()),
-            "members": pa.array([members], pa.large_string()),
-            "users": pa.array([self.users], pa.int64()),
-            "lists": pa.array([self.lists], pa.int64()),
-            "sums": pa.array([self.ranking], pa.list_(pa.int64())),
-            "items": pa.array([items.astype(np.int32)], pa.list_(pa.int32())),
-        }
-        columns |= {
-            f"offered_{k}": pa.array([self.offered[row, items]], pa.list_(pa.int64())) for row, k in enumerate(CUTS)
-        }
-        return pa.RecordBatch.from_pydict(columns)
+        offered = {f"offered_{k}": self.offered[row, items] for row, k in enumerate(CUTS)}
+        return _row(
+            protocol, engine, members, self.users, lists=self.lists, sums=self.ranking, items=items, **offered,
+            replicates=self.drawn.ravel().astype(np.int64),
+        )  # fmt: skip
 
 
-def ranking_sums(hits: Bools, truths: Ints) -> Ints:
-    """Each metric at each of CUTS, summed over the customers in whole numbers of 1/_STEPS."""
+def _paired_row(protocol: str, members: str, ndcg: Ints) -> pa.RecordBatch:
+    """`ndcg` (engines, customers) in 1/STEPS."""
+    sums, products = paired_sums(ndcg)
+    return _row(protocol, "", members, ndcg.shape[1], sums=sums, products=products.ravel())
+
+
+def _row(protocol: str, engine: str, members: str, users: int, *, lists: int = 0, **arrays: Ints) -> pa.RecordBatch:
+    """A batch of one row of _RESULT; arrays that are not given are empty."""
+    nothing = np.empty(0, dtype=np.int64)
+    names = ("sums", "items", *(f"offered_{k}" for k in CUTS), "replicates", "products")
+    kinds = {name: pa.int32() if name == "items" else pa.int64() for name in names}
+    columns: dict[str, pa.Array] = {
+        **{
+            n: pa.array([v], pa.large_string())
+            for n, v in (("protocol", protocol), ("engine", engine), ("members", members))
+        },
+        "users": pa.array([users], pa.int64()),
+        "lists": pa.array([lists], pa.int64()),
+    }
+    columns |= {n: pa.array([arrays.get(n, nothing)], pa.list_(kind)) for n, kind in kinds.items()}
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def customer_figures(hits: Bools, truths: Ints) -> Floats:
+    """(customers, NAMES): each metric at each of CUTS; `hits` (customers, K), `truths` above 0."""
     found = [metric(hits[:, :k], truths) for k in CUTS for metric in metrics.RANKING.values()]
-    return np.array([np.round(values * _STEPS).astype(np.int64).sum() for values in found], dtype=np.int64)
-
-
-@dataclass(frozen=True)
-class _Marks:
-    """Pairs of a user and an item, by number, sorted by both, each once."""
-
-    users: Ints
-    items: Ints
-
-    @classmethod
-    def of(cls, pairs: pl.DataFrame) -> _Marks:
-        """Of sorted rows."""
-        return cls(pairs["user"].to_numpy(), pairs["item"].to_numpy())
-
-    def of_block(self, users: Ints) -> tuple[Ints, Ints]:
-        """(row, item) of the pairs of these users; a user's row is its place among them."""
-        row, at = rows_of(self.users, users)
-        return row, self.items[at]
-
-    def hits(self, users: Ints, found: Ints) -> tuple[Bools, Ints]:
-        """Which items of the lists (users, any) are marked, and (users,) how many marks each user has."""
-        row, item = self.of_block(users)
-        width = max(int(item.max(initial=0)), int(found.max(initial=0))) + 1
-        marked = np.isin(found + np.arange(len(users))[:, None] * width, item + row * width) & (found != NONE)
-        return marked, np.bincount(row, minlength=len(users))
+    return np.stack(found, axis=1)

@@ -15,24 +15,30 @@ import yaml
 from pyspark.sql import DataFrame, SparkSession
 
 from profiling_spark.config import Settings, load_settings
+from profiling_spark.contracts.operations import EVERYONE
 from profiling_spark.errors import ConfigError, InputError
 from profiling_spark.recommend.als_tuning import Split, in_words, tuned_als
 from profiling_spark.recommend.blend import BLEND, blend_side
-from profiling_spark.recommend.evaluate import ALL_ITEMS, NEW_ITEMS, Figures, K, evaluated_users
+from profiling_spark.recommend.evaluate import Evaluated, Figures, K, evaluated_users
 from profiling_spark.recommend.evaluate_table import rating_table, table
 from profiling_spark.recommend.file_engines import (
     ALONE,
+    AMONG_GIVEN,
+    BOUGHT_MASKED,
     COMPANY,
     USER_CF,
     Part,
     blend_weights,
-    figures_of,
+    judged,
     side_of,
     split_part,
 )
 from profiling_spark.recommend.fit import ALS, GRAPH_FILTER, ITEM_CF
 from profiling_spark.recommend.given_split import held_out, read_interactions
+from profiling_spark.recommend.intervals import interval
 from profiling_spark.recommend.item_side import ItemSide
+from profiling_spark.recommend.popular import POPULAR
+from profiling_spark.recommend.protocols import ALL_ITEMS, NEW_ITEMS, Protocol
 from profiling_spark.recommend.ratings import EXPLICIT_MF, rating_errors, tuned_factors
 from profiling_spark.recommend.settings_search import Trial
 
@@ -45,6 +51,7 @@ TRIALS: Mapping[str, Trials] = {
     USER_CF: {"neighbours": (20, 50, 100, 200)},
 }
 BLENDED = (GRAPH_FILTER, ITEM_CF)
+MASKS = {"seen": NEW_ITEMS, "bought": BOUGHT_MASKED, "nothing": ALL_ITEMS}
 
 
 @dataclass
@@ -65,7 +72,9 @@ class Clock:
 class Asked:
     """What is evaluated on which files. `tune`: KEY=V1,V2,... to choose on held-out training pairs, '' for the usual
     ones; `validation`: the share of each customer's pairs that is held out for it; `blended`: engines of a blend;
-    `alone`: without the simple engines beside it; `save`: where the chosen settings go.
+    `alone`: without the simple engines beside it; `mask`: what lists leave out, of MASKS; `bootstrap`: replicates of
+    the customers for intervals; `negatives`: a file of the items among which alone each customer's test items are
+    ranked; `save`: where the chosen settings go.
     """
 
     engine: str
@@ -75,6 +84,9 @@ class Asked:
     validation: float = 0.2
     blended: tuple[str, ...] = BLENDED
     alone: bool = False
+    mask: str = "seen"
+    bootstrap: int = 0
+    negatives: str | None = None
     save: Path | None = None
     config: tuple[Path, ...] = ()
     overrides: tuple[str, ...] = ()
@@ -85,14 +97,19 @@ class Asked:
         return load_settings(self.config, (*self.overrides, *chosen))
 
     @property
+    def protocol(self) -> Protocol:
+        """By which the figures at the top level are measured."""
+        return MASKS[self.mask] if self.negatives is None else AMONG_GIVEN
+
+    @property
     def searches(self) -> bool:
         """Whether als is to find its settings itself."""
         return self.engine == ALS and "" in self.tune
 
 
 def evaluate(spark: SparkSession, asked: Asked, clock: Clock) -> dict[str, Any]:
-    """Everything that is found, by name: the engine's figures for new items at the top level, the others `beside`; of
-    an engine for ratings how far off it is. Raises ConfigError and InputError.
+    """Everything that is found, by name: the engine's figures at the top level, the others `beside`; of an engine for
+    ratings how far off it is. Raises ConfigError and InputError.
     """
     return _rated(spark, asked, clock) if asked.engine == EXPLICIT_MF else _evaluated(spark, asked, clock)
 
@@ -110,6 +127,12 @@ def trials_of(asked: Asked) -> dict[str, Sequence[Any]]:
         raise ConfigError(f"--validation {asked.validation}: expected a share between 0 and 1")
     if asked.save is not None and not asked.tune:
         raise ConfigError("--save: expected --tune beside it")
+    if asked.bootstrap < 0:
+        raise ConfigError(f"--bootstrap {asked.bootstrap}: expected a number of replicates, such as 1000")
+    if asked.negatives is not None and asked.mask != "seen":
+        raise ConfigError(f"--mask {asked.mask}: expected none beside --negatives, which name what is ranked")
+    if asked.engine == EXPLICIT_MF and (asked.bootstrap or asked.negatives or asked.mask != "seen"):
+        raise ConfigError(f"--mask, --bootstrap, --negatives: expected none beside {EXPLICIT_MF}, which ranks nothing")
     if asked.tune and asked.engine == BLEND:
         raise ConfigError(f"--tune: expected an engine of {', '.join(ALONE)}; tune those of a blend one by one")
     if asked.engine == EXPLICIT_MF and set(asked.tune) - {""}:
@@ -130,7 +153,8 @@ def _evaluated(spark: SparkSession, asked: Asked, clock: Clock) -> dict[str, Any
     trials = trials_of(asked)
     with clock.step("read"):
         train = read_interactions(spark, asked.train)
-        part = split_part(train, read_interactions(spark, asked.test), asked.settings())
+        negatives = None if asked.negatives is None else read_interactions(spark, asked.negatives)
+        part = split_part(train, read_interactions(spark, asked.test), asked.settings(), negatives)
     chosen: list[str] = []
     if asked.tune:
         with clock.step("tune"):
@@ -144,38 +168,61 @@ def _evaluated(spark: SparkSession, asked: Asked, clock: Clock) -> dict[str, Any
             weights = _weights(train, asked, settings)
     with clock.step("fit"):
         side = _blend(weights, part, settings) if weights else side_of(asked.engine, part, settings)
+    with clock.step("fit beside"):
+        names = () if asked.alone else [name for name in COMPANY if name != asked.engine]
+        sides = {asked.engine: side, **{name: side_of(name, part, settings) for name in names}}
     with clock.step("rank"):
-        found = _figures({asked.engine: side}, part)
-    if found[asked.engine]["customers"] == 0:
-        raise InputError(f"{asked.test}: expected new items of customers of {asked.train}, found none")
-    beside: dict[str, dict[str, Any]] = {}
-    if not asked.alone:
-        with clock.step("beside"):
-            names = [name for name in COMPANY if name != asked.engine]
-            beside = _figures({name: side_of(name, part, settings) for name in names}, part)
+        engine, *others = _figures(sides, part, asked).items()
+    if engine[1]["customers"] == 0:
+        raise InputError(f"{asked.test}: expected {_WANTED[asked.protocol.name]} of {asked.train}, found none")
     part.pairs.unpersist()
-    more = {"beside": beside, "chosen": chosen, "seconds": clock.seconds} | ({"weights": weights} if weights else {})
-    return {"engine": asked.engine, **found[asked.engine], **more}
+    more = {"beside": dict(others), "chosen": chosen, "seconds": clock.seconds}
+    more |= {"weights": weights} if weights else {}
+    return {"engine": asked.engine, "protocol": asked.protocol.name, **engine[1], **more}
 
 
-def _figures(sides: Mapping[str, ItemSide], part: Part) -> dict[str, dict[str, Any]]:
-    """By engine: customers, the share of those with a truth who are served, and the figures; those of the protocol
-    where repeat purchases count in `all_items`, if there are any.
+_WANTED = {
+    NEW_ITEMS.name: "new items of customers",
+    BOUGHT_MASKED.name: "items that they had not bought of customers",
+    ALL_ITEMS.name: "items of customers",
+    AMONG_GIVEN.name: "items of customers with negatives and with a history in",
+}
+
+
+def _figures(sides: Mapping[str, ItemSide], part: Part, asked: Asked) -> dict[str, dict[str, Any]]:
+    """By engine: customers, the share of those with a truth who are served, and the figures, with `intervals` and
+    `gain_over_popular` (mean, low, high) where there is a bootstrap. Where all that was seen is masked and some of it
+    is taken again, those of the protocol where that counts are in `all_items`.
     """
-    protocols = (NEW_ITEMS, ALL_ITEMS) if part.repeats else (NEW_ITEMS,)
-    found = figures_of(sides, part, dict.fromkeys(protocols))
-    by_engine: dict[str, dict[str, Any]] = {}
-    for name in sides:
-        f = found[NEW_ITEMS.name, name]
-        by_engine[name] = {
-            "customers": f.users,
-            **_rounded(f),
-            "share_served": round(f.lists / max(part.wanting, 1), 5),
-        }
-        if part.repeats:
-            f = found[ALL_ITEMS.name, name]
-            by_engine[name][ALL_ITEMS.name] = {"customers": f.users, **_rounded(f)}
+    protocols = [asked.protocol]
+    if asked.protocol is NEW_ITEMS and part.repeats:
+        protocols.append(ALL_ITEMS)
+    found = judged(sides, part, protocols, replicates=asked.bootstrap)
+    by_engine: dict[str, dict[str, Any]] = {name: {} for name in sides}
+    for name, of_engine in by_engine.items():
+        for protocol in protocols:
+            own = _of_protocol(found, protocol, name, part)
+            of_engine |= own if protocol is asked.protocol else {protocol.name: own}
     return by_engine
+
+
+def _of_protocol(found: Evaluated, protocol: Protocol, engine: str, part: Part) -> dict[str, Any]:
+    figures = found.of(protocol, EVERYONE).get(engine, Figures(0))
+    served = round(figures.lists / max(part.wanting[protocol.name], 1), 5)
+    own: dict[str, Any] = {"customers": figures.users, **_rounded(figures), "share_served": served}
+    if figures.replicates:
+        own["intervals"] = {name: _five(*bounds) for name, bounds in figures.intervals.items()}
+        popular = found.of(protocol, EVERYONE).get(POPULAR)
+        if popular is not None and engine != POPULAR:
+            own["gain_over_popular"] = {
+                name: _five(figures.values[name] - popular.values[name], *interval(drawn - popular.replicates[name]))
+                for name, drawn in figures.replicates.items()
+            }
+    return own
+
+
+def _five(*values: float) -> list[float]:
+    return [round(value, 5) for value in values]
 
 
 def _weights(train: DataFrame, asked: Asked, settings: Settings) -> dict[str, float]:
@@ -231,13 +278,14 @@ def searched(train: DataFrame, asked: Asked) -> list[str]:
     part = split_part(*held_out(train, share=asked.validation, salt=base.seed), base)
     most, salt = base.recommend.evaluation_users, base.seed
     users = evaluated_users(part.pairs, truth=NEW_ITEMS.truth, most=most, salt=salt)
-    judged = pl.DataFrame(users.toArrow())["user_id"]
-    split = Split(part.pairs, part.totals.items, part.totals.train_weights > 0, "is_train", part.totals.pairs)
+    people = pl.DataFrame(users.toArrow())["user_id"]
+    totals = part.totals
+    split = Split(part.pairs, totals.items, totals.train_weights > 0, "is_train", totals.pairs, NEW_ITEMS)
 
     def told(trial: Trial) -> None:
         asked.note(f"{in_words(trial.values)}: NDCG@{K} {trial.value:.5f} on held-out training pairs")
 
-    found = tuned_als(split, judged, base, least_customers=1, note=told)
+    found = tuned_als(split, people, base, least_customers=1, note=told)
     part.pairs.unpersist()
     if found is None:
         raise InputError(f"{asked.train}: expected pairs to hold out for --tune, found none")
@@ -258,9 +306,10 @@ def tuned(train: DataFrame, asked: Asked, trials: Trials, *known: str) -> list[s
             pair = f"recommend.{key}={json.dumps(value)}"
             settings = asked.settings(*known, *chosen, pair)
             side = side_of(asked.engine, part, settings)
-            figures = figures_of({asked.engine: side}, part, {NEW_ITEMS: None})[NEW_ITEMS.name, asked.engine]
-            asked.note(f"{pair}: NDCG@{K} {figures.ndcg or 0:.5f} on held-out training pairs")
-            found.append((figures.ndcg or 0.0, pair))
+            figures = judged({asked.engine: side}, part, (NEW_ITEMS,)).of(NEW_ITEMS, EVERYONE)
+            ndcg = figures[asked.engine].ndcg or 0.0 if figures else 0.0
+            asked.note(f"{pair}: NDCG@{K} {ndcg:.5f} on held-out training pairs")
+            found.append((ndcg, pair))
         best = max(found, key=lambda one: one[0])
         if len(found) > 2 and best in (found[0], found[-1]):
             asked.note(f"{best[1]}: the best is at the edge of what was tried; try values beyond it")

@@ -11,45 +11,52 @@ from pyspark.sql import functions as F
 from profiling_spark.config import Settings
 from profiling_spark.contracts.operations import EVERYONE
 from profiling_spark.recommend.blend import BLEND, blend_side, weight_grid
-from profiling_spark.recommend.evaluate import NEW_ITEMS, Figures, Protocol, evaluate, evaluated_users
+from profiling_spark.recommend.evaluate import Evaluated, evaluate, evaluated_users
 from profiling_spark.recommend.fit import ENGINES, ITEM_CF, Totals, engine_side, item_totals, training_of
 from profiling_spark.recommend.given_split import split_pairs
 from profiling_spark.recommend.item_side import ItemSide
 from profiling_spark.recommend.own_history import OwnHistorySide
 from profiling_spark.recommend.popular import POPULAR, PopularSide
+from profiling_spark.recommend.protocols import ALL_ITEMS, AS_SERVED, NEW_ITEMS, Protocol, with_masks
 from profiling_spark.recommend.user_cf import UserSide, fit_user_cf
 
 OWN_HISTORY, USER_CF = OwnHistorySide.engine, UserSide.engine
 ALONE = (*ENGINES, USER_CF, POPULAR, OWN_HISTORY)  # all but the blend of some
 COMPANY = (POPULAR, ITEM_CF, OWN_HISTORY)
+# by what is masked: all that was dealt with, what was bought, nothing; and among given items
+BOUGHT_MASKED = Protocol("bought_masked", AS_SERVED.truth, AS_SERVED.masks)
+AMONG_GIVEN = Protocol("among_given", "is_wanted", None, candidates="is_candidate")
+PROTOCOLS = {p.name: p for p in (NEW_ITEMS, BOUGHT_MASKED, ALL_ITEMS, AMONG_GIVEN)}
 _BLEND_STEPS = 4
 
 
 @dataclass(frozen=True)
 class Part:
-    """One split: its pairs (kept in memory), their totals, how many customers it trains on and how many have something
-    to be found, and how many test pairs are repeats.
+    """One split: its pairs (kept in memory), their totals, how many customers it trains on, how many of those of the
+    test part have something to be found by each protocol, by its name, and how many test pairs are repeats.
     """
 
     pairs: DataFrame
     totals: Totals
     customers: int
-    wanting: int
+    wanting: Mapping[str, int]
     repeats: int
 
 
-def split_part(train: DataFrame, test: DataFrame, settings: Settings) -> Part:
+def split_part(train: DataFrame, test: DataFrame, settings: Settings, negatives: DataFrame | None = None) -> Part:
     """The pairs of one split, computed and kept."""
-    pairs = split_pairs(train, test, partitions=settings.spark.shuffle_partitions).persist()
+    pairs = with_masks(split_pairs(train, test, negatives, partitions=settings.spark.shuffle_partitions)).persist()
     totals = item_totals(pairs)
     of_each = pairs.groupBy("user_id").agg(
         F.max("is_train").alias("trains"),
-        F.max("is_truth").alias("wants"),
+        *(F.max(protocol.truth).alias(name) for name, protocol in PROTOCOLS.items()),
         F.count_if(F.col("is_test") & ~F.col("is_truth")).alias("repeats"),
     )
-    counts = of_each.agg(F.count_if("trains"), F.count_if("wants"), F.coalesce(F.sum("repeats"), F.lit(0))).first()
+    sums = F.count_if("trains"), F.coalesce(F.sum("repeats"), F.lit(0)), *(F.count_if(name) for name in PROTOCOLS)
+    counts = of_each.agg(*sums).first()
     assert counts is not None  # for mypy: an aggregate without groups has one row
-    return Part(pairs, totals, *counts)
+    customers, repeats, *wanting = counts
+    return Part(pairs, totals, customers, dict(zip(PROTOCOLS, wanting, strict=True)), repeats)
 
 
 def side_of(engine: str, part: Part, settings: Settings) -> ItemSide:
@@ -67,16 +74,13 @@ def side_of(engine: str, part: Part, settings: Settings) -> ItemSide:
     return engine_side(engine, part.pairs, items, settings, units="train_units", is_used="is_train")
 
 
-def figures_of(
-    sides: Mapping[str, ItemSide], part: Part, judged: Mapping[Protocol, DataFrame | None]
-) -> dict[tuple[str, str], Figures]:
-    """Figures by (protocol, name) of `judged` as in `evaluate`; over 0 users where nobody could be judged."""
-    found = evaluate(part.pairs, sides, training_of(part.totals, part.customers), judged)
-    return {
-        (protocol.name, name): found.get((protocol.name, name, EVERYONE), Figures(0))
-        for protocol in judged
-        for name in sides
-    }
+def judged(
+    sides: Mapping[str, ItemSide], part: Part, protocols: Sequence[Protocol], *, customers: DataFrame | None = None,
+    replicates: int = 0,
+) -> Evaluated:  # fmt: skip
+    """As of `evaluate`."""
+    training = training_of(part.totals, part.customers)
+    return evaluate(part.pairs, sides, training, protocols, customers, replicates=replicates)
 
 
 def blend_weights(engines: Sequence[str], part: Part, settings: Settings) -> tuple[tuple[float, ...], float]:
@@ -87,9 +91,9 @@ def blend_weights(engines: Sequence[str], part: Part, settings: Settings) -> tup
     tried = {f"{BLEND} {n}": weights for n, weights in enumerate(weight_grid(len(sides), _BLEND_STEPS))}
     blends = {name: blend_side(sides, weights) for name, weights in tried.items()}
     most, salt = settings.recommend.evaluation_users, settings.seed
-    judged = evaluated_users(part.pairs, truth=NEW_ITEMS.truth, most=most, salt=salt)
-    customers = judged.withColumn("groups", F.array(F.lit(EVERYONE)))
-    found = figures_of(blends, part, {NEW_ITEMS: customers})
-    ndcg = {name: found[NEW_ITEMS.name, name].ndcg or 0.0 for name in tried}
+    asked = evaluated_users(part.pairs, truth=NEW_ITEMS.truth, most=most, salt=salt)
+    customers = asked.withColumn("groups", F.array(F.lit(EVERYONE)))
+    found = judged(blends, part, (NEW_ITEMS,), customers=customers).of(NEW_ITEMS, EVERYONE)
+    ndcg = {name: found[name].ndcg or 0.0 if name in found else 0.0 for name in tried}
     best = max(tried, key=lambda name: ndcg[name])
     return tried[best], ndcg[best]

@@ -33,15 +33,27 @@ _PAIR = T.StructType(
         T.StructField("item_id", T.StringType()),
         T.StructField("category", T.StringType()),
         T.StructField("units", T.LongType()),
+        T.StructField("buys", T.LongType()),
         T.StructField("is_history", T.BooleanType()),
         T.StructField("is_learned", T.BooleanType()),
         T.StructField("train_units", T.LongType()),
+        T.StructField("train_buys", T.LongType()),
+        T.StructField("is_masked", T.BooleanType()),
+        T.StructField("is_bought", T.BooleanType()),
         T.StructField("is_train", T.BooleanType()),
         T.StructField("is_train_learned", T.BooleanType()),
         T.StructField("is_truth", T.BooleanType()),
         T.StructField("is_test", T.BooleanType()),
     ]
 )
+
+# sums of `item_totals` by the days on which a customer has bought the item, at least so many
+_BOUGHT = {
+    "bought": ("buys", 1),
+    "bought_again": ("buys", 2),
+    "train_bought": ("train_buys", 1),
+    "train_again": ("train_buys", 2),
+}
 
 
 @dataclass(frozen=True)
@@ -67,11 +79,19 @@ def pairs_of(tables: Tables, settings: Settings, *, as_of: date, cutoff: datetim
 
 
 @dataclass(frozen=True)
+class Bought:
+    """(items,) each: how many customers bought an item, and how many of these on two days or more."""
+
+    customers: Ints
+    again: Ints
+
+
+@dataclass(frozen=True)
 class Totals:
     """All customers together, by item, in the order of ids. `weights` as of the run, `train_weights` at the cutoff.
 
-    `train_customers`: how many have taken an item by the cutoff. `pairs` counts the rows that can be learned from;
-    `fingerprint` changes with any row.
+    `train_customers`: how many have taken an item by the cutoff. `bought`: by how many an item was bought,
+    `train_bought`: by the cutoff. `pairs` counts the rows that can be learned from; `fingerprint` changes with any row.
     """
 
     items: tuple[str, ...]
@@ -79,6 +99,8 @@ class Totals:
     weights: Floats
     train_weights: Floats
     train_customers: Ints
+    bought: Bought
+    train_bought: Bought
     pairs: int
     fingerprint: str
 
@@ -96,6 +118,7 @@ def item_totals(pairs: DataFrame) -> Totals:
         F.sum(F.greatest("units", F.lit(0))).alias("units"),
         F.sum(F.greatest(F.coalesce("train_units", F.lit(0)), F.lit(0))).alias("train_units"),
         F.count_if("is_train").alias("train_customers"),
+        *(F.count_if(F.col(days) >= least).alias(name) for name, (days, least) in _BOUGHT.items()),
         F.count_if("is_learned").alias("pairs"),
         F.min("category").alias("category"),
     )
@@ -107,6 +130,8 @@ def item_totals(pairs: DataFrame) -> Totals:
         table.column("units").to_numpy() / UNITS,
         table.column("train_units").to_numpy() / UNITS,
         table.column("train_customers").to_numpy(),
+        Bought(table.column("bought").to_numpy(), table.column("bought_again").to_numpy()),
+        Bought(table.column("train_bought").to_numpy(), table.column("train_again").to_numpy()),
         int(table.column("pairs").to_numpy().sum()),
         hashlib.sha256(hashes.encode()).hexdigest(),
     )

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
+from profiling_spark.config.policy import Seen
 from profiling_spark.errors import InputError
 from profiling_spark.recommend.interactions import UNITS
+from profiling_spark.recommend.refunds import PURCHASE
+from profiling_spark.recommend.seen import STATES, masked_states
 
 _NAMES = {
     "user_id": ("user", "user_id"),
@@ -15,15 +20,17 @@ _NAMES = {
     "weight": ("weight",),
     "rating": ("rating",),
     "time": ("time",),
+    "event_type": ("event_type", "event"),
 }
+_TRAIN, _TEST, _NEGATIVE = "train", "test", "negative"
 
 
 def read_interactions(spark: SparkSession, path: str) -> DataFrame:
-    """(user_id, item_id, weight, rating, time) as listed; the last three are null where the file has none.
+    """(user_id, item_id, weight, rating, time, event_type) as listed; the last four are null where the file has none.
 
     `.csv` (with a header) and `.parquet` have the columns user and item, and may have weight (summed over a pair's
-    rows), rating and time (timestamp, ISO text or Unix seconds). Any other file has lines `user item item ...`. Raises
-    InputError.
+    rows), rating, time (timestamp, ISO text or Unix seconds) and event_type (view, purchase, ...). Any other file has
+    lines `user item item ...`. Raises InputError.
     """
     try:
         bare = path.removesuffix(".gz")
@@ -40,7 +47,7 @@ def _lines(spark: SparkSession, path: str) -> DataFrame:
     lines = spark.read.text(path).select(parts[0].alias("user_id"), F.slice(parts, 2, F.size(parts)).alias("_items"))
     # two steps: what stands beside an explode is computed for each of its rows, here the cut of a whole line
     listed = lines.select("user_id", F.explode("_items").alias("item_id"))
-    absent = {"weight": "double", "rating": "double", "time": "timestamp"}
+    absent = {"weight": "double", "rating": "double", "time": "timestamp", "event_type": "string"}
     return listed.select("*", *(F.lit(None).cast(kind).alias(name) for name, kind in absent.items()))
 
 
@@ -63,6 +70,7 @@ def _named(rows: DataFrame, path: str) -> DataFrame:
         given["weight"].cast("double").alias("weight"),
         given["rating"].cast("double").alias("rating"),
         _time(given["time"], kinds.get(found["time"] or "", "timestamp")).alias("time"),
+        F.lower(given["event_type"].cast("string")).alias("event_type"),
     ).where("user_id IS NOT NULL AND item_id IS NOT NULL")
 
 
@@ -85,32 +93,53 @@ def units_where(condition: Column | None = None) -> Column:
     return F.when(F.max(is_meant), F.round(F.coalesce(weight, F.lit(1.0)) * UNITS).cast("long"))
 
 
+def _bought(condition: Column | None = None) -> Column:
+    """Of a pair's rows, whether any (that meets the condition) is a purchase or says that there was one; a row without
+    an event type is.
+    """
+    kinds = [STATES[place] for place in masked_states(Seen())]
+    is_bought = F.coalesce(F.col("event_type").isin(*kinds), F.lit(True))
+    return F.max(is_bought if condition is None else is_bought & condition)
+
+
 def held_out(rows: DataFrame, *, share: float, salt: int) -> tuple[DataFrame, DataFrame]:
     """(training, validation): a `share` of each customer's pairs, rounded down, is held out: the latest by time, else
     by hash. Not a share of all pairs: that would judge mostly customers with long histories.
     """
     pairs = rows.groupBy("user_id", "item_id").agg(
-        (units_where() / F.lit(UNITS)).alias("weight"), F.max("time").alias("time")
+        (units_where() / F.lit(UNITS)).alias("weight"), F.max("time").alias("time"), _bought().alias("is_bought")
     )
     by_user = Window.partitionBy("user_id")
     place = F.row_number().over(
         by_user.orderBy(F.desc_nulls_last("time"), F.xxhash64(F.lit(salt), "user_id", "item_id"), "item_id")
     )
     most = F.floor(F.count("*").over(by_user) * F.lit(share) + F.lit(1e-9))
-    marked = pairs.withColumn("_held", place <= most)
-    return marked.where("NOT _held").drop("_held"), marked.where("_held").drop("_held")
+    marked = pairs.withColumn("_held", place <= most).withColumn(
+        "event_type", F.when(F.col("is_bought"), F.lit(PURCHASE)).otherwise(F.lit("view"))
+    )
+    kept = ("user_id", "item_id", "weight", "time", "event_type")
+    return marked.where("NOT _held").select(*kept), marked.where("_held").select(*kept)
 
 
-def split_pairs(train: DataFrame, test: DataFrame, *, partitions: int) -> DataFrame:
-    """One row per customer and item of either part, a customer's rows in one partition; columns as of
-    `split_interactions`, and `is_test`: in the test part with a weight above 0, taken before or not.
+def split_pairs(train: DataFrame, test: DataFrame, negatives: DataFrame | None = None, *, partitions: int) -> DataFrame:
+    """One row per customer and item of any part, a customer's rows in one partition; columns as of
+    `split_interactions`, `is_test`: in the test part with a weight above 0, taken before or not. `is_masked`: bought in
+    the training part; without event types all is. `is_candidate`: among the customer's `negatives`, and `is_wanted`: in
+    the test part of a customer who has some.
     """
-    rows = train.withColumn("_is_train", F.lit(True)).unionByName(test.withColumn("_is_train", F.lit(False)))
+    nobody = train.limit(0) if negatives is None else negatives
+    parts = (train, _TRAIN), (test, _TEST), (nobody, _NEGATIVE)
+    rows = reduce(DataFrame.unionByName, (part.withColumn("_part", F.lit(name)) for part, name in parts))
     # laid out by customer first: the grouping then needs no second shuffle
     merged = (
         rows.repartition(partitions, "user_id")
         .groupBy("user_id", "item_id")
-        .agg(units_where(F.col("_is_train")).alias("train_units"), units_where(~F.col("_is_train")).alias("_test"))
+        .agg(
+            units_where(F.col("_part") == _TRAIN).alias("train_units"),
+            units_where(F.col("_part") == _TEST).alias("_test"),
+            F.max(F.col("_part") == _NEGATIVE).alias("is_candidate"),
+            _bought(F.col("_part") == _TRAIN).alias("is_bought"),
+        )
     )
     is_train = F.coalesce(F.col("train_units") > 0, F.lit(False))
     is_test = F.coalesce(F.col("_test") > 0, F.lit(False))
@@ -123,6 +152,12 @@ def split_pairs(train: DataFrame, test: DataFrame, *, partitions: int) -> DataFr
         is_train.alias("is_learned"),
         "train_units",
         is_train.alias("is_train"),
+        F.lit(0).cast("long").alias("buys"),
+        F.lit(0).cast("long").alias("train_buys"),
+        "is_bought",
+        F.col("is_bought").alias("is_masked"),
         (is_test & F.col("train_units").isNull()).alias("is_truth"),
         is_test.alias("is_test"),
+        "is_candidate",
+        (is_test & F.max("is_candidate").over(Window.partitionBy("user_id"))).alias("is_wanted"),
     )

@@ -10,9 +10,10 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from profiling_spark.config import Settings
+from profiling_spark.config.policy import Seen
 from profiling_spark.features.windows import NOT_ACTS, age_days
 from profiling_spark.recommend.refunds import event_weight, with_taken
-from profiling_spark.recommend.seen import state_columns
+from profiling_spark.recommend.seen import BOUGHT, masked_states, state_columns
 
 # Weights are whole numbers of 2^-20: their sums are exact, so no total depends on the order or layout of the rows.
 UNITS = 2**20
@@ -28,6 +29,7 @@ class HistoryParams:
 
     `as_of` is exclusive; `since` is the first day that counts. `weights` by event type, a refund's negative. Engines
     learn from customers with at least `min_items` items. Events that one of the rules `left_out` flagged do not count.
+    `masked`: places in STATES of what the policy never offers again.
     """
 
     as_of: date
@@ -37,6 +39,7 @@ class HistoryParams:
     items: int
     min_items: int = 1
     left_out: tuple[str, ...] = ()
+    masked: tuple[int, ...] = masked_states(Seen())
 
     @classmethod
     def of(cls, settings: Settings, as_of: date) -> HistoryParams:
@@ -45,7 +48,7 @@ class HistoryParams:
         since = as_of - timedelta(days=recommend.history_days)
         return cls(
             as_of, since, recommend.weights, recommend.half_life_days, recommend.history_items, recommend.min_items,
-            settings.left_out,
+            settings.left_out, masked_states(recommend.policy.seen),
         )  # fmt: skip
 
     @property
@@ -78,7 +81,7 @@ def interactions(events: pl.DataFrame, params: HistoryParams) -> pl.DataFrame:
 
     `units`: sum over events of weight[event_type] * 0.5 ** (age_days / half_life_days), in 1/UNITS; a refund takes back
     its purchase as of the purchase's own day, and one without a purchase in the window counts nothing (see `refunds`).
-    `kind`: position in `params.kinds` of the strongest event that was not taken back, -1 without one. `state`,
+    `kind`: position in `params.kinds` of the strongest event that was not taken back, -1 without one. `buys`, `state`,
     `state_date`, `last_date`: as of `state_columns`. `is_history`: units above 0 and among the customer's
     `params.items` strongest. A row that is no history (refunded, or cut) still means "has seen it".
     """
@@ -104,28 +107,33 @@ def split_interactions(
 ) -> pl.DataFrame:
     """`interactions`, with what was known at `cutoff` (UTC) and what came from then on.
 
-    `train_units`, `is_train`: units and is_history of the events before the cutoff, aged from the cutoff's day; null
-    and false for an item that was not seen by then. `is_test`: with an event at or after the cutoff that speaks for the
-    item; `is_truth`: the same, and first seen then. Without a cutoff nothing is split.
-    `is_learned`, `is_train_learned`: is_history and is_train of customers with `min_items` such items; fewer do not
-    show what goes together.
+    `train_units`, `is_train`, `train_buys`: units, is_history and buys of the events before the cutoff, aged from the
+    cutoff's day; null, false and 0 for an item that was not seen by then. `is_masked`: the policy does not offer it
+    again after what was done with it by then, at most unless such items are bought again and again; `is_bought`:
+    because it was bought. `is_test`: with an event at or after the cutoff that speaks for the item; `is_truth`: the
+    same, and first seen then. Without a cutoff nothing is split. `is_learned`, `is_train_learned`: is_history and
+    is_train of customers with `min_items` such items; fewer do not show what goes together.
     """
     every = interactions(events, params).with_columns(is_learned=_learned("is_history", params.min_items))
-    every = every.drop("state", "state_date", "last_date")
+    every = every.drop("state", "state_date", "last_date").cast({"buys": pl.Int64})
     if cutoff is None:
-        nothing = dict.fromkeys(("is_train", "is_train_learned", "is_truth", "is_test"), pl.lit(value=False))
-        return every.with_columns(train_units=pl.lit(None, pl.Int64), **nothing)
+        flags = ("is_train", "is_train_learned", "is_masked", "is_bought", "is_truth", "is_test")
+        nothing = dict.fromkeys(flags, pl.lit(value=False))
+        return every.with_columns(train_units=pl.lit(None, pl.Int64), train_buys=pl.lit(0, pl.Int64), **nothing)
     test = interactions(events.filter(pl.col("event_time") >= cutoff), params).select(
         "user_id", "item_id", (pl.col("kind") >= 0).alias("is_test")
     )
     then = replace(params, as_of=train_as_of(cutoff, timezone))
     train = interactions(events.filter(pl.col("event_time") < cutoff), then).select(
         "user_id", "item_id", pl.col("units").alias("train_units"), pl.col("is_history").alias("is_train"),
+        pl.col("buys").cast(pl.Int64).alias("train_buys"), pl.col("state").is_in(params.masked).alias("is_masked"),
+        pl.col("state").is_in(BOUGHT).alias("is_bought"),
     )  # fmt: skip
     return (
         every.join(train, on=["user_id", "item_id"], how="left", maintain_order="left")
         .join(test, on=["user_id", "item_id"], how="left", maintain_order="left")
-        .with_columns(pl.col("is_train", "is_test").fill_null(False))
+        .with_columns(pl.col("is_train", "is_test", "is_masked", "is_bought").fill_null(False))
+        .with_columns(pl.col("train_buys").fill_null(0))
         .with_columns(
             is_truth=pl.col("is_test") & pl.col("train_units").is_null(),
             is_train_learned=_learned("is_train", params.min_items),

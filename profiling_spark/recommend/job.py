@@ -12,9 +12,16 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from profiling_spark import models
+from profiling_spark.config.policy import RecommendPolicy
 from profiling_spark.context import Context, Outcome
 from profiling_spark.contracts.features import user_features_table
-from profiling_spark.contracts.gold import BUNDLES, ITEM_AUDIENCE, ITEM_NEIGHBOURS, USER_RECOMMENDATIONS
+from profiling_spark.contracts.gold import (
+    BUNDLES,
+    ITEM_AUDIENCE,
+    ITEM_NEIGHBOURS,
+    REPEAT_CATEGORIES,
+    USER_RECOMMENDATIONS,
+)
 from profiling_spark.contracts.silver import EVENTS
 from profiling_spark.contracts.table import Table
 from profiling_spark.errors import InputError, ModelError
@@ -35,6 +42,7 @@ from profiling_spark.recommend.interactions import VISIT_COLUMNS, HistoryParams
 from profiling_spark.recommend.item_cf import cosine_neighbours
 from profiling_spark.recommend.model import JOB, SCHEME, TASK, Model, for_tasks, live_of, load, store, wanted
 from profiling_spark.recommend.outcome import Choice, LeftOut, WithSteps, counts, outcome
+from profiling_spark.recommend.repeats import repeat_categories, repeated
 from profiling_spark.recommend.serve import Goods, Offer, Serve
 from profiling_spark.recommend.split import time_cutoff
 from profiling_spark.recommend.stored import StoredSide
@@ -48,12 +56,15 @@ _LIST = T.StructType([f for f in USER_RECOMMENDATIONS.schema if f.name != "as_of
 
 @dataclass(frozen=True)
 class _Serving:
-    """What a pass over the customers needs: `side` None: popular items serve."""
+    """What a pass over the customers needs: `side` None: popular items serve. `rules`: with the categories whose items
+    are bought again and again.
+    """
 
     users: DataFrame
     goods: Goods
     side: StoredSide | None
     params: HistoryParams
+    rules: RecommendPolicy
 
 
 def recommend_items(ctx: Context) -> Outcome:
@@ -117,21 +128,25 @@ def _choice(ctx: Context, stored: Stored | None, pairs: DataFrame, totals: Total
     features = ctx.tables.read(user_features_table(ctx.settings.windows_days), as_of=ctx.as_of)
     attributes = features.select("user_id", "gender_code", "age_band")
     now = _serving_now(ctx)
-    live = live_of(now, ctx.settings.recommend) if now else None
-    fitted = fit(pairs, totals, neighbours, ctx.settings, attributes=attributes, live=live)
     asked = wanted(ctx.settings)
+    live = live_of(now, ctx.settings.recommend, asked) if now else None
+    fitted = fit(pairs, totals, neighbours, ctx.settings, attributes=attributes, live=live)
     stays = now is not None and live is not None and fitted.engine == LIVE
+    serving = fitted
     if now is None or live is None or not stays:
         made = store(ctx.tables, fitted, totals, asked=asked, as_of=ctx.as_of)
     elif _is_old(ctx):  # its settings are better still, what it has learned is out of date
-        again = refitted(live, pairs, totals, ctx.settings)
+        serving = refitted(live, pairs, totals, ctx.settings)
         same = replace(asked, params=now.declaration["params"])
-        made = store(ctx.tables, again, totals, asked=same, as_of=ctx.as_of)
+        made = store(ctx.tables, serving, totals, asked=same, as_of=ctx.as_of)
     else:
-        made = now
+        made, serving = now, replace(fitted, blend=live.blend)
     models.write_figures(ctx, asked, made, figure_rows(fitted.figures), serves=fitted.engine)
     # read back, so that this run serves from the same files as the next
-    return Choice(_loaded(ctx, made), is_new=made is not now, stays=stays, figures=fitted.figures, tuned=fitted.tuned)
+    return Choice(
+        _loaded(ctx, made), is_new=made is not now, stays=stays, figures=fitted.figures, tuned=fitted.tuned,
+        blend=serving.blend,
+    )  # fmt: skip
 
 
 def _loaded(ctx: Context, stored: Stored) -> Model:
@@ -145,7 +160,7 @@ def _is_old(ctx: Context) -> bool:
 
 
 def _serving_now(ctx: Context) -> Stored | None:
-    """The live model if it was fitted with other settings than those in force: it must be beaten on the same split."""
+    """The live model: what is to serve in its place must be better on the same split."""
     row = models.live(ctx.tables, TASK)
     if row is None or row["since"] > ctx.as_of:
         return None
@@ -155,15 +170,14 @@ def _serving_now(ctx: Context) -> Stored | None:
         return None  # damaged: this run replaces it
     if stored.declaration["params"].get("scheme") != SCHEME:
         return None  # fitted by a version whose engines were others
-    is_same = models.canonical(stored.declaration["params"]) == models.canonical(dict(wanted(ctx.settings).params))
-    return None if is_same else stored
+    return stored
 
 
 def _nothing(ctx: Context, bots: Bots) -> Outcome:
     """Nobody took anything: the day's lists are empty, whatever an earlier run wrote."""
     for table in (USER_RECOMMENDATIONS, ITEM_NEIGHBOURS):
         ctx.tables.replace_slice(table, as_frame(table, []), as_of=ctx.as_of)
-    for table in (BUNDLES, ITEM_AUDIENCE):
+    for table in (BUNDLES, ITEM_AUDIENCE, REPEAT_CATEGORIES):
         _clear(ctx, table)
     models.no_figures(ctx, JOB, TASK)
     settings = ctx.settings.recommend
@@ -193,7 +207,8 @@ def _publish(
         as_of=ctx.as_of,
     )  # fmt: skip
     goods = Goods(catalogue, catalogue.content(), group_steps(sums.top, catalogue.item_ids))
-    serving = _Serving(users, goods, for_tasks(ctx.tables, choice.model) if choice.model else None, params)
+    rules = ctx.settings.recommend.policy.model_copy(update={"repeat_categories": _write_repeats(ctx, totals)})
+    serving = _Serving(users, goods, for_tasks(ctx.tables, choice.model) if choice.model else None, params, rules)
     next_uses = {
         "bundles": _write_bundles(ctx, params, left_out.bots, described),
         "item_audience": _write_audience(ctx, choice, serving, people),
@@ -215,7 +230,7 @@ def _lists(ctx: Context, choice: Choice, serving: _Serving) -> DataFrame:
     recommend = ctx.settings.recommend
     popular_is_best = choice.model is not None and choice.model.side is None
     gap = None if popular_is_best else timedelta(minutes=recommend.session_gap_minutes)
-    offer = Offer(recommend.top_n, recommend.new_items_share, gap, ctx.settings.language, recommend.policy)
+    offer = Offer(recommend.top_n, recommend.new_items_share, gap, ctx.settings.language, serving.rules)
     customers = stored_rows(ctx.tables, user_features_table(ctx.settings.windows_days), as_of=ctx.as_of)
     kernel = counting(
         WithSteps(Serve(serving.goods, serving.side, serving.params, offer)), ctx.tables, ctx.progress,
@@ -231,6 +246,17 @@ def _lists(ctx: Context, choice: Choice, serving: _Serving) -> DataFrame:
 def _clear(ctx: Context, table: Table) -> int:
     """Nothing to write into a table that not everyone uses: an earlier run's rows of the date go, none are created."""
     return ctx.tables.replace_slice(table, as_frame(table, []), as_of=ctx.as_of) if ctx.tables.exists(table) else 0
+
+
+def _write_repeats(ctx: Context, totals: Totals) -> tuple[str, ...]:
+    """The categories whose items are offered again."""
+    found = repeat_categories(totals.categories, totals.bought, ctx.settings.recommend.policy)
+    if found.is_empty():
+        _clear(ctx, REPEAT_CATEGORIES)
+    else:
+        rows = found.select(pl.lit(ctx.as_of).alias("as_of"), *found.columns)
+        ctx.tables.replace_slice(REPEAT_CATEGORIES, rows.select(REPEAT_CATEGORIES.names), as_of=ctx.as_of)
+    return repeated(found)
 
 
 def _write_bundles(ctx: Context, params: HistoryParams, bots: Bots, described: pl.DataFrame) -> int:

@@ -30,6 +30,8 @@ _SERVING = {
     "max_age_days", "top_n", "policy", "new_items_share", "new_item_days", "session_gap_minutes", "min_group_customers",
     "audience", "bundles", "explicit_mf",
 }  # fmt: skip
+# rules of the policy by which the engine is chosen that serves
+_CHOOSING = {"seen", "most_seen_share", "repeat_categories", "repeat_share"}
 # what engines make of the same settings; 2: item_cf scores a candidate by its own neighbours and by log weights. A
 # model of another number is neither served nor compared
 SCHEME = 2
@@ -51,15 +53,16 @@ def wanted(settings: Settings) -> Wanted:
     # nor does any fit depend on how many candidates are scored
     recommend = settings.recommend.model_dump(exclude=_SERVING)
     recommend["graph_filter"] = settings.recommend.graph_filter.model_dump(exclude={"candidates"})
+    recommend["policy"] = settings.recommend.policy.model_dump(mode="json", include=_CHOOSING)
     params = {**recommend, "scheme": SCHEME, "seed": settings.seed, "fit_partitions": settings.spark.fit_partitions}
     if settings.left_out:
         params["left_out"] = list(settings.left_out)
     return Wanted(JOB, TASK, params, settings.recommend.max_age_days)
 
 
-def live_of(stored: Stored, settings: Recommend) -> Live | None:
-    """What a stored model's engine was fitted with, served by the settings in force; None where a version of this
-    package made it that had other settings.
+def live_of(stored: Stored, settings: Recommend, asked: Wanted) -> Live | None:
+    """What a stored model's engine was fitted with, served by the settings in force, which ask for the model `asked`;
+    None where a version of this package made it that had other settings.
     """
     known = {name: value for name, value in stored.declaration["params"].items() if name in Recommend.model_fields}
     try:
@@ -69,14 +72,15 @@ def live_of(stored: Stored, settings: Recommend) -> Live | None:
     served = {"candidates": settings.graph_filter.candidates}
     both = fitted.model_copy(update={"graph_filter": fitted.graph_filter.model_copy(update=served)})
     both = with_values(both, stored.declaration.get("als", {}))
-    return Live(stored.declaration["engine"], both)
+    is_same = models.canonical(stored.declaration["params"]) == models.canonical(dict(asked.params))
+    return Live(stored.declaration["engine"], both, is_same, stored.declaration.get("blend"))
 
 
 def store(tables: Tables, fitted: Fitted, totals: Totals, *, asked: Wanted, as_of: date) -> Stored:
     """Write the engine that serves; a finished version made from the same rows and settings is used as it is."""
     ingredients = {"params": dict(asked.params), "rows": totals.fingerprint, "engine": fitted.engine}
-    if fitted.als is not None:
-        ingredients["als"] = dict(fitted.als)
+    chosen = {name: dict(v) for name, v in (("als", fitted.als), ("blend", fitted.blend)) if v is not None}
+    ingredients |= chosen
     version = models.version_name(TASK, as_of, ingredients)
     found = _finished(tables, version)
     if found is not None:
@@ -89,9 +93,8 @@ def store(tables: Tables, fitted: Fitted, totals: Totals, *, asked: Wanted, as_o
         "engine": fitted.engine,
         "params": dict(asked.params),
         "side": side,
+        **chosen,
     }
-    if fitted.als is not None:
-        declaration["als"] = dict(fitted.als)
     return models.finish(tables, TASK, version, declaration)
 
 

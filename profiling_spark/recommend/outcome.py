@@ -13,11 +13,12 @@ from profiling_spark.buckets import Kernel
 from profiling_spark.config.settings import Recommend
 from profiling_spark.context import Outcome
 from profiling_spark.recommend.als_tuning import tuning_facts, tuning_lines
+from profiling_spark.recommend.blend import BLEND
 from profiling_spark.recommend.bots import Bots
-from profiling_spark.recommend.choose import LIVE, Comparison
+from profiling_spark.recommend.choose import ALONE, LIVE
 from profiling_spark.recommend.content import CONTENT
+from profiling_spark.recommend.evaluate import Evaluated
 from profiling_spark.recommend.figures import figure_facts, figure_line
-from profiling_spark.recommend.fit import ENGINES
 from profiling_spark.recommend.groups import GROUP_STEPS
 from profiling_spark.recommend.model import Model
 from profiling_spark.recommend.policy import RULES
@@ -25,20 +26,21 @@ from profiling_spark.recommend.popular import POPULAR, POPULAR_IN_CATEGORY
 from profiling_spark.recommend.sessions import LAST_SESSION
 from profiling_spark.recommend.settings_search import Found
 
-_STEPS = (*ENGINES, CONTENT, LAST_SESSION, POPULAR_IN_CATEGORY, *GROUP_STEPS.values(), POPULAR)
+_STEPS = (*ALONE, BLEND, CONTENT, LAST_SESSION, POPULAR_IN_CATEGORY, *GROUP_STEPS.values(), POPULAR)
 
 
 @dataclass(frozen=True)
 class Choice:
     """What serves this run. `model` None: too little data to fit one. `is_new`: fitted by this run; `stays`: this run
-    compared it and keeps it. `tuned`: how this run found the settings of ALS.
+    compared it and keeps it. `tuned`: how this run found the settings of ALS; `blend`: the weights of what serves.
     """
 
     model: Model | None = None
     is_new: bool = False
     stays: bool = False
-    figures: Comparison = field(default_factory=dict)
+    figures: Evaluated = field(default_factory=Evaluated)
     tuned: Found | None = None
+    blend: Mapping[str, float] | None = None
 
     @property
     def engine(self) -> str:
@@ -109,13 +111,15 @@ def outcome(
     removed = {rule: int(counted[rule]) for rule in RULES if counted[rule]}
     facts |= {"removed_by_policy": removed, "bots": left_out.bots.count, "few_items": left_out.few_items, **next_uses}
     facts |= {"fitted": choice.is_new, **figure_facts(choice.figures), **tuning_facts(choice.tuned)}
+    if choice.blend:
+        facts["blend"] = dict(choice.blend)
     serving = f"{POPULAR} serves: too few customers took items to learn from"
     if choice.model is not None:
         stored = choice.model.stored
         facts["model_version"] = stored.version
         serving = (
             figure_line(choice.figures, LIVE if choice.stays else choice.engine)
-            if choice.figures or choice.is_new
+            if choice.figures.figures or choice.is_new
             else f"{stored.version} ({choice.engine}) serves"
         )
     lists = f"{users:,} customers have a list; first item by: " + ", ".join(f"{s} {v:.1%}" for s, v in shares.items())
@@ -124,6 +128,8 @@ def outcome(
     removed_counts = ", ".join(f"{rule} {count:,}" for rule, count in removed.items())
     taken = [f"first places changed by policy: {removed_counts}"] if removed else []
     tuned = tuning_lines(choice.tuned)
+    if choice.blend:
+        tuned.append("the blend is of " + ", ".join(f"{engine} {share:.0%}" for engine, share in choice.blend.items()))
     return Outcome(
         rows_out=written, facts=facts, lines=(serving, *tuned, lists, *by_step, *taken, *left_out.lines(settings))
     )

@@ -34,9 +34,9 @@ class Cap:
 
 @dataclass(frozen=True)
 class Policy:
-    """The rules over numbered items. `barred` by rule (items,); `due` (items,): days after its purchase from which on
-    it may be offered again, -1: never; `prices` (items,): nan where not known; `price_range`: shares of the customer's
-    own median price, None: no rule.
+    """The rules over numbered items. `barred` by rule (items,); `may_repeat` (items,): may be offered again to who
+    bought it; `prices` (items,): nan where not known; `price_range`: shares of the customer's own median price, None:
+    no rule.
     """
 
     barred: Mapping[str, Bools]

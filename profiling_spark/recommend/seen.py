@@ -12,7 +12,7 @@ from datetime import date
 import numpy as np
 import polars as pl
 
-from profiling_spark.config.policy import AGAIN, MASKED, RecommendPolicy
+from profiling_spark.config.policy import AGAIN, MASKED, RecommendPolicy, Seen
 from profiling_spark.recommend.item_side import Bools, Floats, Ints, ScoreBlock, SparseScores
 from profiling_spark.recommend.refunds import PURCHASE, REFUND
 from profiling_spark.recommend.score_block import close_pairs, pair_scores, scores_of
@@ -22,13 +22,14 @@ from profiling_spark.recommend.top_n import NONE
 # was bought, here or elsewhere; other: an event of none of these types
 OTHER = "other"
 STATES = (OTHER, "view", "favorite", "cart", "review", REFUND, PURCHASE)
-_BOUGHT = (STATES.index("review"), STATES.index(PURCHASE))
+BOUGHT = (STATES.index("review"), STATES.index(PURCHASE))
 _DAYS = 2**20  # days since 1970 fit
 
 
 def state_columns() -> dict[str, pl.Expr]:
-    """Aggregates over the events of a customer and item, of a frame `with_taken`: `state`, place in STATES of what
-    binds most, `state_date`, the last day of it, and `last_date`, the last day of any event.
+    """Aggregates over the events of a customer and item, of a frame `with_taken`: `buys`, the days on which it was
+    bought and not wholly given back; `state`, place in STATES of what binds most, `state_date`, the last day of it, and
+    `last_date`, the last day of any event.
     """
     places = {state: place for place, state in enumerate(STATES)}
     place = pl.col("event_type").replace_strict(places, default=0, return_dtype=pl.Int64)
@@ -37,10 +38,16 @@ def state_columns() -> dict[str, pl.Expr]:
     binding = pl.when(is_returned).then(places[REFUND]).otherwise(place)
     both = (binding * _DAYS + pl.col("event_date").cast(pl.Int32)).max()
     return {
+        "buys": pl.col("event_date").filter((pl.col("event_type") == PURCHASE) & (pl.col("taken") < 1)).n_unique(),
         "state": (both // _DAYS).cast(pl.Int32),
         "state_date": (both % _DAYS).cast(pl.Int32).cast(pl.Date),
         "last_date": pl.col("event_date").max(),
     }
+
+
+def masked_states(seen: Seen) -> tuple[int, ...]:
+    """Places in STATES of those whose items are never offered."""
+    return tuple(place for place, state in enumerate(STATES) if getattr(seen, state) == MASKED)
 
 
 def offered_again(pairs: pl.DataFrame, policy: RecommendPolicy, *, may_repeat: Bools, as_of: date) -> pl.DataFrame:
@@ -52,7 +59,7 @@ def offered_again(pairs: pl.DataFrame, policy: RecommendPolicy, *, may_repeat: B
     """
     rules = [getattr(policy.seen, state) for state in STATES]
     rule = pl.col("state").replace_strict(list(range(len(STATES))), rules, return_dtype=pl.String)
-    repeats = pl.col("state").is_in(_BOUGHT) & (rule == MASKED) & pl.Series(may_repeat).gather(pairs["item"])
+    repeats = pl.col("state").is_in(BOUGHT) & (rule == MASKED) & pl.Series(may_repeat).gather(pairs["item"])
     age = (pl.lit(as_of) - pl.col("last_date")).dt.total_days()
     is_known = (repeats | (rule != MASKED)) & (age >= policy.cool_down_days)
     return pairs.with_columns(is_known=is_known, is_again=is_known & (repeats | (rule == AGAIN)))

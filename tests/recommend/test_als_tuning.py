@@ -14,12 +14,17 @@ from profiling_spark.config import Settings
 from profiling_spark.contracts.operations import EVERYONE
 from profiling_spark.recommend.als import FactorSide
 from profiling_spark.recommend.als_here import Learned, fit_here, learned
-from profiling_spark.recommend.als_tuning import Split, judge_of, tuned_als, tuning_facts, tuning_lines
-from profiling_spark.recommend.evaluate import NEW_ITEMS, Training, evaluate
+from profiling_spark.recommend.als_tuning import Split, tuned_als, tuning_facts, tuning_lines
+from profiling_spark.recommend.evaluate import Training, evaluate
 from profiling_spark.recommend.item_side import padded_blocks
+from profiling_spark.recommend.judge import judge_of
+from profiling_spark.recommend.protocols import ALL_ITEMS, NEW_ITEMS, as_served, with_masks
 
 UNIT = 2**20
-SCHEMA = "user_id string, item_id string, train_units long, is_train boolean, is_truth boolean, is_test boolean"
+SCHEMA = (
+    "user_id string, item_id string, train_units long, is_train boolean, is_truth boolean, is_test boolean, "
+    "is_masked boolean"
+)
 
 
 def settings_of(**recommend):
@@ -89,10 +94,10 @@ def shop(spark, *, customers, groups=4, items=16, seed=1):
     for c in range(customers):
         taken = rng.choice(items, 7, replace=False)
         rows += [
-            (f"u{c:03d}", f"g{c % groups}i{i:02d}", UNIT if n < 5 else None, n < 5, n >= 5, n >= 5)
+            (f"u{c:03d}", f"g{c % groups}i{i:02d}", UNIT if n < 5 else None, n < 5, n >= 5, n >= 5, n < 2)
             for n, i in enumerate(taken)
         ]
-    return spark.createDataFrame(rows, SCHEMA).repartition(3, "user_id").persist()
+    return with_masks(spark.createDataFrame(rows, SCHEMA)).repartition(3, "user_id").persist()
 
 
 def ids(pairs):
@@ -101,7 +106,11 @@ def ids(pairs):
 
 def split_of(pairs, *, train_pairs=100):
     items = tuple(sorted(r["item_id"] for r in pairs.select("item_id").distinct().collect()))
-    return Split(pairs, items, np.ones(len(items), dtype=bool), "is_train", train_pairs)
+    return Split(pairs, items, np.ones(len(items), dtype=bool), "is_train", train_pairs, NEW_ITEMS)
+
+
+def judge_for(split, asked, protocol=NEW_ITEMS):
+    return judge_of(split.pairs, asked, split.items, split.is_offered, protocol)
 
 
 def test_the_judge_says_what_the_comparison_says(spark):
@@ -109,28 +118,30 @@ def test_the_judge_says_what_the_comparison_says(spark):
     split = split_of(pairs)
     is_offered = split.is_offered.copy()
     is_offered[::5] = False
-    split = Split(split.pairs, split.items, is_offered, split.is_used, split.train_pairs)
+    split = replace(split, is_offered=is_offered)
     factors = np.random.default_rng(2).normal(size=(len(split.items), 4)).astype(np.float32)
     factors[3] = 0
     side = FactorSide(factors, alpha=1.0, regularisation=0.1)
     judged = ids(pairs.where("user_id < 'u045'"))
     taken = np.ones(len(split.items), dtype=np.int64)
-    theirs = evaluate(
-        pairs.where("user_id < 'u045'"), {"als": side}, Training(split.items, is_offered, taken, 60), {NEW_ITEMS: None}
-    )["new_items", "als", EVERYONE]
-    judge = judge_of(split, judged)
-    assert judge.customers == theirs.users == 45
-    assert judge.ndcg(side) == pytest.approx(theirs.ndcg, abs=1e-9)
-    assert 0 < judge.ndcg(side) < 1
+    protocols = (NEW_ITEMS, as_served(0.25), ALL_ITEMS)
+    training = Training(split.items, is_offered, taken, 60)
+    theirs = evaluate(pairs.where("user_id < 'u045'"), {"als": side}, training, protocols)
+    for protocol in protocols:
+        judge, expected = judge_for(split, judged, protocol), theirs.of(protocol, EVERYONE)["als"]
+        assert judge.customers == expected.users == 45
+        assert judge.ndcg(side) == pytest.approx(expected.ndcg, abs=1e-9)
+        assert 0 < judge.ndcg(side) < 1
+    assert len({f.ndcg for f in theirs.figures.values()}) == 3
 
 
 def test_who_has_no_history_or_nothing_to_find_is_not_asked(spark):
     rows = [
-        ("ann", "a", UNIT, True, False, False), ("ann", "b", None, False, True, True),
-        ("bob", "a", UNIT, True, False, False), ("cat", "a", None, False, True, True),
+        ("ann", "a", UNIT, True, False, False, True), ("ann", "b", None, False, True, True, False),
+        ("bob", "a", UNIT, True, False, False, True), ("cat", "a", None, False, True, True, False),
     ]  # fmt: skip
-    pairs = spark.createDataFrame(rows, SCHEMA)
-    assert judge_of(split_of(pairs), ids(pairs)).customers == 1
+    pairs = with_masks(spark.createDataFrame(rows, SCHEMA))
+    assert judge_for(split_of(pairs), ids(pairs)).customers == 1
 
 
 POOR = {"rank": 2, "iterations": 2, "regularisation": 40.0, "alpha": 0.01}

@@ -9,6 +9,7 @@ from scipy import sparse
 from profiling_spark.recommend.als import FactorSide, principal_axes
 from profiling_spark.recommend.choose import serving_engine
 from profiling_spark.recommend.evaluate import Figures
+from profiling_spark.recommend.intervals import STEPS, Paired, paired_sums
 from profiling_spark.recommend.item_cf import NeighbourSide, neighbour_side
 from profiling_spark.recommend.item_side import padded_blocks
 from profiling_spark.recommend.own_history import OwnHistorySide
@@ -104,19 +105,68 @@ def test_own_history_offers_what_was_taken_by_weight():
     assert scored.contributions(chosen).sum(axis=2).tolist() == [[3.0, 1.0, 0.0]]
 
 
+def compared(noise, **ndcg):
+    """Figures of 64 customers with these means, and around them noise of an engine's own, the same up and down."""
+    rows = {}
+    for number, (engine, value) in enumerate(ndcg.items()):
+        sign = np.where((np.arange(64) >> number) & 1, 1, -1)  # of no two engines alike: their noise does not cancel
+        rows[engine] = value + noise * sign
+    steps = np.round(np.array(list(rows.values())) * STEPS).astype(np.int64)
+    return {e: Figures(64, 64, {"ndcg@20": v}) for e, v in ndcg.items()}, Paired(tuple(rows), 64, *paired_sums(steps))
+
+
+PLAIN = {"als": 0.2, "graph_filter": 0.3, "item_cf": 0.1, "own_history": 0.0, "popular": 0.1}
+
+
 @pytest.mark.parametrize(
-    ("ndcg", "expected"),
+    ("ndcg", "incumbent", "expected"),
     [
-        ({"als": 0.2, "graph_filter": 0.3, "item_cf": 0.1, "popular": 0.1}, "graph_filter"),
-        ({"als": 0.2, "graph_filter": 0.2, "item_cf": 0.2, "popular": 0.1}, "als"),
-        ({"als": 0.1, "graph_filter": 0.2, "item_cf": 0.1, "popular": 0.2}, "popular"),
-        ({"als": 0.1, "graph_filter": 0.2, "item_cf": 0.3, "popular": 0.1}, "item_cf"),
-        ({"als": 0.1, "graph_filter": 0.3, "item_cf": 0.1, "popular": 0.1, "live": 0.4}, "live"),
-        ({"als": 0.1, "graph_filter": 0.3, "item_cf": 0.1, "popular": 0.1, "live": 0.3}, "graph_filter"),
-        ({"als": 0.1, "graph_filter": 0.1, "item_cf": 0.1, "popular": 0.3, "live": 0.2}, "popular"),
-        ({}, "als"),
+        ({}, None, "graph_filter"),
+        ({"graph_filter": 0.2, "item_cf": 0.2}, None, "als"),
+        ({"popular": 0.4}, None, "popular"),
+        ({"popular": 0.3}, None, "popular"),
+        ({"item_cf": 0.4}, None, "item_cf"),
+        ({"own_history": 0.4}, None, "own_history"),
+        ({"blend": 0.4}, None, "blend"),
+        ({"blend": 0.3}, None, "graph_filter"),
+        ({"live": 0.4}, "live", "live"),
+        ({"live": 0.2}, "live", "graph_filter"),
+        ({"live": 0.3}, "live", "live"),  # as good: it stays
+        ({"live": 0.4, "popular": 0.5}, "live", "popular"),
+        ({}, "als", "graph_filter"),
+        ({"als": 0.3}, "graph_filter", "graph_filter"),
+        ({}, "popular", "graph_filter"),
     ],
 )
-def test_the_best_engine_serves_unless_popular_is_as_good_or_the_live_one_better(ndcg, expected):
-    figures = {engine: Figures(9, 9, {"ndcg@20": value}) for engine, value in ndcg.items()}
-    assert serving_engine(figures) == expected
+def test_the_best_engine_serves_unless_popular_is_as_good_or_the_live_one(ndcg, incumbent, expected):
+    figures, paired = compared(0.0, **{**PLAIN, **ndcg})
+    assert serving_engine(figures, paired, incumbent) == expected
+
+
+@pytest.mark.parametrize(
+    ("noise", "incumbent", "expected"),
+    [
+        (0.05, None, "blend"),
+        (0.05, "als", "blend"),
+        (0.15, None, "graph_filter"),  # the blend's gain of .05 is not sure, the engine's over popular of .2 is
+        (0.15, "live", "live"),  # nor is its gain of .04 over the live one
+        (0.15, "als", "als"),
+        (0.4, "als", "als"),
+        (0.4, "live", "live"),
+        (0.4, "item_cf", "graph_filter"),  # which does not surely beat popular itself
+        (0.4, "popular", "graph_filter"),
+        (0.7, "als", "popular"),
+        (0.7, None, "popular"),
+    ],
+)
+def test_noise_chooses_nothing(noise, incumbent, expected):
+    """Of 64 customers whose figures go up and down by the noise, a gain is sure above 2 * noise * sqrt(2 / 63)."""
+    ndcg = {"als": 0.27, "graph_filter": 0.3, "item_cf": 0.1, "own_history": 0.0, "popular": 0.1, "blend": 0.35}
+    ndcg |= {"live": 0.26} if incumbent == "live" else {}
+    figures, paired = compared(noise, **ndcg)
+    assert serving_engine(figures, paired, incumbent) == expected
+
+
+def test_without_figures_als_serves():
+    assert serving_engine({}, None) == "als"
+    assert serving_engine({"als": Figures(0), "popular": Figures(0)}, None, "live") == "als"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from profiling_spark.recommend import metrics
-from profiling_spark.recommend.evaluate import CUTS, ranking_sums
+from profiling_spark.recommend.evaluate import CUTS, NAMES, _Sums, customer_figures
 
 LISTS = [["a", "b", "c"], ["a", "d", "b"], ["e", "a", "b"]]
 ITEMS = "abcdef"
@@ -56,16 +56,28 @@ def test_ranking_figures_match_the_plain_definitions():
         assert metric(hits, truths) == pytest.approx([row[name] for row in expected])
 
 
-def test_sums_are_exact_in_any_order_and_at_every_cut():
+def test_figures_of_a_customer_are_those_at_every_cut():
     rng = np.random.default_rng(4)
     hits, truths = rng.random((101, 20)) < 0.2, rng.integers(20, 40, 101)
-    whole = ranking_sums(hits, truths)
-    order = rng.permutation(101)
-    halves = [ranking_sums(hits[part], truths[part]) for part in (order[:33], order[33:])]
-    assert (halves[0] + halves[1] == whole).all()
-    expected = [sum(plain(list(r[:k]), int(n))[m] for r, n in zip(hits, truths, strict=True))
-                for k in CUTS for m in metrics.RANKING]  # fmt: skip
-    assert whole / 2**40 == pytest.approx(expected)
+    expected = [[plain(list(r[:k]), int(n))[m] for k in CUTS for m in metrics.RANKING]
+                for r, n in zip(hits, truths, strict=True)]  # fmt: skip
+    assert customer_figures(hits, truths) == pytest.approx(np.array(expected))
+    assert NAMES[:2] == ("recall@5", "ndcg@5")
+
+
+def test_sums_are_exact_in_any_order():
+    rng = np.random.default_rng(4)
+    figures, drawn = rng.random((101, len(NAMES))), rng.poisson(1, (101, 7)).astype(np.uint8)
+    found, order = np.full((101, 20), -1), rng.permutation(101)
+    whole, halves = _Sums(3, 7), _Sums(3, 7)
+    whole.add(found, figures, drawn)
+    for part in (order[:33], order[33:]):
+        halves.add(found[part], figures[part], drawn[part])
+    assert (whole.ranking == halves.ranking).all()
+    assert (whole.drawn == halves.drawn).all()
+    assert whole.ranking / 2**40 == pytest.approx(figures.sum(axis=0))
+    assert whole.drawn[:, 0] == pytest.approx(drawn.sum(axis=0))
+    assert whole.drawn[:, 1:] / 2**20 == pytest.approx(drawn.T.astype(float) @ figures, abs=1e-3)
 
 
 def test_coverage_is_the_share_of_items_in_any_list():
