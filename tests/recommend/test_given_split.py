@@ -13,9 +13,10 @@ from profiling_spark import runner
 from profiling_spark.cli import execute
 from profiling_spark.cli.main import main
 from profiling_spark.errors import InputError
-from profiling_spark.recommend.evaluate import ALL_ITEMS
 from profiling_spark.recommend.given_split import held_out, read_interactions, split_pairs, units_where
 from profiling_spark.recommend.interactions import UNITS
+from profiling_spark.recommend.intervals import interval, poisson_weights
+from profiling_spark.recommend.protocols import ALL_ITEMS
 
 GROUPS, GROUP_ITEMS = 4, 10
 
@@ -27,8 +28,8 @@ def rows_of(frame):
 
 def frame_of(spark, rows):
     """Of (user, item, weight), without times."""
-    schema = "user_id string, item_id string, weight double, time timestamp"
-    return spark.createDataFrame([(*row, None) for row in rows], schema)
+    schema = "user_id string, item_id string, weight double, time timestamp, event_type string"
+    return spark.createDataFrame([(*row, None, None) for row in rows], schema)
 
 
 def write(path, text):
@@ -98,11 +99,12 @@ def test_a_share_of_each_customers_pairs_is_held_out(spark):
 
 def test_the_latest_are_held_out_where_times_are_known(spark):
     frame = spark.sql(
-        "SELECT 'u' AS user_id, concat('i', id) AS item_id, 1D AS weight, timestamp_seconds((id * 7) % 10) AS time "
-        "FROM range(10)"
+        "SELECT 'u' AS user_id, concat('i', id) AS item_id, 1D AS weight, timestamp_seconds((id * 7) % 10) AS time, "
+        "if(id = 4, 'view', 'purchase') AS event_type FROM range(10)"
     )
     validation = held_out(frame, share=0.3, salt=1)[1]
-    assert sorted(r["item_id"] for r in validation.collect()) == ["i1", "i4", "i7"]
+    found = sorted((r["item_id"], r["event_type"]) for r in validation.collect())
+    assert found == [("i1", "purchase"), ("i4", "view"), ("i7", "purchase")]
 
 
 def test_pairs_say_what_is_new_and_what_comes_again(spark):
@@ -129,7 +131,8 @@ def test_engines_find_planted_tastes_and_popular_does_not(session, shop, capsys)
     assert found["beside"]["popular"]["recall@5"] < 0.6
     assert found["beside"]["own_history"]["share_served"] == 0
     assert (found["customers"], found["share_served"]) == (60, round(60 / 61, 5))
-    assert set(found["seconds"]) == {"session", "read", "fit", "rank", "beside"}
+    assert set(found["seconds"]) == {"session", "read", "fit", "fit beside", "rank"}
+    assert found["protocol"] == "new_items"
     neighbours = evaluated(capsys, "--engine", "user_cf", *files, "--alone")
     assert neighbours["recall@5"] > 0.95
     assert neighbours["beside"] == {}
@@ -174,6 +177,62 @@ def test_repeat_purchases_count_in_a_protocol_of_their_own(session, shop, tmp_pa
     assert (found["recall@20"], found["share_served"]) == (0, 0)
     assert found["all_items"]["recall@20"] == 0.5
     assert found["beside"]["popular"]["all_items"]["recall@20"] == 0.75  # nobody took 13 before
+
+
+# popular: a of three customers, b and c of two, d of one
+BEHAVIOUR = """user,item,event_type
+u,a,purchase
+u,b,view
+v,a,View
+v,b,purchase
+v,c,purchase
+w,a,purchase
+w,c,cart
+w,a,view
+x,d,purchase
+"""
+LATER = "u a b\nv a\nw c d\n"
+TWO, THREE, FOUR = 1 / np.log2(3), 1 / 2, 1 / np.log2(5)  # discounts of the ranks
+
+
+@pytest.mark.parametrize(
+    ("options", "ndcg"),
+    [
+        # of w d is new: b, d
+        (["--mask", "seen"], {"w": TWO}),
+        # u: b, c, d and b is wanted; v: a, d and a is wanted; w: b, c, d and c and d are wanted
+        (["--mask", "bought"], {"u": 1, "v": 1, "w": (TWO + THREE) / (1 + TWO)}),
+        (["--mask", "nothing"], {"u": 1, "v": 1, "w": (THREE + FOUR) / (1 + TWO)}),
+        # v: a among a and d; w: c and d among all four, of which it knows a; u has none
+        (["--negatives", "v d\nw a b\n"], {"v": 1, "w": (THREE + FOUR) / (1 + TWO)}),
+    ],
+)
+def test_what_is_masked_and_what_is_ranked_by_hand(session, tmp_path, capsys, options, ndcg):
+    train, test = write(tmp_path / "train.csv", BEHAVIOUR), write(tmp_path / "test.txt", LATER)
+    given = [write(tmp_path / "given.txt", text) if " " in text else text for text in options]
+    found = evaluated(
+        capsys, "--engine", "popular", "--train", train, "--test", test, *given, "--bootstrap", "50"
+    )  # fmt: skip
+    values = np.array(list(ndcg.values()))
+    assert found["customers"] == len(ndcg)
+    assert found["ndcg@5"] == pytest.approx(values.mean(), abs=1e-5)
+    drawn = poisson_weights(list(ndcg), 50).astype(float)
+    with np.errstate(invalid="ignore"):
+        expected = interval((drawn * values[:, None]).sum(axis=0) / drawn.sum(axis=0))
+    assert found["intervals"]["ndcg@5"] == pytest.approx(list(expected), abs=1e-5)
+    mean, low, high = found["beside"]["item_cf"]["gain_over_popular"]["ndcg@5"]
+    assert low <= mean <= high
+    assert mean == pytest.approx(found["beside"]["item_cf"]["ndcg@5"] - found["ndcg@5"], abs=2e-5)
+
+
+def test_the_table_says_the_protocol_and_the_intervals(session, tmp_path, capsys):
+    train, test = write(tmp_path / "train.csv", BEHAVIOUR), write(tmp_path / "test.txt", LATER)
+    files = ("--engine", "item_cf", "--train", train, "--test", test)
+    code, printed = run(capsys, *files, "--mask", "bought", "--bootstrap", "20")
+    assert code == 0
+    assert "bought masked: what a customer had bought is neither offered nor looked for" in printed.out
+    assert "95 % intervals by bootstrap over customers" in printed.out
+    assert sum(", gain " in line for line in printed.out.splitlines()) == 4  # two figures of two engines
 
 
 def test_tuning_looks_at_training_pairs_only_and_can_be_saved(session, shop, tmp_path, capsys):
@@ -235,6 +294,10 @@ def test_the_table_has_every_figure(session, shop, capsys):
         ["--blend", "als,als"],
         ["--engine", "blend", "--tune"],
         ["--engine", "explicit_mf", "--tune", "rank=3"],
+        ["--engine", "explicit_mf", "--mask", "bought"],
+        ["--mask", "viewed"],
+        ["--mask", "bought", "--negatives", "x"],
+        ["--bootstrap", "-1"],
     ],
 )
 def test_a_wrong_command_line_starts_nothing(wrong, capsys):
