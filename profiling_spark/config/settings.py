@@ -96,6 +96,7 @@ class GraphFilter(Model):
     least_vectors: Positive = 64
     passes: Annotated[int, Field(ge=2, le=30)] = 4
     weight_users: Positive = 1000
+    trials: Annotated[int, Field(ge=0, le=200)] = 12
     candidates: Annotated[int, Field(ge=0)] = 400
 
 

@@ -7,7 +7,7 @@ pairs the trials are fitted in this process (als_here.py), beyond that by MLlib,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,21 +91,24 @@ def in_words(values: Values) -> str:
     return ", ".join(f"{name} {value:g}" for name, value in values.items())
 
 
-def tuning_facts(found: Found | None) -> dict[str, Any]:
-    """For the job's facts: the settings that were chosen, and each trial; none without trials."""
-    if found is None:
-        return {}
-    trials = [{**trial.values, f"ndcg_at_{K}": round(trial.value, 5)} for trial in found.trials]
-    return {"als": dict(found.best.values), "als_trials": trials, "als_widened": list(found.widened)}
+def tuning_facts(tuned: Mapping[str, Found]) -> dict[str, Any]:
+    """For the job's facts, of each engine with trials: the settings that were chosen, and each trial."""
+    facts: dict[str, Any] = {}
+    for engine, found in tuned.items():
+        trials = [{**trial.values, f"ndcg_at_{K}": round(trial.value, 5)} for trial in found.trials]
+        facts |= {engine: dict(found.best.values), f"{engine}_trials": trials}
+        facts[f"{engine}_widened"] = list(found.widened)
+    return facts
 
 
-def tuning_lines(found: Found | None) -> list[str]:
+def tuning_lines(tuned: Mapping[str, Found]) -> list[str]:
     """For the terminal."""
-    if found is None:
-        return []
-    first, best = found.trials[0], found.best
-    how = f"NDCG@{K} {best.value:.4f} of the customers who choose, {first.value:.4f} as set"
-    return [f"als by {in_words(best.values)}: {how}; {found.said()}"]
+    lines = []
+    for engine, found in tuned.items():
+        first, best = found.trials[0], found.best
+        how = f"NDCG@{K} {best.value:.4f} of the customers who choose, {first.value:.4f} as set"
+        lines.append(f"{engine} by {in_words(best.values)}: {how}; {found.said()}")
+    return lines
 
 
 def _axes(items: int) -> tuple[Axis, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -23,7 +24,8 @@ from profiling_spark.recommend.als_tuning import Split, tuned_als, values_of, wi
 from profiling_spark.recommend.blend import BLEND, blend_side
 from profiling_spark.recommend.blend_search import LEAST_CUSTOMERS, customers_for, search_blend
 from profiling_spark.recommend.evaluate import Evaluated, Figures, evaluate
-from profiling_spark.recommend.fit import ALS, ENGINES, ITEM_CF, Totals, engine_side, training_of
+from profiling_spark.recommend.fit import ALS, ENGINES, GRAPH_FILTER, ITEM_CF, Totals, engine_side, training_of
+from profiling_spark.recommend.graph_tuning import tuned_graph, with_graph_values
 from profiling_spark.recommend.intervals import Paired
 from profiling_spark.recommend.item_cf import COSINE_OF_ITSELF, neighbour_side
 from profiling_spark.recommend.item_side import Ints, ItemSide
@@ -57,15 +59,17 @@ class Live:
 @dataclass(frozen=True)
 class Fitted:
     """The engine that serves (`side` None: popular) and the figures behind the choice; no figures: nothing to compare
-    on. `engine` LIVE: the model that serves now stays. `als`: the settings of ALS in the side, where it has one;
-    `blend`: the weights of its engines, where it is a blend; `tuned`: the trials in which settings were found.
+    on. `engine` LIVE: the model that serves now stays. `als`, `graph_filter`: the settings of these in the side, where
+    it has them; `blend`: the weights of its engines, where it is a blend; `tuned`: by engine the trials in which
+    settings were found.
     """
 
     engine: str
     side: ItemSide | None
     figures: Evaluated = field(default_factory=Evaluated)
     als: Values | None = None
-    tuned: Found | None = None
+    graph_filter: Mapping[str, Any] | None = None
+    tuned: Mapping[str, Found] = field(default_factory=dict)
     blend: Mapping[str, float] | None = None
 
 
@@ -115,7 +119,7 @@ def fit(
     served = as_served(settings.recommend.policy.most_seen_share)
     paired = found.paired.get((served.name, VALIDATION))
     engine = serving_engine(found.of(served, VALIDATION), paired, incumbent)
-    tuned = comparison.tuned if comparison else None
+    tuned = comparison.tuned if comparison else {}
     if engine in (POPULAR, LIVE):
         return Fitted(engine, None, found, tuned=tuned)
     blend = comparison.blend if comparison and engine == BLEND else None
@@ -144,7 +148,8 @@ def _fitted(
     sides = [side_of(name) for name in weights]
     side = blend_side(sides, tuple(weights.values())) if blend else sides[0]
     als = values_of(settings.recommend) if ALS in weights else None
-    return Fitted(engine, side, als=als, blend=blend)
+    graph = settings.recommend.graph_filter.model_dump(mode="json") if GRAPH_FILTER in weights else None
+    return Fitted(engine, side, als=als, graph_filter=graph, blend=blend)
 
 
 def _side(name: str, pairs: DataFrame, totals: Totals, settings: Settings, *, units: str, is_used: str) -> ItemSide:
@@ -163,7 +168,7 @@ class _Comparison:
     ) -> None:
         self.pairs, self.totals, self.settings = pairs, totals, settings
         self.judged, self.customers = judged, customers
-        self.tuned: Found | None = None
+        self.tuned: dict[str, Found] = {}
         self.blend: Mapping[str, float] | None = None
 
     @classmethod
@@ -205,16 +210,20 @@ class _Comparison:
         return self.judged.filter(pl.col("groups").list.contains(VALIDATION))["user_id"]
 
     def _tune(self) -> None:
-        """The settings of ALS that are best for new items, which every list has, on the half that chooses."""
+        """The settings that are best for new items, which every list has, on the half that chooses."""
         totals = self.totals
         split = Split(
             self.pairs, totals.items, totals.train_weights > 0, "is_train_learned", totals.pairs, NEW_ITEMS,
             is_sampled=True,
         )  # fmt: skip
-        self.tuned = tuned_als(split, self._choosing(), self.settings)
-        if self.tuned is not None:
-            recommend = with_values(self.settings.recommend, self.tuned.best.values)
-            self.settings = self.settings.model_copy(update={"recommend": recommend})
+        asked, recommend = self._choosing(), self.settings.recommend
+        als, graph = tuned_als(split, asked, self.settings), tuned_graph(split, asked, self.settings)
+        if als is not None:
+            self.tuned[ALS], recommend = als, with_values(recommend, als.best.values)
+        if graph is not None:
+            found = with_graph_values(recommend.graph_filter, graph.best.values)
+            self.tuned[GRAPH_FILTER], recommend = graph, recommend.model_copy(update={"graph_filter": found})
+        self.settings = self.settings.model_copy(update={"recommend": recommend})
 
     def _blend(self, sides: Mapping[str, ItemSide]) -> None:
         """The weights that are best as lists are served, on customers of the half that chooses."""

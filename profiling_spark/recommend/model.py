@@ -65,13 +65,14 @@ def live_of(stored: Stored, settings: Recommend, asked: Wanted) -> Live | None:
     None where a version of this package made it that had other settings.
     """
     known = {name: value for name, value in stored.declaration["params"].items() if name in Recommend.model_fields}
+    found = {"graph_filter": stored.declaration["graph_filter"]} if "graph_filter" in stored.declaration else {}
     try:
-        fitted = Recommend.model_validate(known)
+        fitted = Recommend.model_validate({**known, **found})
     except ValidationError:
         return None
-    served = {"candidates": settings.graph_filter.candidates}
-    both = fitted.model_copy(update={"graph_filter": fitted.graph_filter.model_copy(update=served)})
-    both = with_values(both, stored.declaration.get("als", {}))
+    # what its own trials found holds; how many candidates are scored is the affair of who serves
+    graph = fitted.graph_filter.model_copy(update={"candidates": settings.graph_filter.candidates, "trials": 0})
+    both = with_values(fitted.model_copy(update={"graph_filter": graph}), stored.declaration.get("als", {}))
     is_same = models.canonical(stored.declaration["params"]) == models.canonical(dict(asked.params))
     return Live(stored.declaration["engine"], both, is_same, stored.declaration.get("blend"))
 
@@ -79,7 +80,8 @@ def live_of(stored: Stored, settings: Recommend, asked: Wanted) -> Live | None:
 def store(tables: Tables, fitted: Fitted, totals: Totals, *, asked: Wanted, as_of: date) -> Stored:
     """Write the engine that serves; a finished version made from the same rows and settings is used as it is."""
     ingredients = {"params": dict(asked.params), "rows": totals.fingerprint, "engine": fitted.engine}
-    chosen = {name: dict(v) for name, v in (("als", fitted.als), ("blend", fitted.blend)) if v is not None}
+    found_settings = {"als": fitted.als, "graph_filter": fitted.graph_filter, "blend": fitted.blend}
+    chosen = {name: dict(values) for name, values in found_settings.items() if values is not None}
     ingredients |= chosen
     version = models.version_name(TASK, as_of, ingredients)
     found = _finished(tables, version)

@@ -32,14 +32,14 @@ _STEPS = (*ALONE, BLEND, CONTENT, LAST_SESSION, POPULAR_IN_CATEGORY, *GROUP_STEP
 @dataclass(frozen=True)
 class Choice:
     """What serves this run. `model` None: too little data to fit one. `is_new`: fitted by this run; `stays`: this run
-    compared it and keeps it. `tuned`: how this run found the settings of ALS; `blend`: the weights of what serves.
+    compared it and keeps it. `tuned`: how this run found settings, by engine; `blend`: the weights of what serves.
     """
 
     model: Model | None = None
     is_new: bool = False
     stays: bool = False
     figures: Evaluated = field(default_factory=Evaluated)
-    tuned: Found | None = None
+    tuned: Mapping[str, Found] = field(default_factory=dict)
     blend: Mapping[str, float] | None = None
 
     @property

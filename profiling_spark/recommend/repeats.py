@@ -52,13 +52,12 @@ def _reason(policy: RecommendPolicy) -> pl.Expr:
 
     needed = f"{policy.repeat_share * 100:g} % are asked for"
     is_barred, is_small = pl.col("category").is_in(policy.bar_categories), pl.col("pairs") < LEAST_PAIRS
-    hindrance = pl.when(is_barred).then(pl.lit("; the category is barred"))
-    hindrance = hindrance.when(is_small).then(pl.lit(f"; fewer than {LEAST_PAIRS} purchases say too little"))
+    barred, few = pl.lit("; the category is barred"), pl.lit(f"; fewer than {LEAST_PAIRS} purchases say too little")
     found = pl.format(
         "bought on two days or more: {} of {} purchases of an item by a customer, {}; surely {}, {}",
         "again", "pairs", percent(pl.col("share")), percent(pl.col("share_low")), pl.lit(needed),
     )  # fmt: skip
-    return found + hindrance.otherwise(pl.lit(""))
+    return found + pl.when(is_barred).then(barred).when(is_small).then(few).otherwise(pl.lit(""))
 
 
 def repeated(found: pl.DataFrame) -> tuple[str, ...]:

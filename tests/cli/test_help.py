@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from profiling_spark.cli.evaluate import BESIDE, ENGINES
+from profiling_spark.cli.evaluate import BESIDE, ENGINES, MASKS
 from profiling_spark.cli.jobs import STAGES
 from profiling_spark.cli.main import COMMANDS, commands, main
 from profiling_spark.errors import EXIT_CODES
@@ -58,9 +58,11 @@ def test_names_are_found_with_either_line_and_by_their_former_name(capsys: pytes
 
 def test_options_name_what_the_package_has() -> None:
     from profiling_spark.pipeline import NAMES as STAGES_OF_PIPELINE
+    from profiling_spark.recommend.asked import MASKS as OF_MASKS
     from profiling_spark.recommend.file_engines import ALONE, COMPANY
 
     assert (STAGES, set(ENGINES), BESIDE) == (STAGES_OF_PIPELINE, set(ALONE), COMPANY)
+    assert tuple(OF_MASKS) == MASKS
 
 
 def test_exit_codes_are_explained_to_users(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 from profiling_spark.overview.sample import samples
 from profiling_spark.pipeline import Pipeline
 from profiling_spark.recommend.choose import Fitted
-from profiling_spark.recommend.fit import ENGINES, Totals, engine_side
+from profiling_spark.recommend.fit import ENGINES, Bought, Totals, engine_side
 from profiling_spark.recommend.item_side import Histories
 from profiling_spark.recommend.model import load, store, wanted
 from profiling_spark.recommend.stored import load_side, save_side
@@ -59,8 +59,10 @@ def engine_of(pipeline: Pipeline) -> dict[str, Any]:
     side: Any = engine_side("together", pairs, items, settings, units="units", is_used="is_learned")
     scores = side.score(Histories(np.array([[0]]), np.array([[3.0]]))).block()
     tables = Tables(spark, settings.storage.root, run_id="engine")
-    totals = Totals(items, (None,) * 3, np.ones(3), np.ones(3), np.ones(3, dtype=np.int64), 7, "seven")
-    stored = store(tables, Fitted("together", side, {}), totals, asked=wanted(settings), as_of=AS_OF)
+    count = np.ones(3, dtype=np.int64)
+    bought = Bought(count, count)
+    totals = Totals(items, (None,) * 3, np.ones(3), np.ones(3), count, bought, bought, 7, "seven")
+    stored = store(tables, Fitted("together", side), totals, asked=wanted(settings), as_of=AS_OF)
     folder = Path(settings.storage.root) / "_side"
     save_side(folder, side)
     again: list[Any] = [load(tables, stored, candidates=0).side, load_side(folder)]

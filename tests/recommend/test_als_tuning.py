@@ -161,10 +161,10 @@ def test_trials_find_better_settings_in_their_budget(spark, monkeypatch, way):
     assert len(found.trials) <= most
     assert found.best.value == max(trial.value for trial in found.trials)
     assert found.best.value > (1.3 if way == "here" else 1.1) * found.trials[0].value
-    facts = tuning_facts(found)
+    facts = tuning_facts({"als": found})
     assert facts["als"] == found.best.values
     assert facts["als_trials"][0] == {**POOR, "ndcg_at_20": round(found.trials[0].value, 5)}
-    (line,) = tuning_lines(found)
+    (line,) = tuning_lines({"als": found})
     assert f"{len(found.trials)} trials" in line
 
 
@@ -193,4 +193,4 @@ def test_no_trials_where_none_are_wanted_or_too_few_can_tell(spark):
     assert tuned_als(split_of(pairs), everyone, settings_of(als_trials=0)) is None
     assert tuned_als(split_of(pairs), everyone, settings_of()) is None
     assert tuned_als(split_of(pairs), everyone, settings_of(als_trials=1), least_customers=10) is not None
-    assert (tuning_facts(None), tuning_lines(None)) == ({}, [])
+    assert (tuning_facts({}), tuning_lines({})) == ({}, [])

@@ -12,11 +12,12 @@ from profiling_spark.config.settings import GraphFilter, GraphFilterBand
 from profiling_spark.recommend import blocks as blocks_module
 from profiling_spark.recommend import graph_fit, item_cf
 from profiling_spark.recommend import nearest as nearest_module
+from profiling_spark.recommend.als_here import Learned
 from profiling_spark.recommend.blocks import customer_blocks, unpack
 from profiling_spark.recommend.carrier import Carrier, carrier
 from profiling_spark.recommend.choose import Fitted
 from profiling_spark.recommend.customer_rows import MappedRows, Normalisation, customer_rows
-from profiling_spark.recommend.fit import GRAPH_FILTER, Totals
+from profiling_spark.recommend.fit import GRAPH_FILTER, Bought, Totals
 from profiling_spark.recommend.graph_filter import graph_filter_side
 from profiling_spark.recommend.graph_fit import (
     bands_for,
@@ -25,6 +26,7 @@ from profiling_spark.recommend.graph_fit import (
     neighbours_for,
     summed_image,
 )
+from profiling_spark.recommend.graph_here import GraphHere
 from profiling_spark.recommend.item_cf import cosine_neighbours
 from profiling_spark.recommend.item_graph import (
     gram_rows,
@@ -34,6 +36,7 @@ from profiling_spark.recommend.item_graph import (
     singular_vectors,
     strongest,
 )
+from profiling_spark.recommend.item_side import padded_blocks
 from profiling_spark.recommend.model import load, store, wanted
 from profiling_spark.recommend.nearest import nearest, range_edges
 from profiling_spark.recommend.stored import load_side, save_side
@@ -159,6 +162,20 @@ def test_the_engine_is_that_of_all_customers_in_one_piece(pairs, strengths, smal
     assert side.vectors @ side.vectors.T == pytest.approx(expected.vectors @ expected.vectors.T, rel=1e-3, abs=1e-3)
 
 
+def test_a_fit_in_this_process_is_sparks(pairs, taken):
+    user, item = np.nonzero(taken)
+    known = Learned(user, item, taken[user, item], ITEMS)
+    here = GraphHere(known, SETTINGS, vectors=9, seed=3)
+    (_, block), *_ = padded_blocks(user, item, taken[user, item], rows=USERS)
+    theirs = fitted(pairs)
+    for exponents in ((0.3, 0.4), (0.1, 0.9), (0.3, 0.4)):  # parts that are kept change nothing
+        asked = SETTINGS.model_copy(update=dict(zip(("user_exponent", "item_exponent"), exponents, strict=True)))
+        side = here.side(asked)
+        same = side.score(block).block() == pytest.approx(theirs.score(block).block(), rel=1e-2, abs=1e-3)
+        assert same == (exponents == (0.3, 0.4))
+        assert side.neighbours.toarray().any()
+
+
 def test_the_same_customers_in_other_partitions_give_the_same_bits(
     pairs, strengths, small_pieces, tmp_path, monkeypatch
 ):
@@ -217,8 +234,9 @@ def test_ranges_share_the_customers_out():
 def test_the_model_is_read_back_as_it_was(pairs, tables, tmp_path):
     side = fitted(pairs)
     settings = Settings()
-    totals = Totals(NAMES, (None,) * ITEMS, side.degree, side.degree, np.ones(ITEMS), 1, "rows")
-    made = store(tables, Fitted(GRAPH_FILTER, side, {}), totals, asked=wanted(settings), as_of=AS_OF)
+    none = Bought(np.zeros(ITEMS), np.zeros(ITEMS))
+    totals = Totals(NAMES, (None,) * ITEMS, side.degree, side.degree, np.ones(ITEMS), none, none, 1, "rows")
+    made = store(tables, Fitted(GRAPH_FILTER, side), totals, asked=wanted(settings), as_of=AS_OF)
     save_side(tmp_path / "arrays", side)
     for found in (load(tables, made, candidates=400).side, load_side(tmp_path / "arrays")):
         assert (found.neighbours != side.neighbours).nnz == 0

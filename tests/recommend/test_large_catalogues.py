@@ -20,7 +20,7 @@ from profiling_spark.recommend import model, stored
 from profiling_spark.recommend.als import FactorSide
 from profiling_spark.recommend.blend import BlendSide
 from profiling_spark.recommend.choose import Fitted
-from profiling_spark.recommend.fit import Totals
+from profiling_spark.recommend.fit import Bought, Totals
 from profiling_spark.recommend.graph_filter import GraphFilterSide
 from profiling_spark.recommend.item_cf import NeighbourSide
 from profiling_spark.recommend.item_side import padded_blocks
@@ -113,15 +113,16 @@ def test_a_side_that_is_read_from_files_or_rows_in_any_order_scores_the_same(mon
 def test_spark_stores_a_model_in_many_pieces(monkeypatch, tables, make_context):
     monkeypatch.setattr(stored, "_PIECE", 16)
     nothing, none = np.zeros(4), np.zeros(4, dtype=np.int64)
-    totals = Totals(("a", "", "多字", "d"), (None,) * 4, nothing, nothing, none, 4, "fingerprint")
+    bought = Bought(none, none)
+    totals = Totals(("a", "", "多字", "d"), (None,) * 4, nothing, nothing, none, bought, bought, 4, "fingerprint")
     asked = model.wanted(make_context(as_of=AS_OF).settings)
-    kept = model.store(tables, Fitted(FILTER.engine, FILTER, {}), totals, asked=asked, as_of=AS_OF)
+    kept = model.store(tables, Fitted(FILTER.engine, FILTER), totals, asked=asked, as_of=AS_OF)
     found = model.load(tables, kept, candidates=0)
     assert found.items == totals.items
     assert isinstance(found.side, GraphFilterSide)
     assert (found.side.neighbours.toarray() == SIMILAR.toarray()).all()
     assert found.side.vectors.tolist() == FACTORS.tolist()
-    popular = model.store(tables, Fitted("popular", None, {}), totals, asked=asked, as_of=AS_OF)
+    popular = model.store(tables, Fitted("popular", None), totals, asked=asked, as_of=AS_OF)
     assert (model.load(tables, popular, candidates=0).side, popular.version != kept.version) == (None, True)
 
 
