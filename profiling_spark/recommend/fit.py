@@ -16,6 +16,7 @@ from profiling_spark.config import Settings
 from profiling_spark.config.settings import Recommend
 from profiling_spark.errors import ConfigError
 from profiling_spark.recommend.als import FactorSide, fit_als
+from profiling_spark.recommend.als_here import fit_here, learned
 from profiling_spark.recommend.bots import Bots
 from profiling_spark.recommend.evaluate import Training
 from profiling_spark.recommend.graph_filter import GraphFilterSide
@@ -47,6 +48,8 @@ _PAIR = T.StructType(
     ]
 )
 
+# up to so many pairs ALS is fitted in this process, as its trials are: MLlib's jobs would take longer than the sums
+FIT_HERE_PAIRS = 200_000
 # sums of `item_totals` by the days on which a customer has bought the item, at least so many
 _BOUGHT = {
     "bought": ("buys", 1),
@@ -150,8 +153,12 @@ def training_of(totals: Totals, customers: int) -> Training:
 
 
 def _als(pairs: DataFrame, items: Sequence[str], settings: Settings, *, units: str, is_used: str) -> ItemSide:
-    recommend, blocks = settings.recommend, settings.spark.fit_partitions
-    factors = fit_als(pairs, items, units=units, is_used=is_used, settings=recommend, blocks=blocks, seed=settings.seed)
+    recommend, blocks, seed = settings.recommend, settings.spark.fit_partitions, settings.seed
+    rows = pairs.where(is_used).select("user_id", "item_id", units)
+    if rows.count() <= FIT_HERE_PAIRS:
+        factors = fit_here(learned(rows.toArrow(), tuple(items), units=units), recommend, seed=seed)
+    else:
+        factors = fit_als(pairs, items, units=units, is_used=is_used, settings=recommend, blocks=blocks, seed=seed)
     return FactorSide(factors, alpha=recommend.alpha, regularisation=recommend.regularisation)
 
 
