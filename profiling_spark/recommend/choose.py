@@ -25,6 +25,7 @@ from profiling_spark.recommend.blend import BLEND, blend_side
 from profiling_spark.recommend.blend_search import LEAST_CUSTOMERS, customers_for, search_blend
 from profiling_spark.recommend.evaluate import Evaluated, Figures, evaluate
 from profiling_spark.recommend.fit import ALS, ENGINES, GRAPH_FILTER, ITEM_CF, Totals, engine_side, training_of
+from profiling_spark.recommend.graph_filter import candidates_for
 from profiling_spark.recommend.graph_tuning import tuned_graph, with_graph_values
 from profiling_spark.recommend.intervals import Paired
 from profiling_spark.recommend.item_cf import COSINE_OF_ITSELF, neighbour_side
@@ -226,8 +227,12 @@ class _Comparison:
         self.settings = self.settings.model_copy(update={"recommend": recommend})
 
     def _blend(self, sides: Mapping[str, ItemSide]) -> None:
-        """The weights that are best as lists are served, on customers of the half that chooses."""
+        """The weights that are best as lists are served, on customers of the half that chooses. None in a catalogue of
+        which an engine scores candidates only: a blend would have to score all items every night.
+        """
         totals = self.totals
+        if candidates_for(self.settings.recommend.graph_filter.candidates, len(totals.items)):
+            return
         asked = self._choosing().head(customers_for(len(totals.items), self.settings.recommend.blend_users))
         _, served, _ = self.protocols
         if not len(asked):
