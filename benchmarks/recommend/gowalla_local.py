@@ -21,8 +21,9 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from profiling_spark.recommend.graph_filter import Band, GraphFilterSide, graph_filter_side, rows_at_a_time
-from profiling_spark.recommend.item_graph import (
+from profiling_spark.recommend.engines.graph_filter import Band, GraphFilterSide, graph_filter_side, rows_at_a_time
+from profiling_spark.recommend.judge.metrics import ndcg, recall
+from profiling_spark.recommend.matrix.item_graph import (
     gram_rows,
     image,
     item_degrees,
@@ -30,10 +31,9 @@ from profiling_spark.recommend.item_graph import (
     singular_vectors,
     strongest,
 )
-from profiling_spark.recommend.item_side import Floats, Scores, padded_blocks
-from profiling_spark.recommend.metrics import ndcg, recall
-from profiling_spark.recommend.score_block import best, close_pairs
-from profiling_spark.recommend.top_n import NONE, parts_of
+from profiling_spark.recommend.matrix.item_side import Floats, Scores, padded_blocks
+from profiling_spark.recommend.matrix.score_block import best, close_pairs
+from profiling_spark.recommend.matrix.top_n import NONE, parts_of
 
 K = 20
 # gf_cf and one_band are GF-CF's; two_bands was chosen on held-out training pairs (--validation 0.2), never on test.txt

@@ -2,7 +2,7 @@
 
 `--events` is the folder of an `events` table that `ingest` wrote. The last `test_share` of the interactions by time is
 the test part of the nightly job and is thrown away first; the last share of what is left is the validation part, whose
-new items are to be found (NDCG@20, as in profiling_spark/recommend/metrics.py). No Spark: the NumPy that its tasks run.
+new items are to be found (NDCG@20, as in recommend/judge/metrics.py). No Spark: the NumPy that its tasks run.
 """
 
 from __future__ import annotations
@@ -19,13 +19,20 @@ from scipy import sparse
 
 from profiling_spark.config import Settings
 from profiling_spark.config.settings import GraphFilter
-from profiling_spark.recommend.graph_filter import GraphFilterSide, graph_filter_side
-from profiling_spark.recommend.graph_fit import bands_for, neighbours_for
-from profiling_spark.recommend.interactions import SPLIT_COLUMNS, UNITS, HistoryParams, split_interactions
-from profiling_spark.recommend.item_graph import gram_rows, image, item_degrees, normalise, singular_vectors, strongest
-from profiling_spark.recommend.item_side import Bools, Floats, Ints, block_rows, padded_blocks
-from profiling_spark.recommend.metrics import ndcg, recall
-from profiling_spark.recommend.top_n import NONE, select_top
+from profiling_spark.recommend.engines.graph_filter import GraphFilterSide, graph_filter_side
+from profiling_spark.recommend.engines.graph_fit import bands_for, neighbours_for
+from profiling_spark.recommend.history.interactions import SPLIT_COLUMNS, UNITS, HistoryParams, split_interactions
+from profiling_spark.recommend.judge.metrics import ndcg, recall
+from profiling_spark.recommend.matrix.item_graph import (
+    gram_rows,
+    image,
+    item_degrees,
+    normalise,
+    singular_vectors,
+    strongest,
+)
+from profiling_spark.recommend.matrix.item_side import Bools, Floats, Ints, block_rows, padded_blocks
+from profiling_spark.recommend.matrix.top_n import NONE, select_top
 
 K, SEED = 20, 42
 _SHARES, _VECTORS = (1 / 64, 1 / 32, 1 / 16), (32, 48, 64, 96)

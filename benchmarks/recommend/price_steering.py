@@ -17,9 +17,9 @@ from graph_filter_sizes import K, best_new, fit, hits_in, last_share, matrix
 
 from profiling_spark.config import Settings
 from profiling_spark.config.policy import PriceSteering
-from profiling_spark.recommend.interactions import SPLIT_COLUMNS, UNITS, HistoryParams, split_interactions
-from profiling_spark.recommend.metrics import ndcg, recall
-from profiling_spark.recommend.steering import DEPTH, Steering, steered
+from profiling_spark.recommend.history.interactions import SPLIT_COLUMNS, UNITS, HistoryParams, split_interactions
+from profiling_spark.recommend.judge.metrics import ndcg, recall
+from profiling_spark.recommend.lists.steering import DEPTH, Steering, steered
 
 _STRENGTHS = (0.0, 0.1, 0.25, 0.5, 1.0)
 _FIRST = 10

@@ -53,8 +53,8 @@ class Rank:
     side: Any
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        from profiling_spark.recommend.item_side import block_rows, padded_blocks, rows_of
-        from profiling_spark.recommend.score_block import best, close_pairs
+        from profiling_spark.recommend.matrix.item_side import block_rows, padded_blocks, rows_of
+        from profiling_spark.recommend.matrix.score_block import best, close_pairs
 
         table = pa.Table.from_batches(list(batches)).sort_by([("user", "ascending"), ("item", "ascending")])
         users, items = (table[c].to_numpy().astype(np.int64) for c in ("user", "item"))
@@ -89,7 +89,7 @@ def with_implicit(user_factors: Any, item_factors: Any, pairs: Pairs) -> Callabl
 
 def folded(side: Any, pairs: Pairs) -> Any:
     """Factors of all customers, by the package's normal equation."""
-    from profiling_spark.recommend.item_side import padded_blocks
+    from profiling_spark.recommend.matrix.item_side import padded_blocks
 
     found = np.zeros((pairs.customers, RANK), dtype=np.float32)
     for block, histories in padded_blocks(pairs.users, pairs.items, np.ones(len(pairs.users)), rows=4096):
@@ -112,7 +112,7 @@ def numbered_pairs(part: Any, partitions: int) -> Any:
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
-    from profiling_spark.recommend.als import numbered
+    from profiling_spark.recommend.engines.als import numbered
 
     user = (F.dense_rank().over(Window.orderBy("user_id")) - 1).cast("int").alias("user")
     item = F.col("item").cast("int").alias("item")
@@ -134,7 +134,7 @@ def engines_of(model: Any, known: Any, items: int) -> dict[str, Callable[[], obj
     """What is timed, by name; raises SystemExit where profiling_spark and implicit give other lists."""
     from pyspark.sql import functions as F
 
-    from profiling_spark.recommend.als import FactorSide, principal_axes
+    from profiling_spark.recommend.engines.als import FactorSide, principal_axes
 
     table = known.toPandas().sort_values(["user", "item"])
     pairs = Pairs(table["user"].to_numpy(np.int64), table["item"].to_numpy(np.int64), int(table["user"].max()) + 1)
@@ -192,9 +192,9 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # a Spark task is one core
     from profiling_spark.config import Settings
     from profiling_spark.launch.driver import SparkOptions, prepare
-    from profiling_spark.recommend.file_engines import side_of, split_part
-    from profiling_spark.recommend.fit import GRAPH_FILTER
-    from profiling_spark.recommend.given_split import read_interactions
+    from profiling_spark.recommend.engines.fit import GRAPH_FILTER
+    from profiling_spark.recommend.files.engines import side_of, split_part
+    from profiling_spark.recommend.files.split import read_interactions
     from profiling_spark.session import build_session
 
     prepare(SparkOptions(master=f"local[{CORES}]", conf=(f"spark.driver.memory={given.memory}",)), verbose=False)

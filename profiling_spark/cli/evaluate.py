@@ -60,9 +60,9 @@ def evaluate_recommender(given: Given, **options: Any) -> int:
     with reported(given):
         settings = settings_of(given)
         start(given)
-        from profiling_spark.recommend.asked import Asked, Clock
-        from profiling_spark.recommend.evaluate_files import as_text, evaluate
-        from profiling_spark.recommend.file_tuning import trials_of
+        from profiling_spark.recommend.files.asked import Asked, Clock
+        from profiling_spark.recommend.files.evaluate import as_text, evaluate
+        from profiling_spark.recommend.files.tuning import trials_of
         from profiling_spark.runner import session_for
 
         note = (lambda text: None) if given.quiet else lambda text: sys.stderr.write(text + "\n")

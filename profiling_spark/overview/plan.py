@@ -22,7 +22,7 @@ from profiling_spark.ingest.files.changes import ToTake
 from profiling_spark.ingest.files.identity import sort_out_renamed
 from profiling_spark.ingest.files.source_files import SourceFile, find_files
 from profiling_spark.job_runs import DONE
-from profiling_spark.recommend.model import wanted as wanted_recommender
+from profiling_spark.recommend.store import wanted as wanted_recommender
 from profiling_spark.scores.wanted import wanted_model
 from profiling_spark.segments.job import wanted_segments
 from profiling_spark.storage import Tables

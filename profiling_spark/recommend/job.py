@@ -28,24 +28,24 @@ from profiling_spark.errors import InputError, ModelError
 from profiling_spark.features.left_out import counted_rows
 from profiling_spark.kernel_progress import counting, stored_rows
 from profiling_spark.models import Stored
-from profiling_spark.recommend.audience import AudienceKernel, audiences, wanted_items
-from profiling_spark.recommend.bots import Bots, bots_of
-from profiling_spark.recommend.bundle_figures import ITEMS
-from profiling_spark.recommend.bundles import bundles, order_items
-from profiling_spark.recommend.catalogue import catalogue_of, described_items, served_users, with_titles
-from profiling_spark.recommend.choose import LIVE, fit, refitted
-from profiling_spark.recommend.figures import figure_rows
-from profiling_spark.recommend.fit import Totals, few_items, item_totals, pairs_of
-from profiling_spark.recommend.groups import group_steps, group_sums, with_groups
-from profiling_spark.recommend.histories import map_histories
-from profiling_spark.recommend.interactions import VISIT_COLUMNS, HistoryParams
-from profiling_spark.recommend.item_cf import cosine_neighbours
-from profiling_spark.recommend.model import JOB, SCHEME, TASK, Model, for_tasks, live_of, load, store, wanted
+from profiling_spark.recommend.engines.fit import Totals, few_items, item_totals, pairs_of
+from profiling_spark.recommend.engines.item_cf import cosine_neighbours
+from profiling_spark.recommend.engines.stored import StoredSide
+from profiling_spark.recommend.extras.audience import AudienceKernel, audiences, wanted_items
+from profiling_spark.recommend.extras.bundle_figures import ITEMS
+from profiling_spark.recommend.extras.bundles import bundles, order_items
+from profiling_spark.recommend.history.bots import Bots, bots_of
+from profiling_spark.recommend.history.histories import map_histories
+from profiling_spark.recommend.history.interactions import VISIT_COLUMNS, HistoryParams
+from profiling_spark.recommend.history.time_split import time_cutoff
+from profiling_spark.recommend.judge.choose import LIVE, fit, refitted
+from profiling_spark.recommend.judge.figures import figure_rows
+from profiling_spark.recommend.lists.catalogue import catalogue_of, described_items, served_users, with_titles
+from profiling_spark.recommend.lists.groups import group_steps, group_sums, with_groups
+from profiling_spark.recommend.lists.repeats import repeat_categories, repeated
+from profiling_spark.recommend.lists.serve import Goods, Offer, Serve
 from profiling_spark.recommend.outcome import Choice, LeftOut, WithSteps, counts, outcome
-from profiling_spark.recommend.repeats import repeat_categories, repeated
-from profiling_spark.recommend.serve import Goods, Offer, Serve
-from profiling_spark.recommend.split import time_cutoff
-from profiling_spark.recommend.stored import StoredSide
+from profiling_spark.recommend.store import JOB, SCHEME, TASK, Model, for_tasks, live_of, load, store, wanted
 from profiling_spark.remembered import check_zone, remembered
 from profiling_spark.storage import as_frame
 

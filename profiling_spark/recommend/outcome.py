@@ -12,19 +12,19 @@ from pyspark.sql import functions as F
 from profiling_spark.buckets import Kernel
 from profiling_spark.config.settings import Recommend
 from profiling_spark.context import Outcome
-from profiling_spark.recommend.als_tuning import tuning_facts, tuning_lines
-from profiling_spark.recommend.blend import BLEND
-from profiling_spark.recommend.bots import Bots
-from profiling_spark.recommend.choose import ALONE, LIVE
-from profiling_spark.recommend.content import CONTENT
-from profiling_spark.recommend.evaluate import Evaluated
-from profiling_spark.recommend.figures import figure_facts, figure_line
-from profiling_spark.recommend.groups import GROUP_STEPS
-from profiling_spark.recommend.model import Model
-from profiling_spark.recommend.policy import RULES
-from profiling_spark.recommend.popular import POPULAR, POPULAR_IN_CATEGORY
-from profiling_spark.recommend.sessions import LAST_SESSION
-from profiling_spark.recommend.settings_search import Found
+from profiling_spark.recommend.engines.als_tuning import tuning_facts, tuning_lines
+from profiling_spark.recommend.engines.blend import BLEND
+from profiling_spark.recommend.engines.popular import POPULAR, POPULAR_IN_CATEGORY
+from profiling_spark.recommend.engines.settings_search import Found
+from profiling_spark.recommend.history.bots import Bots
+from profiling_spark.recommend.history.sessions import LAST_SESSION
+from profiling_spark.recommend.judge.choose import ALONE, LIVE
+from profiling_spark.recommend.judge.evaluate import Evaluated
+from profiling_spark.recommend.judge.figures import figure_facts, figure_line
+from profiling_spark.recommend.lists.content import CONTENT
+from profiling_spark.recommend.lists.groups import GROUP_STEPS
+from profiling_spark.recommend.lists.policy import RULES
+from profiling_spark.recommend.store import Model
 
 _STEPS = (*ALONE, BLEND, CONTENT, LAST_SESSION, POPULAR_IN_CATEGORY, *GROUP_STEPS.values(), POPULAR)
 

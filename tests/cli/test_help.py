@@ -58,8 +58,8 @@ def test_names_are_found_with_either_line_and_by_their_former_name(capsys: pytes
 
 def test_options_name_what_the_package_has() -> None:
     from profiling_spark.pipeline import NAMES as STAGES_OF_PIPELINE
-    from profiling_spark.recommend.asked import MASKS as OF_MASKS
-    from profiling_spark.recommend.file_engines import ALONE, COMPANY
+    from profiling_spark.recommend.files.asked import MASKS as OF_MASKS
+    from profiling_spark.recommend.files.engines import ALONE, COMPANY
 
     assert (STAGES, set(ENGINES), BESIDE) == (STAGES_OF_PIPELINE, set(ALONE), COMPANY)
     assert tuple(OF_MASKS) == MASKS

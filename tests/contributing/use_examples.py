@@ -16,11 +16,11 @@ from pyspark.sql import functions as F
 
 from profiling_spark.overview.sample import samples
 from profiling_spark.pipeline import Pipeline
-from profiling_spark.recommend.choose import Fitted
-from profiling_spark.recommend.fit import ENGINES, Bought, Totals, engine_side
-from profiling_spark.recommend.item_side import Histories
-from profiling_spark.recommend.model import load, store, wanted
-from profiling_spark.recommend.stored import load_side, save_side
+from profiling_spark.recommend.engines.fit import ENGINES, Bought, Totals, engine_side
+from profiling_spark.recommend.engines.stored import load_side, save_side
+from profiling_spark.recommend.judge.choose import Fitted
+from profiling_spark.recommend.matrix.item_side import Histories
+from profiling_spark.recommend.store import load, store, wanted
 from profiling_spark.storage import Tables
 
 AS_OF = date(2026, 5, 2)

@@ -8,10 +8,10 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import polars as pl
 
-from profiling_spark.recommend.interactions import HistoryParams
-from profiling_spark.recommend.item_side import ScoreBlock, SparseScores
-from profiling_spark.recommend.score_block import best, close_pairs, scores_of
-from profiling_spark.recommend.top_n import NONE, parts_of
+from profiling_spark.recommend.history.interactions import HistoryParams
+from profiling_spark.recommend.matrix.item_side import ScoreBlock, SparseScores
+from profiling_spark.recommend.matrix.score_block import best, close_pairs, scores_of
+from profiling_spark.recommend.matrix.top_n import NONE, parts_of
 
 AS_OF = date(2026, 7, 1)
 WEIGHTS = {"view": 1.0, "cart": 4.0, "purchase": 8.0, "refund": -8.0}

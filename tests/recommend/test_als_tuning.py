@@ -12,13 +12,13 @@ from pyspark.ml.recommendation import ALS
 
 from profiling_spark.config import Settings
 from profiling_spark.contracts.operations import EVERYONE
-from profiling_spark.recommend.als import FactorSide
-from profiling_spark.recommend.als_here import Learned, fit_here, learned
-from profiling_spark.recommend.als_tuning import Split, tuned_als, tuning_facts, tuning_lines
-from profiling_spark.recommend.evaluate import Training, evaluate
-from profiling_spark.recommend.item_side import padded_blocks
-from profiling_spark.recommend.judge import judge_of
-from profiling_spark.recommend.protocols import ALL_ITEMS, NEW_ITEMS, as_served, with_masks
+from profiling_spark.recommend.engines.als import FactorSide
+from profiling_spark.recommend.engines.als_here import Learned, fit_here, learned
+from profiling_spark.recommend.engines.als_tuning import Split, tuned_als, tuning_facts, tuning_lines
+from profiling_spark.recommend.judge.evaluate import Training, evaluate
+from profiling_spark.recommend.judge.in_process import judge_of
+from profiling_spark.recommend.judge.protocols import ALL_ITEMS, NEW_ITEMS, as_served, with_masks
+from profiling_spark.recommend.matrix.item_side import padded_blocks
 
 UNIT = 2**20
 SCHEMA = (
@@ -144,6 +144,7 @@ def test_who_has_no_history_or_nothing_to_find_is_not_asked(spark):
     assert judge_for(split_of(pairs), ids(pairs)).customers == 1
 
 
+MODULE = "profiling_spark.recommend.engines.als_tuning"
 POOR = {"rank": 2, "iterations": 2, "regularisation": 40.0, "alpha": 0.01}
 
 
@@ -151,7 +152,7 @@ POOR = {"rank": 2, "iterations": 2, "regularisation": 40.0, "alpha": 0.01}
 def test_trials_find_better_settings_in_their_budget(spark, monkeypatch, way):
     pairs = shop(spark, customers=80)
     if way == "mllib":
-        monkeypatch.setattr("profiling_spark.recommend.als_tuning.HERE_PAIRS", 0)
+        monkeypatch.setattr(f"{MODULE}.HERE_PAIRS", 0)
     most = 12 if way == "here" else 4
     settings = settings_of(**POOR, als_trials=most)
     noted = []
@@ -171,15 +172,15 @@ def test_trials_find_better_settings_in_their_budget(spark, monkeypatch, way):
 def test_nightly_trials_learn_from_a_sample_of_the_customers(spark, monkeypatch):
     """Of each customer in it all pairs, the same ones each time; no trial is MLlib's, however large the shop."""
     pairs, seen = shop(spark, customers=80), []
-    monkeypatch.setattr("profiling_spark.recommend.als_tuning.SAMPLE_PAIRS", 160)  # of 400: two customers of five
-    monkeypatch.setattr("profiling_spark.recommend.als_tuning.HERE_PAIRS", 0)
-    monkeypatch.setattr("profiling_spark.recommend.als_tuning.fit_als", None)
+    monkeypatch.setattr(f"{MODULE}.SAMPLE_PAIRS", 160)  # of 400: two customers of five
+    monkeypatch.setattr(f"{MODULE}.HERE_PAIRS", 0)
+    monkeypatch.setattr(f"{MODULE}.fit_als", None)
 
     def fitted(known, asked, *, seed):
         seen.append(known)
         return fit_here(known, asked, seed=seed)
 
-    monkeypatch.setattr("profiling_spark.recommend.als_tuning.fit_here", fitted)
+    monkeypatch.setattr(f"{MODULE}.fit_here", fitted)
     split = replace(split_of(pairs, train_pairs=400), is_sampled=True)
     assert tuned_als(split, ids(pairs), settings_of(**POOR, als_trials=2)) is not None
     (sizes,) = {tuple(np.bincount(known.users).tolist()) for known in seen}

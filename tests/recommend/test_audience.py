@@ -8,8 +8,8 @@ from recommend_shop import PARAMS, events
 from test_serve import NEIGHBOURS, SIMILAR, catalogue_of
 
 from profiling_spark.config.settings import Recommend
-from profiling_spark.recommend.audience import AudienceKernel, wanted_items
-from profiling_spark.recommend.interactions import UNITS, interactions
+from profiling_spark.recommend.extras.audience import AudienceKernel, wanted_items
+from profiling_spark.recommend.history.interactions import UNITS, interactions
 
 ITEMS = ("a", "b", "c", "d", "e")
 

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from recommend_shop import as_histories, top_n
 from scipy import sparse
 
-from profiling_spark.recommend.als import FactorSide
-from profiling_spark.recommend.blend import blend_side, weight_grid
-from profiling_spark.recommend.item_cf import NeighbourSide
-from profiling_spark.recommend.item_side import padded_blocks
-from profiling_spark.recommend.own_history import OwnHistorySide
+from profiling_spark.recommend.engines.als import FactorSide
+from profiling_spark.recommend.engines.blend import blend_side, weight_grid
+from profiling_spark.recommend.engines.item_cf import NeighbourSide
+from profiling_spark.recommend.engines.own_history import OwnHistorySide
+from profiling_spark.recommend.matrix.item_side import padded_blocks
 
 ITEMS = 12
 RNG = np.random.default_rng(8)

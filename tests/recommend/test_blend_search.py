@@ -5,12 +5,12 @@ import polars as pl
 import pytest
 from scipy import sparse
 
-from profiling_spark.recommend.blend import blend_side
-from profiling_spark.recommend.blend_search import MOST_SCORES, customers_for, search_blend
-from profiling_spark.recommend.item_cf import NeighbourSide
-from profiling_spark.recommend.judge import Judge
-from profiling_spark.recommend.own_history import OwnHistorySide
-from profiling_spark.recommend.protocols import AS_SERVED, Judged, as_served
+from profiling_spark.recommend.engines.blend import blend_side
+from profiling_spark.recommend.engines.blend_search import MOST_SCORES, customers_for, search_blend
+from profiling_spark.recommend.engines.item_cf import NeighbourSide
+from profiling_spark.recommend.engines.own_history import OwnHistorySide
+from profiling_spark.recommend.judge.in_process import Judge
+from profiling_spark.recommend.judge.protocols import AS_SERVED, Judged, as_served
 
 ITEMS, CUSTOMERS = 60, 80
 RNG = np.random.default_rng(7)

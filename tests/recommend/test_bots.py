@@ -12,9 +12,9 @@ from test_serve import lists_of, served
 from profiling_spark.config import Settings
 from profiling_spark.contracts.gold import BUNDLES, USER_RECOMMENDATIONS
 from profiling_spark.contracts.operations import MODEL_RUNS
-from profiling_spark.recommend.interactions import split_interactions
+from profiling_spark.recommend.history.interactions import split_interactions
 from profiling_spark.recommend.job import recommend_items
-from profiling_spark.recommend.model import JOB, TASK
+from profiling_spark.recommend.store import JOB, TASK
 from profiling_spark.storage import as_frame
 
 

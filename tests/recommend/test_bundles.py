@@ -15,11 +15,11 @@ from test_job import contract_rows
 from profiling_spark.config.settings import Bundles
 from profiling_spark.contracts.gold import BUNDLES
 from profiling_spark.contracts.silver import EVENTS
-from profiling_spark.recommend.bots import Bots
-from profiling_spark.recommend.bundles import bundles, order_items
-from profiling_spark.recommend.catalogue import with_titles
-from profiling_spark.recommend.interactions import HistoryParams
+from profiling_spark.recommend.extras.bundles import bundles, order_items
+from profiling_spark.recommend.history.bots import Bots
+from profiling_spark.recommend.history.interactions import HistoryParams
 from profiling_spark.recommend.job import _write_bundles
+from profiling_spark.recommend.lists.catalogue import with_titles
 from profiling_spark.storage import as_frame
 
 SETTINGS = Bundles(min_orders=4, max_items=5, most=1000)
@@ -63,7 +63,7 @@ def sets_of(found):
 @pytest.mark.parametrize("is_few", [True, False])
 def test_pairs_and_triples_are_those_that_counting_finds(spark, monkeypatch, is_few):
     if not is_few:
-        monkeypatch.setattr("profiling_spark.recommend.bundles.FEW_LINES", 0)
+        monkeypatch.setattr("profiling_spark.recommend.extras.bundles.FEW_LINES", 0)
     rng = np.random.default_rng(3)
     baskets = [set(rng.choice(list("abcdefg"), size=rng.integers(1, 5), replace=False).tolist()) for _ in range(60)]
     baskets += [set("xyz")] * 4 + [set("xy")] * 2 + [set("abcdef")] * 9  # the last ones are too large
@@ -97,7 +97,7 @@ def test_pairs_and_triples_are_those_that_counting_finds(spark, monkeypatch, is_
 def test_what_is_surely_together_stands_before_what_is_frequent(spark, monkeypatch, is_few):
     """Of 40 orders 30 have milk, 20 bread and 16 both, where chance gives 15; pen and ink go together in 4 of 5."""
     if not is_few:
-        monkeypatch.setattr("profiling_spark.recommend.bundles.FEW_LINES", 0)
+        monkeypatch.setattr("profiling_spark.recommend.extras.bundles.FEW_LINES", 0)
     baskets = [{"milk", "bread"}] * 16 + [{"milk"}] * 14 + [{"bread"}] * 4
     baskets += [{"ink", "pen"}] * 4 + [{"pen"}, {"other"}]
     found = bundles(lines_of(spark, baskets), SETTINGS, as_of=AS_OF)

@@ -10,13 +10,20 @@ from pyspark.sql import functions as F
 
 from profiling_spark.config import load_settings
 from profiling_spark.contracts.operations import EVERYONE
-from profiling_spark.recommend.choose import NEW_PAIRS, TEST, VALIDATION, history_counts, judged_customers, light_to
-from profiling_spark.recommend.evaluate import Evaluated, Figures, Training, evaluate
-from profiling_spark.recommend.figures import figure_rows
-from profiling_spark.recommend.intervals import STEPS, Paired, paired_sums, poisson_weights
-from profiling_spark.recommend.own_history import OwnHistorySide
-from profiling_spark.recommend.popular import PopularSide
-from profiling_spark.recommend.protocols import ALL_ITEMS, AS_SERVED, NEW_ITEMS, with_masks
+from profiling_spark.recommend.engines.own_history import OwnHistorySide
+from profiling_spark.recommend.engines.popular import PopularSide
+from profiling_spark.recommend.judge.choose import (
+    NEW_PAIRS,
+    TEST,
+    VALIDATION,
+    history_counts,
+    judged_customers,
+    light_to,
+)
+from profiling_spark.recommend.judge.evaluate import Evaluated, Figures, Training, evaluate
+from profiling_spark.recommend.judge.figures import figure_rows
+from profiling_spark.recommend.judge.intervals import STEPS, Paired, paired_sums, poisson_weights
+from profiling_spark.recommend.judge.protocols import ALL_ITEMS, AS_SERVED, NEW_ITEMS, with_masks
 
 ITEMS = ("a", "b", "c", "d", "e", "f")
 # user: (items before the split, items after it); with 3 items or fewer a customer is new

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from recommend_shop import as_histories, top_n
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from profiling_spark.recommend.content import ContentSide, content_space, item_terms, shared_kinds, words
-from profiling_spark.recommend.item_side import padded_blocks
+from profiling_spark.recommend.lists.content import ContentSide, content_space, item_terms, shared_kinds, words
+from profiling_spark.recommend.matrix.item_side import padded_blocks
 
 SHOP = pl.DataFrame(
     {

@@ -6,16 +6,16 @@ import pytest
 from recommend_shop import as_histories
 from scipy import sparse
 
-from profiling_spark.recommend.als import FactorSide, principal_axes
-from profiling_spark.recommend.choose import serving_engine
-from profiling_spark.recommend.evaluate import Figures
-from profiling_spark.recommend.intervals import STEPS, Paired, paired_sums
-from profiling_spark.recommend.item_cf import NeighbourSide, neighbour_side
-from profiling_spark.recommend.item_side import padded_blocks
-from profiling_spark.recommend.own_history import OwnHistorySide
-from profiling_spark.recommend.popular import Popularity
-from profiling_spark.recommend.score_block import best
-from profiling_spark.recommend.top_n import NONE
+from profiling_spark.recommend.engines.als import FactorSide, principal_axes
+from profiling_spark.recommend.engines.item_cf import NeighbourSide, neighbour_side
+from profiling_spark.recommend.engines.own_history import OwnHistorySide
+from profiling_spark.recommend.engines.popular import Popularity
+from profiling_spark.recommend.judge.choose import serving_engine
+from profiling_spark.recommend.judge.evaluate import Figures
+from profiling_spark.recommend.judge.intervals import STEPS, Paired, paired_sums
+from profiling_spark.recommend.matrix.item_side import padded_blocks
+from profiling_spark.recommend.matrix.score_block import best
+from profiling_spark.recommend.matrix.top_n import NONE
 
 
 def only_block(histories):

@@ -13,10 +13,10 @@ from profiling_spark import runner
 from profiling_spark.cli import execute
 from profiling_spark.cli.main import main
 from profiling_spark.errors import InputError
-from profiling_spark.recommend.given_split import held_out, read_interactions, split_pairs, units_where
-from profiling_spark.recommend.interactions import UNITS
-from profiling_spark.recommend.intervals import interval, poisson_weights
-from profiling_spark.recommend.protocols import ALL_ITEMS
+from profiling_spark.recommend.files.split import held_out, read_interactions, split_pairs, units_where
+from profiling_spark.recommend.history.interactions import UNITS
+from profiling_spark.recommend.judge.intervals import interval, poisson_weights
+from profiling_spark.recommend.judge.protocols import ALL_ITEMS
 
 GROUPS, GROUP_ITEMS = 4, 10
 

@@ -9,10 +9,9 @@ from recommend_shop import as_histories, dense, top_n
 from scipy import sparse
 from scipy.sparse.linalg import svds
 
-from profiling_spark.recommend.blend import blend_side
-from profiling_spark.recommend.entries import entries, row_ends
-from profiling_spark.recommend.graph_filter import Band, GraphFilterSide, candidates_for, graph_filter_side
-from profiling_spark.recommend.item_graph import (
+from profiling_spark.recommend.engines.blend import blend_side
+from profiling_spark.recommend.engines.graph_filter import Band, GraphFilterSide, candidates_for, graph_filter_side
+from profiling_spark.recommend.matrix.item_graph import (
     gram_block,
     gram_rows,
     image,
@@ -21,8 +20,9 @@ from profiling_spark.recommend.item_graph import (
     singular_vectors,
     strongest,
 )
-from profiling_spark.recommend.item_side import padded_blocks
-from profiling_spark.recommend.top_n import NONE
+from profiling_spark.recommend.matrix.item_side import padded_blocks
+from profiling_spark.recommend.matrix.sparse_rows import row_ends, values_at
+from profiling_spark.recommend.matrix.top_n import NONE
 
 USERS, ITEMS, UNSEEN = 60, 40, 7
 BANDS = (Band(3, 0.5, 0.9), Band(5, 0.2, 0.7))
@@ -310,8 +310,8 @@ def test_entries_finds_what_is_stored():
     rng = np.random.default_rng(4)
     matrix = sparse.csr_array(np.where(rng.random((9, 30)) < 0.3, rng.random((9, 30)), 0))
     row, column = (x.ravel() for x in np.indices(matrix.shape))
-    assert entries(matrix, row, column).tolist() == matrix.toarray().ravel().tolist()
-    assert entries(sparse.csr_array((9, 30)), row, column).tolist() == [0.0] * 270
+    assert values_at(matrix, row, column).tolist() == matrix.toarray().ravel().tolist()
+    assert values_at(sparse.csr_array((9, 30)), row, column).tolist() == [0.0] * 270
 
 
 def test_row_ends_are_as_narrow_as_they_can_be():

@@ -9,26 +9,27 @@ from scipy import sparse
 
 from profiling_spark.config import Settings
 from profiling_spark.config.settings import GraphFilter, GraphFilterBand
-from profiling_spark.recommend import blocks as blocks_module
-from profiling_spark.recommend import graph_fit, item_cf
-from profiling_spark.recommend import nearest as nearest_module
-from profiling_spark.recommend.als_here import Learned
-from profiling_spark.recommend.blocks import customer_blocks, unpack
-from profiling_spark.recommend.carrier import Carrier, carrier
-from profiling_spark.recommend.choose import Fitted
-from profiling_spark.recommend.customer_rows import MappedRows, Normalisation, customer_rows
-from profiling_spark.recommend.fit import GRAPH_FILTER, Bought, Totals
-from profiling_spark.recommend.graph_filter import graph_filter_side
-from profiling_spark.recommend.graph_fit import (
+from profiling_spark.recommend.engines import graph_fit, item_cf
+from profiling_spark.recommend.engines.als_here import Learned
+from profiling_spark.recommend.engines.fit import GRAPH_FILTER, Bought, Totals
+from profiling_spark.recommend.engines.graph_filter import graph_filter_side
+from profiling_spark.recommend.engines.graph_fit import (
     bands_for,
     fit_graph_filter,
     item_sums,
     neighbours_for,
     summed_image,
 )
-from profiling_spark.recommend.graph_here import GraphHere
-from profiling_spark.recommend.item_cf import cosine_neighbours
-from profiling_spark.recommend.item_graph import (
+from profiling_spark.recommend.engines.graph_here import GraphHere
+from profiling_spark.recommend.engines.item_cf import cosine_neighbours
+from profiling_spark.recommend.engines.stored import load_side, save_side
+from profiling_spark.recommend.judge.choose import Fitted
+from profiling_spark.recommend.matrix import blocks as blocks_module
+from profiling_spark.recommend.matrix import nearest as nearest_module
+from profiling_spark.recommend.matrix.array_transfer import ArrayTransfer, array_transfer
+from profiling_spark.recommend.matrix.blocks import customer_blocks, unpack
+from profiling_spark.recommend.matrix.customer_rows import MappedRows, Normalisation, customer_rows
+from profiling_spark.recommend.matrix.item_graph import (
     gram_rows,
     image,
     item_degrees,
@@ -36,10 +37,9 @@ from profiling_spark.recommend.item_graph import (
     singular_vectors,
     strongest,
 )
-from profiling_spark.recommend.item_side import padded_blocks
-from profiling_spark.recommend.model import load, store, wanted
-from profiling_spark.recommend.nearest import nearest, range_edges
-from profiling_spark.recommend.stored import load_side, save_side
+from profiling_spark.recommend.matrix.item_side import padded_blocks
+from profiling_spark.recommend.matrix.nearest import nearest, range_edges
+from profiling_spark.recommend.store import load, store, wanted
 
 USERS, ITEMS = 90, 120
 UNIT = 2**20
@@ -119,11 +119,11 @@ def test_blocks_hold_each_customer_once(pairs, strengths, small_pieces):
 
 @pytest.fixture(params=["through Spark", "by files"])
 def way(request, tmp_path):
-    return Carrier(None if request.param == "through Spark" else str(tmp_path))
+    return ArrayTransfer(None if request.param == "through Spark" else str(tmp_path))
 
 
 def test_a_session_on_one_machine_carries_arrays_by_files_that_go_away(spark):
-    with carrier(spark) as way:
+    with array_transfer(spark) as way:
         sent = way.send(np.arange(3))
         assert sent.load().tolist() == [0, 1, 2]
         assert os.listdir(way.folder)
@@ -145,7 +145,7 @@ def test_an_image_is_the_dense_product(pairs, strengths, small_pieces, way):
 def test_rows_in_files_are_the_packed_ones(pairs, strengths, small_pieces, tmp_path):
     normalisation = Normalisation(item_degrees(sparse.csr_array(strengths)), 0.3, 0.4)
     packed = customer_blocks(pairs, NAMES, units="units", is_used="used", blocks=4)
-    rows = customer_rows(packed, normalisation, Carrier(str(tmp_path)))
+    rows = customer_rows(packed, normalisation, ArrayTransfer(str(tmp_path)))
     expected = list(normalisation.rows(packed.toArrow().sort_by([("block", "ascending"), ("piece", "ascending")])))
     found = [(b, piece.toarray().tolist()) for b, pieces in enumerate(rows.files.pieces()) for piece in pieces]
     assert found == [(b, piece.toarray().tolist()) for b, piece in expected]
@@ -183,7 +183,7 @@ def test_the_same_customers_in_other_partitions_give_the_same_bits(
     normalisation, counts = Normalisation(item_degrees(matrix), 0.3, 0.4), (strengths > 0).sum(axis=0)
     basis = np.random.default_rng(1).standard_normal((ITEMS, 5), dtype=np.float32)
     found = []
-    ways = Carrier(None), Carrier(str(tmp_path))  # nor does it matter how arrays get to the tasks
+    ways = ArrayTransfer(None), ArrayTransfer(str(tmp_path))  # nor does it matter how arrays get to the tasks
     for frame, way in zip((pairs, pairs.repartition(5, "item_id")), ways, strict=True):
         rows = customer_blocks(frame, NAMES, units="units", is_used="used", blocks=3)
         rows = customer_rows(rows, normalisation, way)

@@ -7,9 +7,9 @@ from pydantic import ValidationError
 from test_als_tuning import ids, settings_of, shop, split_of
 
 from profiling_spark.config.settings import GraphFilter
-from profiling_spark.recommend.als_tuning import tuning_facts, tuning_lines
-from profiling_spark.recommend.graph_fit import bands_for, neighbours_for
-from profiling_spark.recommend.graph_tuning import graph_values, tuned_graph, with_graph_values
+from profiling_spark.recommend.engines.als_tuning import tuning_facts, tuning_lines
+from profiling_spark.recommend.engines.graph_fit import bands_for, neighbours_for
+from profiling_spark.recommend.engines.graph_tuning import graph_values, tuned_graph, with_graph_values
 
 POOR = {"item_exponent": 0.9, "neighbours": 1, "neighbours_share": 1.0, "vectors_share": 0.001, "least_vectors": 1}
 

@@ -11,8 +11,8 @@ from test_job import contract_rows, write_shop
 
 from profiling_spark.config import Settings
 from profiling_spark.contracts.gold import USER_SEGMENTS
-from profiling_spark.recommend.groups import LEAST_TAKERS, group_steps, group_sums, with_groups
-from profiling_spark.recommend.interactions import UNITS, HistoryParams
+from profiling_spark.recommend.history.interactions import UNITS, HistoryParams
+from profiling_spark.recommend.lists.groups import LEAST_TAKERS, group_steps, group_sums, with_groups
 
 FEATURES = "user_id string, gender_code int, age_band string, province string"
 

@@ -6,7 +6,7 @@ import pytest
 from polars.testing import assert_frame_equal
 from recommend_shop import AS_OF, PARAMS, events, noon
 
-from profiling_spark.recommend.interactions import (
+from profiling_spark.recommend.history.interactions import (
     UNITS,
     favourite_category,
     interactions,

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from profiling_spark.recommend.intervals import STEPS, Gain, Paired, interval, paired_sums, poisson_weights
+from profiling_spark.recommend.judge.intervals import STEPS, Gain, Paired, interval, paired_sums, poisson_weights
 
 
 def paired(*values):

@@ -27,13 +27,13 @@ from profiling_spark.contracts.gold import (
 )
 from profiling_spark.contracts.operations import LIVE_MODELS, MODEL_RUNS
 from profiling_spark.contracts.silver import EVENTS, ITEMS, USERS
-from profiling_spark.recommend.als import FactorSide
-from profiling_spark.recommend.fit import ENGINES
-from profiling_spark.recommend.item_cf import cosine_neighbours
-from profiling_spark.recommend.item_side import padded_blocks
+from profiling_spark.recommend.engines.als import FactorSide
+from profiling_spark.recommend.engines.fit import ENGINES
+from profiling_spark.recommend.engines.item_cf import cosine_neighbours
+from profiling_spark.recommend.history.time_split import time_cutoff
 from profiling_spark.recommend.job import recommend_items
-from profiling_spark.recommend.model import live_of, load, wanted
-from profiling_spark.recommend.split import time_cutoff
+from profiling_spark.recommend.matrix.item_side import padded_blocks
+from profiling_spark.recommend.store import live_of, load, wanted
 from profiling_spark.storage import Tables
 
 RECOMMEND = {"rank": 8, "iterations": 3, "top_n": 5, "neighbours": 6, "min_pairs": 50}
@@ -241,7 +241,7 @@ def test_an_engine_that_loses_to_the_live_one_is_not_promoted(tables, settings, 
 
 
 def test_als_serves_by_the_settings_that_its_trials_found(tables, settings, make_context, monkeypatch):
-    monkeypatch.setattr("profiling_spark.recommend.choose.serving_engine", lambda *_: "als")
+    monkeypatch.setattr("profiling_spark.recommend.judge.choose.serving_engine", lambda *_: "als")
     start = {"rank": 3, "iterations": 3, "regularisation": 1.0, "alpha": 0.05}
     asked = settings.model_copy(update={"recommend": Recommend.model_validate({**RECOMMEND, **start, "als_trials": 9})})
     write_shop(tables, asked, tasteful(160, 6, 20, seed=1))

@@ -7,11 +7,11 @@ import pytest
 from recommend_shop import AS_OF, PARAMS, events
 from test_serve import CATALOGUE, ITEMS, catalogue_of, lists_of, served
 
-from profiling_spark.recommend import reasons
-from profiling_spark.recommend.catalogue import new_items
-from profiling_spark.recommend.interactions import UNITS
+from profiling_spark.recommend.history.interactions import UNITS
+from profiling_spark.recommend.history.sessions import last_session
+from profiling_spark.recommend.lists import reasons
+from profiling_spark.recommend.lists.catalogue import new_items
 from profiling_spark.recommend.outcome import WithSteps
-from profiling_spark.recommend.sessions import last_session
 
 TOP = [
     ("segment", "3", "e", 4 * UNITS),

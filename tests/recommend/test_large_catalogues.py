@@ -16,17 +16,18 @@ from recommend_shop import AS_OF, as_histories
 from scipy import sparse
 
 from profiling_spark.messages import describe
-from profiling_spark.recommend import model, stored
-from profiling_spark.recommend.als import FactorSide
-from profiling_spark.recommend.blend import BlendSide
-from profiling_spark.recommend.choose import Fitted
-from profiling_spark.recommend.fit import Bought, Totals
-from profiling_spark.recommend.graph_filter import GraphFilterSide
-from profiling_spark.recommend.item_cf import NeighbourSide
-from profiling_spark.recommend.item_side import padded_blocks
-from profiling_spark.recommend.own_history import OwnHistorySide
-from profiling_spark.recommend.policy import Cap
-from profiling_spark.recommend.popular import GroupPopularity, Popularity
+from profiling_spark.recommend import store as model
+from profiling_spark.recommend.engines import stored
+from profiling_spark.recommend.engines.als import FactorSide
+from profiling_spark.recommend.engines.blend import BlendSide
+from profiling_spark.recommend.engines.fit import Bought, Totals
+from profiling_spark.recommend.engines.graph_filter import GraphFilterSide
+from profiling_spark.recommend.engines.item_cf import NeighbourSide
+from profiling_spark.recommend.engines.own_history import OwnHistorySide
+from profiling_spark.recommend.engines.popular import GroupPopularity, Popularity
+from profiling_spark.recommend.judge.choose import Fitted
+from profiling_spark.recommend.lists.policy import Cap
+from profiling_spark.recommend.matrix.item_side import padded_blocks
 
 MANY = 3_400_000  # items; with five steps, more places than float32 has whole numbers
 

@@ -6,8 +6,8 @@ from math import log2
 import numpy as np
 import pytest
 
-from profiling_spark.recommend import metrics
-from profiling_spark.recommend.evaluate import CUTS, NAMES, _Sums, customer_figures
+from profiling_spark.recommend.judge import metrics
+from profiling_spark.recommend.judge.evaluate import CUTS, NAMES, _Sums, customer_figures
 
 LISTS = [["a", "b", "c"], ["a", "d", "b"], ["e", "a", "b"]]
 ITEMS = "abcdef"

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from recommend_shop import sparse_of
 
 from profiling_spark.config.policy import RecommendPolicy
-from profiling_spark.recommend.policy import policy_of, select_capped
-from profiling_spark.recommend.top_n import NONE
+from profiling_spark.recommend.lists.policy import policy_of, select_capped
+from profiling_spark.recommend.matrix.top_n import NONE
 
 quick = settings(deadline=None, max_examples=100)
 NAMES = (None, "a", "b", "c")

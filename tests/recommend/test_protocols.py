@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from recommend_shop import PARAMS, dense, events, noon, sparse_of
 
 from profiling_spark.config.policy import Seen
-from profiling_spark.recommend.interactions import split_interactions
-from profiling_spark.recommend.protocols import (
+from profiling_spark.recommend.history.interactions import split_interactions
+from profiling_spark.recommend.history.seen import masked_states
+from profiling_spark.recommend.judge.protocols import (
     ALL_ITEMS,
     AS_SERVED,
     NEW_ITEMS,
@@ -19,8 +20,7 @@ from profiling_spark.recommend.protocols import (
     in_order,
     with_masks,
 )
-from profiling_spark.recommend.seen import masked_states
-from profiling_spark.recommend.top_n import NONE
+from profiling_spark.recommend.matrix.top_n import NONE
 
 # of user 0 and 1: item, seen, masked, in the test part
 PAIRS = pl.DataFrame(

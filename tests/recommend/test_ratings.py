@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from profiling_spark.config import Settings
 from profiling_spark.errors import InputError
-from profiling_spark.recommend.ratings import (
+from profiling_spark.recommend.engines.explicit_mf import (
     biases_of,
     pearson_neighbours,
     rating_errors,

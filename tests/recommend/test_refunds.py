@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recommend_shop import AS_OF, PARAMS, noon
 
-from profiling_spark.recommend.interactions import UNITS, interactions, split_interactions
-from profiling_spark.recommend.refunds import with_taken
-from profiling_spark.recommend.sessions import last_session
+from profiling_spark.recommend.history.interactions import UNITS, interactions, split_interactions
+from profiling_spark.recommend.history.refunds import with_taken
+from profiling_spark.recommend.history.sessions import last_session
 
 SCHEMA = {
     "item_id": pl.String,

@@ -9,9 +9,9 @@ from recommend_shop import PARAMS, events
 from scipy import stats
 
 from profiling_spark.config.policy import RecommendPolicy
-from profiling_spark.recommend.fit import Bought
-from profiling_spark.recommend.interactions import interactions
-from profiling_spark.recommend.repeats import NAMED, repeat_categories, repeated, wilson_low
+from profiling_spark.recommend.engines.fit import Bought
+from profiling_spark.recommend.history.interactions import interactions
+from profiling_spark.recommend.lists.repeats import NAMED, repeat_categories, repeated, wilson_low
 
 CATEGORIES = ("tea", "tea", "phones", None, "luck")
 BOUGHT = Bought(np.array([60, 40, 200, 50, 3]), np.array([30, 10, 8, 50, 3]))

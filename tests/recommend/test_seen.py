@@ -11,11 +11,11 @@ from scipy import sparse
 from test_serve import lists_of, served
 
 from profiling_spark.config.policy import RecommendPolicy
-from profiling_spark.recommend.interactions import interactions
-from profiling_spark.recommend.item_cf import NeighbourSide
-from profiling_spark.recommend.item_side import SparseScores
-from profiling_spark.recommend.seen import STATES, take_known
-from profiling_spark.recommend.stored import StoredSide
+from profiling_spark.recommend.engines.item_cf import NeighbourSide
+from profiling_spark.recommend.engines.stored import StoredSide
+from profiling_spark.recommend.history.interactions import interactions
+from profiling_spark.recommend.history.seen import STATES, take_known
+from profiling_spark.recommend.matrix.item_side import SparseScores
 
 # a speaks most for itself, then for d; c for b; no two rows are alike
 SIMILAR = np.eye(5, dtype=np.float32)

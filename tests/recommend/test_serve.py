@@ -11,12 +11,12 @@ from recommend_shop import PARAMS, events
 from scipy import sparse
 
 from profiling_spark.config.policy import RecommendPolicy
-from profiling_spark.recommend.als import FactorSide
-from profiling_spark.recommend.catalogue import Catalogue
-from profiling_spark.recommend.groups import group_steps
-from profiling_spark.recommend.item_cf import NeighbourSide
-from profiling_spark.recommend.serve import Goods, Offer, Serve
-from profiling_spark.recommend.stored import StoredSide
+from profiling_spark.recommend.engines.als import FactorSide
+from profiling_spark.recommend.engines.item_cf import NeighbourSide
+from profiling_spark.recommend.engines.stored import StoredSide
+from profiling_spark.recommend.lists.catalogue import Catalogue
+from profiling_spark.recommend.lists.groups import group_steps
+from profiling_spark.recommend.lists.serve import Goods, Offer, Serve
 
 GAP = timedelta(minutes=30)
 TOP = {"kind": pl.String, "name": pl.String, "item_id": pl.String, "units": pl.Int64}

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from profiling_spark.recommend.settings_search import Axis, search
+from profiling_spark.recommend.engines.settings_search import Axis, search
 
 X, Y = Axis("x", 2.0), Axis("y", 2.0)
 
@@ -29,7 +29,7 @@ def test_a_grid_widens_while_its_edge_wins():
     found = search({"x": 1.0}, [X], hill(x=8.0), budget=20)
     assert (tried(found, "x"), found.best.values, found.widened) == ([1, 2, 4, 8, 16], {"x": 8}, ("x",))
     assert not found.is_cut
-    assert found.said() == "5 trials; the edge of the grid won and it was widened: x"
+    assert found.in_words() == "5 trials; the edge of the grid won and it was widened: x"
 
 
 def test_it_goes_down_where_up_is_no_better_and_one_step_widens_nothing():
@@ -50,7 +50,7 @@ def test_settings_that_depend_on_each_other_are_gone_through_again():
 def test_the_budget_ends_it_and_the_best_so_far_is_chosen():
     found = search({"x": 1.0, "y": 1.0}, [X, Y], hill(x=64.0, y=2.0), budget=4)
     assert (tried(found, "x"), found.best.values["x"], found.is_cut) == ([1, 2, 4, 8], 8, True)
-    assert found.said().endswith("; the budget ended first")
+    assert found.in_words().endswith("; the budget ended first")
     alone = search({"x": 3.0}, [X], hill(x=64.0), budget=0)
     assert (tried(alone, "x"), alone.best.values) == ([3], {"x": 3})
 

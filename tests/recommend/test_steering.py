@@ -10,9 +10,9 @@ from scipy import sparse
 from test_serve import CATALOGUE, catalogue_of, lists_of, random_policies, random_shops, removed, served
 
 from profiling_spark.config.policy import PriceSteering
-from profiling_spark.recommend.item_cf import NeighbourSide
-from profiling_spark.recommend.steering import DEPTH, LOW_PRICE, QUALITY_FIRST, Steering, steered
-from profiling_spark.recommend.stored import StoredSide
+from profiling_spark.recommend.engines.item_cf import NeighbourSide
+from profiling_spark.recommend.engines.stored import StoredSide
+from profiling_spark.recommend.lists.steering import DEPTH, LOW_PRICE, QUALITY_FIRST, Steering, steered
 
 DEAR = ", in the upper half of its category's prices, as you often choose"
 CHEAP = ", in the lower half of its category's prices, as you often choose"

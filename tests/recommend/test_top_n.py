@@ -4,10 +4,10 @@ from hypothesis import strategies as st
 from recommend_shop import as_histories, top_n
 from scipy import sparse
 
-from profiling_spark.recommend.als import FactorSide
-from profiling_spark.recommend.item_cf import NeighbourSide
-from profiling_spark.recommend.item_side import block_rows, padded_blocks, rows_of
-from profiling_spark.recommend.top_n import NONE, _largest, select_top
+from profiling_spark.recommend.engines.als import FactorSide
+from profiling_spark.recommend.engines.item_cf import NeighbourSide
+from profiling_spark.recommend.matrix.item_side import block_rows, padded_blocks, rows_of
+from profiling_spark.recommend.matrix.top_n import NONE, _largest, select_top
 
 quick = settings(deadline=None, max_examples=50)
 

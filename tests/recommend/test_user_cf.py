@@ -8,9 +8,9 @@ from recommend_shop import as_histories
 from scipy import sparse
 
 from profiling_spark.errors import InputError
-from profiling_spark.recommend import user_cf
-from profiling_spark.recommend.item_side import padded_blocks
-from profiling_spark.recommend.user_cf import fit_user_cf, user_side
+from profiling_spark.recommend.engines import user_cf
+from profiling_spark.recommend.engines.user_cf import fit_user_cf, user_side
+from profiling_spark.recommend.matrix.item_side import padded_blocks
 
 ITEMS = 6
 TAKEN = [{0: 1.0, 1: 2.0}, {0: 1.0, 2: 3.0}, {1: 1.0, 3: 1.0, 4: 2.0}, {5: 4.0}]

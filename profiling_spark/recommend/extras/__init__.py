@@ -1,0 +1,1 @@
+"""What else is made of the same histories: audiences of items, bundles."""

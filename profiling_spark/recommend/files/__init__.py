@@ -1,0 +1,1 @@
+"""Any engine on any interaction files: what evaluate_recommender runs."""

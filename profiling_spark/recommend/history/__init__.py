@@ -1,0 +1,1 @@
+"""What customers did with items: histories, visits, refunds, and the split by time."""

@@ -1,0 +1,1 @@
+"""How well engines rank, by protocol, and which of them serves."""

@@ -1,0 +1,1 @@
+"""From scores to lists: the ladder of steps, policy, reasons."""

@@ -1,0 +1,159 @@
+"""The stored model of this room. Spark writes and reads it, on any storage; on a disk tasks memory-map its arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from profiling_spark import models
+from profiling_spark.config import Settings
+from profiling_spark.config.settings import Recommend
+from profiling_spark.errors import ModelError
+from profiling_spark.models import Stored, Wanted
+from profiling_spark.recommend.engines.als_tuning import with_values
+from profiling_spark.recommend.engines.fit import Totals
+from profiling_spark.recommend.engines.graph_filter import scoring_candidates
+from profiling_spark.recommend.engines.stored import (
+    Arrays,
+    StoredSide,
+    packed,
+    put_together,
+    save_side,
+    taken_apart,
+    unpacked,
+)
+from profiling_spark.recommend.judge.choose import Fitted, Live
+from profiling_spark.recommend.matrix.item_side import ItemSide
+from profiling_spark.storage import Tables
+
+JOB, TASK = "recommend_items", "recommendations"
+# settings that no fit depends on
+_SERVING = {
+    "max_age_days", "top_n", "policy", "new_items_share", "new_item_days", "session_gap_minutes", "min_group_customers",
+    "audience", "bundles", "explicit_mf",
+}  # fmt: skip
+# rules of the policy by which the engine is chosen that serves
+_CHOOSING = {"seen", "most_seen_share", "repeat_categories", "repeat_share"}
+# what engines make of the same settings; 2: item_cf scores a candidate by its own neighbours and by log weights. A
+# model of another number is neither served nor compared
+SCHEME = 2
+_LETTERS, _ENDS = "item_ids", "item_id_ends"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A stored model, loaded: `side` None where popular items serve. `items`: item ids by number."""
+
+    stored: Stored
+    engine: str
+    side: ItemSide | None
+    items: tuple[str, ...]
+
+
+def wanted(settings: Settings) -> Wanted:
+    """The model that fits the settings in force."""
+    # nor does any fit depend on how many candidates are scored
+    recommend = settings.recommend.model_dump(exclude=_SERVING)
+    recommend["graph_filter"] = settings.recommend.graph_filter.model_dump(exclude={"candidates"})
+    recommend["policy"] = settings.recommend.policy.model_dump(mode="json", include=_CHOOSING)
+    params = {**recommend, "scheme": SCHEME, "seed": settings.seed, "fit_partitions": settings.spark.fit_partitions}
+    if settings.left_out:
+        params["left_out"] = list(settings.left_out)
+    return Wanted(JOB, TASK, params, settings.recommend.max_age_days)
+
+
+def live_of(stored: Stored, settings: Recommend, asked: Wanted) -> Live | None:
+    """What a stored model's engine was fitted with, served by the settings in force, which ask for the model `asked`;
+    None where a version of this package made it that had other settings.
+    """
+    known = {name: value for name, value in stored.declaration["params"].items() if name in Recommend.model_fields}
+    found = {"graph_filter": stored.declaration["graph_filter"]} if "graph_filter" in stored.declaration else {}
+    try:
+        fitted = Recommend.model_validate({**known, **found})
+    except ValidationError:
+        return None
+    # what its own trials found holds; how many candidates are scored is the affair of who serves
+    graph = fitted.graph_filter.model_copy(update={"candidates": settings.graph_filter.candidates, "trials": 0})
+    both = with_values(fitted.model_copy(update={"graph_filter": graph}), stored.declaration.get("als", {}))
+    is_same = models.canonical(stored.declaration["params"]) == models.canonical(dict(asked.params))
+    return Live(stored.declaration["engine"], both, is_same, stored.declaration.get("blend"))
+
+
+def store(tables: Tables, fitted: Fitted, totals: Totals, *, asked: Wanted, as_of: date) -> Stored:
+    """Write the engine that serves; a finished version made from the same rows and settings is used as it is."""
+    ingredients = {"params": dict(asked.params), "rows": totals.fingerprint, "engine": fitted.engine}
+    found_settings = {"als": fitted.als, "graph_filter": fitted.graph_filter, "blend": fitted.blend}
+    chosen = {name: dict(values) for name, values in found_settings.items() if values is not None}
+    ingredients |= chosen
+    version = models.version_name(TASK, as_of, ingredients)
+    found = _finished(tables, version)
+    if found is not None:
+        return found
+    side, arrays = (None, {}) if fitted.side is None else taken_apart(fitted.side)
+    rows = tables.spark.createDataFrame(packed(arrays | _names(totals.items))).coalesce(1)
+    rows.write.mode("overwrite").parquet(models.mllib_path(tables, TASK, version))
+    declaration = {
+        "train_as_of": as_of.isoformat(),
+        "engine": fitted.engine,
+        "params": dict(asked.params),
+        "side": side,
+        **chosen,
+    }
+    return models.finish(tables, TASK, version, declaration)
+
+
+def load(tables: Tables, stored: Stored, *, candidates: int) -> Model:
+    """The stored model, to score so many `candidates` where its catalogue is large.
+
+    Raises ModelError where its files do not make the engine that it declares.
+    """
+    try:
+        rows = tables.spark.read.parquet(models.mllib_path(tables, TASK, stored.version)).toArrow()
+        arrays = unpacked(rows)
+        items, side = _items(arrays), stored.declaration["side"]
+        found = None if side is None else scoring_candidates(put_together(side, arrays), candidates)
+    except (KeyError, ValueError, ModelError) as err:
+        raise ModelError(f"model {stored.path}: expected an engine of this package; {err}") from err
+    return Model(stored, stored.declaration["engine"], found, items)
+
+
+def for_tasks(tables: Tables, model: Model) -> StoredSide | None:
+    """How tasks get the model: as files beside it where the storage is a disk, else as a copy sent along.
+
+    The files (`_arrays/`, outside the seal) are made anew from the verified model each time and may be deleted.
+    """
+    if model.side is None:
+        return None
+    folder = tables.shared_folder(f"{model.stored.path}/_arrays")
+    if folder is None:
+        return StoredSide(copy=model.side)
+    save_side(folder, model.side)
+    return StoredSide(folder=str(folder))
+
+
+def _finished(tables: Tables, version: str) -> Stored | None:
+    try:
+        return models.find(tables, TASK, version)
+    except ModelError:
+        return None  # damaged: this run has just fitted the same and writes it anew
+
+
+def _names(items: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+    """The ids of the items as arrays: their letters one after the other, and where each ends."""
+    ids = pa.array(items, pa.large_string())
+    _, ends, letters = ids.buffers()
+    data = np.frombuffer(letters, dtype=np.uint8) if letters is not None else np.empty(0, dtype=np.uint8)
+    return {_LETTERS: data, _ENDS: np.frombuffer(ends, dtype=np.int64)[: len(items) + 1]}
+
+
+def _items(arrays: Arrays) -> tuple[str, ...]:
+    """The ids of `_names`."""
+    ends, letters = (pa.py_buffer(np.ascontiguousarray(arrays[name])) for name in (_ENDS, _LETTERS))
+    found = pa.LargeStringArray.from_buffers(len(arrays[_ENDS]) - 1, ends, letters)
+    return tuple(found.to_pylist())
