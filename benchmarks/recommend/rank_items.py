@@ -192,7 +192,7 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # a Spark task is one core
     from profiling_spark.config import Settings
     from profiling_spark.launch.driver import SparkOptions, prepare
-    from profiling_spark.recommend.engines.fit import GRAPH_FILTER
+    from profiling_spark.recommend.engines import GRAPH_FILTER
     from profiling_spark.recommend.files.engines import side_of, split_part
     from profiling_spark.recommend.files.split import read_interactions
     from profiling_spark.session import build_session

@@ -11,9 +11,10 @@ from typing import Any
 import click
 
 from profiling_spark.cli.options import Given, tool
+from profiling_spark.recommend.engines import ENGINES as FITTED
 
 # of profiling_spark.recommend, which imports too much for an option's help (a test compares)
-ENGINES = ("als", "graph_filter", "item_cf", "user_cf", "popular", "own_history")
+ENGINES = (*FITTED, "user_cf", "popular", "own_history")
 BLEND, EXPLICIT_MF = "blend", "explicit_mf"
 BESIDE = ("popular", "item_cf", "own_history")
 BLENDED = ("graph_filter", "item_cf")

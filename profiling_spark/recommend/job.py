@@ -28,7 +28,6 @@ from profiling_spark.errors import InputError, ModelError
 from profiling_spark.features.left_out import counted_rows
 from profiling_spark.kernel_progress import counting, stored_rows
 from profiling_spark.models import Stored
-from profiling_spark.recommend.engines.fit import Totals, few_items, item_totals, pairs_of
 from profiling_spark.recommend.engines.item_cf import cosine_neighbours
 from profiling_spark.recommend.engines.stored import StoredSide
 from profiling_spark.recommend.extras.audience import AudienceKernel, audiences, wanted_items
@@ -37,6 +36,7 @@ from profiling_spark.recommend.extras.bundles import bundles, order_items
 from profiling_spark.recommend.history.bots import Bots, bots_of
 from profiling_spark.recommend.history.histories import map_histories
 from profiling_spark.recommend.history.interactions import VISIT_COLUMNS, HistoryParams
+from profiling_spark.recommend.history.pairs import Totals, few_items, item_totals, pairs_of
 from profiling_spark.recommend.history.time_split import time_cutoff
 from profiling_spark.recommend.judge.choose import LIVE, fit, refitted
 from profiling_spark.recommend.judge.figures import figure_rows

@@ -17,7 +17,6 @@ from profiling_spark.config.settings import Recommend
 from profiling_spark.errors import ModelError
 from profiling_spark.models import Stored, Wanted
 from profiling_spark.recommend.engines.als_tuning import with_values
-from profiling_spark.recommend.engines.fit import Totals
 from profiling_spark.recommend.engines.graph_filter import scoring_candidates
 from profiling_spark.recommend.engines.stored import (
     Arrays,
@@ -28,6 +27,7 @@ from profiling_spark.recommend.engines.stored import (
     taken_apart,
     unpacked,
 )
+from profiling_spark.recommend.history.pairs import Totals
 from profiling_spark.recommend.judge.choose import Fitted, Live
 from profiling_spark.recommend.matrix.item_side import ItemSide
 from profiling_spark.storage import Tables

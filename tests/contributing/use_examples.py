@@ -16,8 +16,10 @@ from pyspark.sql import functions as F
 
 from profiling_spark.overview.sample import samples
 from profiling_spark.pipeline import Pipeline
-from profiling_spark.recommend.engines.fit import ENGINES, Bought, Totals, engine_side
+from profiling_spark.recommend.engines import ENGINES
+from profiling_spark.recommend.engines.fit import engine_side
 from profiling_spark.recommend.engines.stored import load_side, save_side
+from profiling_spark.recommend.history.pairs import Bought, Totals
 from profiling_spark.recommend.judge.choose import Fitted
 from profiling_spark.recommend.matrix.item_side import Histories
 from profiling_spark.recommend.store import load, store, wanted

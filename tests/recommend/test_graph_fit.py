@@ -9,9 +9,8 @@ from scipy import sparse
 
 from profiling_spark.config import Settings
 from profiling_spark.config.settings import GraphFilter, GraphFilterBand
-from profiling_spark.recommend.engines import graph_fit, item_cf
+from profiling_spark.recommend.engines import GRAPH_FILTER, graph_fit, item_cf
 from profiling_spark.recommend.engines.als_here import Learned
-from profiling_spark.recommend.engines.fit import GRAPH_FILTER, Bought, Totals
 from profiling_spark.recommend.engines.graph_filter import graph_filter_side
 from profiling_spark.recommend.engines.graph_fit import (
     bands_for,
@@ -23,6 +22,7 @@ from profiling_spark.recommend.engines.graph_fit import (
 from profiling_spark.recommend.engines.graph_here import GraphHere
 from profiling_spark.recommend.engines.item_cf import cosine_neighbours
 from profiling_spark.recommend.engines.stored import load_side, save_side
+from profiling_spark.recommend.history.pairs import Bought, Totals
 from profiling_spark.recommend.judge.choose import Fitted
 from profiling_spark.recommend.matrix import blocks as blocks_module
 from profiling_spark.recommend.matrix import nearest as nearest_module

@@ -27,8 +27,8 @@ from profiling_spark.contracts.gold import (
 )
 from profiling_spark.contracts.operations import LIVE_MODELS, MODEL_RUNS
 from profiling_spark.contracts.silver import EVENTS, ITEMS, USERS
+from profiling_spark.recommend.engines import ENGINES
 from profiling_spark.recommend.engines.als import FactorSide
-from profiling_spark.recommend.engines.fit import ENGINES
 from profiling_spark.recommend.engines.item_cf import cosine_neighbours
 from profiling_spark.recommend.history.time_split import time_cutoff
 from profiling_spark.recommend.job import recommend_items

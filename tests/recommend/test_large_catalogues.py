@@ -20,11 +20,11 @@ from profiling_spark.recommend import store as model
 from profiling_spark.recommend.engines import stored
 from profiling_spark.recommend.engines.als import FactorSide
 from profiling_spark.recommend.engines.blend import BlendSide
-from profiling_spark.recommend.engines.fit import Bought, Totals
 from profiling_spark.recommend.engines.graph_filter import GraphFilterSide
 from profiling_spark.recommend.engines.item_cf import NeighbourSide
 from profiling_spark.recommend.engines.own_history import OwnHistorySide
 from profiling_spark.recommend.engines.popular import GroupPopularity, Popularity
+from profiling_spark.recommend.history.pairs import Bought, Totals
 from profiling_spark.recommend.judge.choose import Fitted
 from profiling_spark.recommend.lists.policy import Cap
 from profiling_spark.recommend.matrix.item_side import padded_blocks

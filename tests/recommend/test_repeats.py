@@ -9,8 +9,8 @@ from recommend_shop import PARAMS, events
 from scipy import stats
 
 from profiling_spark.config.policy import RecommendPolicy
-from profiling_spark.recommend.engines.fit import Bought
 from profiling_spark.recommend.history.interactions import interactions
+from profiling_spark.recommend.history.pairs import Bought
 from profiling_spark.recommend.lists.repeats import NAMED, repeat_categories, repeated, wilson_low
 
 CATEGORIES = ("tea", "tea", "phones", None, "luck")

@@ -1,192 +1,24 @@
-"""What the engines are fitted on, and the fit of each."""
+"""Fit any of the engines that are compared and serve."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from collections.abc import Sequence
+from importlib import import_module
 
-import polars as pl
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
-from pyspark.sql import types as T
 
 from profiling_spark.config import Settings
-from profiling_spark.config.settings import Recommend
 from profiling_spark.errors import ConfigError
-from profiling_spark.recommend.engines.als import FactorSide, fit_als
-from profiling_spark.recommend.engines.als_here import fit_here, learned
-from profiling_spark.recommend.engines.graph_filter import GraphFilterSide
-from profiling_spark.recommend.engines.graph_fit import fit_graph_filter
-from profiling_spark.recommend.engines.item_cf import COSINE_OF_ITSELF, NeighbourSide, cosine_neighbours, neighbour_side
-from profiling_spark.recommend.history.bots import Bots
-from profiling_spark.recommend.history.histories import map_histories
-from profiling_spark.recommend.history.interactions import SPLIT_COLUMNS, UNITS, HistoryParams, split_interactions
-from profiling_spark.recommend.judge.evaluate import Training
-from profiling_spark.recommend.matrix.item_side import Floats, Ints, ItemSide
-from profiling_spark.storage import Tables
-
-ALS, GRAPH_FILTER, ITEM_CF = FactorSide.engine, GraphFilterSide.engine, NeighbourSide.engine
-_PAIR = T.StructType(
-    [
-        T.StructField("user_id", T.StringType()),
-        T.StructField("item_id", T.StringType()),
-        T.StructField("category", T.StringType()),
-        T.StructField("units", T.LongType()),
-        T.StructField("buys", T.LongType()),
-        T.StructField("is_history", T.BooleanType()),
-        T.StructField("is_learned", T.BooleanType()),
-        T.StructField("train_units", T.LongType()),
-        T.StructField("train_buys", T.LongType()),
-        T.StructField("is_masked", T.BooleanType()),
-        T.StructField("is_bought", T.BooleanType()),
-        T.StructField("is_train", T.BooleanType()),
-        T.StructField("is_train_learned", T.BooleanType()),
-        T.StructField("is_truth", T.BooleanType()),
-        T.StructField("is_test", T.BooleanType()),
-    ]
-)
-
-# up to so many pairs ALS is fitted in this process, as its trials are: MLlib's jobs would take longer than the sums
-FIT_HERE_PAIRS = 200_000
-# sums of `item_totals` by the days on which a customer has bought the item, at least so many
-_BOUGHT = {
-    "bought": ("buys", 1),
-    "bought_again": ("buys", 2),
-    "train_bought": ("train_buys", 1),
-    "train_again": ("train_buys", 2),
-}
-
-
-@dataclass(frozen=True)
-class _Pairs:
-    params: HistoryParams
-    cutoff: datetime | None
-    timezone: str
-
-    def __call__(self, events: pl.DataFrame, sides: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-        people = events.join(sides["bots"], on="user_id", how="anti")
-        return split_interactions(people, self.params, cutoff=self.cutoff, timezone=self.timezone)
-
-
-def pairs_of(tables: Tables, settings: Settings, *, as_of: date, cutoff: datetime | None, bots: Bots) -> DataFrame:
-    """One row per customer, but for the bots, and touched item (see `split_interactions`), a customer's rows in one
-    partition.
-    """
-    params = HistoryParams.of(settings, as_of)
-    kernel = _Pairs(params, cutoff, settings.business_timezone)
-    return map_histories(
-        tables, kernel, params, schema=_PAIR, columns=SPLIT_COLUMNS, buckets=settings.buckets, sides={"bots": bots.ids}
-    )
-
-
-@dataclass(frozen=True)
-class Bought:
-    """(items,) each: how many customers bought an item, and how many of these on two days or more."""
-
-    customers: Ints
-    again: Ints
-
-
-@dataclass(frozen=True)
-class Totals:
-    """All customers together, by item, in the order of ids. `weights` as of the run, `train_weights` at the cutoff.
-
-    `train_customers`: how many have taken an item by the cutoff. `bought`: by how many an item was bought,
-    `train_bought`: by the cutoff. `pairs` counts the rows that can be learned from; `fingerprint` changes with any row.
-    """
-
-    items: tuple[str, ...]
-    categories: tuple[str | None, ...]
-    weights: Floats
-    train_weights: Floats
-    train_customers: Ints
-    bought: Bought
-    train_bought: Bought
-    pairs: int
-    fingerprint: str
-
-    def has_enough(self, settings: Recommend) -> bool:
-        """Whether an engine can be fitted at all."""
-        return self.pairs >= settings.min_pairs and int((self.weights > 0).sum()) >= 2
-
-
-def item_totals(pairs: DataFrame) -> Totals:
-    """Sums of the positive weights (whole numbers, so exact) and the number of positive pairs."""
-    row_hash = F.xxhash64("user_id", "item_id", "units", "train_units")
-    halves = F.shiftright(row_hash, 32), row_hash.bitwiseAND(F.lit(2**32 - 1))  # whose sums cannot overflow
-    summed = pairs.groupBy("item_id").agg(
-        F.concat_ws(" ", *(F.sum(half) for half in halves)).alias("row_hash"),
-        F.sum(F.greatest("units", F.lit(0))).alias("units"),
-        F.sum(F.greatest(F.coalesce("train_units", F.lit(0)), F.lit(0))).alias("train_units"),
-        F.count_if("is_train").alias("train_customers"),
-        *(F.count_if(F.col(days) >= least).alias(name) for name, (days, least) in _BOUGHT.items()),
-        F.count_if("is_learned").alias("pairs"),
-        F.min("category").alias("category"),
-    )
-    table = summed.toArrow().sort_by("item_id")
-    hashes = "\n".join(table.column("row_hash").to_pylist())
-    return Totals(
-        tuple(table.column("item_id").to_pylist()),
-        tuple(table.column("category").to_pylist()),
-        table.column("units").to_numpy() / UNITS,
-        table.column("train_units").to_numpy() / UNITS,
-        table.column("train_customers").to_numpy(),
-        Bought(table.column("bought").to_numpy(), table.column("bought_again").to_numpy()),
-        Bought(table.column("train_bought").to_numpy(), table.column("train_again").to_numpy()),
-        int(table.column("pairs").to_numpy().sum()),
-        hashlib.sha256(hashes.encode()).hexdigest(),
-    )
-
-
-def few_items(pairs: DataFrame) -> int:
-    """How many customers have a history that is too short to be learned from."""
-    row = pairs.where("is_history AND NOT is_learned").agg(F.count_distinct("user_id")).first()
-    assert row is not None  # for mypy: an aggregate without groups has one row
-    return int(row[0])
-
-
-def training_of(totals: Totals, customers: int) -> Training:
-    """The training part as the evaluation wants it; `customers`: how many it has."""
-    return Training(totals.items, totals.train_weights > 0, totals.train_customers, customers)
-
-
-def _als(pairs: DataFrame, items: Sequence[str], settings: Settings, *, units: str, is_used: str) -> ItemSide:
-    recommend, blocks, seed = settings.recommend, settings.spark.fit_partitions, settings.seed
-    rows = pairs.where(is_used).select("user_id", "item_id", units)
-    if rows.count() <= FIT_HERE_PAIRS:
-        factors = fit_here(learned(rows.toArrow(), tuple(items), units=units), recommend, seed=seed)
-    else:
-        factors = fit_als(pairs, items, units=units, is_used=is_used, settings=recommend, blocks=blocks, seed=seed)
-    return FactorSide(factors, alpha=recommend.alpha, regularisation=recommend.regularisation)
-
-
-def _graph_filter(pairs: DataFrame, items: Sequence[str], settings: Settings, *, units: str, is_used: str) -> ItemSide:
-    asked, blocks = settings.recommend.graph_filter, settings.spark.fit_partitions
-    return fit_graph_filter(
-        pairs, items, units=units, is_used=is_used, settings=asked, blocks=blocks, seed=settings.seed
-    )
-
-
-def _item_cf(pairs: DataFrame, items: Sequence[str], settings: Settings, *, units: str, is_used: str) -> ItemSide:
-    most, blocks = settings.recommend.item_cf.neighbours, settings.spark.fit_partitions
-    found = cosine_neighbours(pairs, items, units=units, is_used=is_used, neighbours=most, blocks=blocks)
-    return neighbour_side(found, len(items), itself=COSINE_OF_ITSELF)
-
-
-_FITS: dict[str, Callable[..., ItemSide]] = {
-    ALS: _als,
-    GRAPH_FILTER: _graph_filter,
-    ITEM_CF: _item_cf,
-}
-ENGINES = tuple(_FITS)  # fitted and compared; where two are equal the first serves
+from profiling_spark.recommend.engines import ENGINES, FITS
+from profiling_spark.recommend.matrix.item_side import ItemSide
 
 
 def engine_side(
     engine: str, pairs: DataFrame, items: Sequence[str], settings: Settings, *, units: str, is_used: str
 ) -> ItemSide:
-    """Fit one of ENGINES on the rows of `pairs` where `is_used`, weighted by `units`."""
-    if engine not in _FITS:
+    """Fit one of ENGINES on the rows of `pairs` where `is_used`, weighted by `units`, by `fit_engine` of its module."""
+    if engine not in FITS:
         raise ConfigError(f"engine {engine}: expected one of {', '.join(ENGINES)}")
-    return _FITS[engine](pairs, items, settings, units=units, is_used=is_used)
+    module = import_module(f"profiling_spark.recommend.engines.{FITS[engine]}")
+    side: ItemSide = module.fit_engine(pairs, items, settings, units=units, is_used=is_used)
+    return side

@@ -16,6 +16,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from scipy import sparse
 
+from profiling_spark.config import Settings
 from profiling_spark.config.settings import GraphFilter
 from profiling_spark.recommend.engines.graph_filter import Band, GraphFilterSide, candidates_for, graph_filter_side
 from profiling_spark.recommend.history.interactions import UNITS
@@ -40,6 +41,14 @@ _LEAST_ITEMS = 8  # for each vector
 _LEAST_NEIGHBOURS = 8  # one of them is the item itself, which carries no information on new ones
 _SHARES = "part int, block int, share binary"
 _TOTALS = "part int, total binary"
+
+
+def fit_engine(
+    pairs: DataFrame, items: Sequence[str], settings: Settings, *, units: str, is_used: str
+) -> GraphFilterSide:
+    """On the rows of `pairs` where `is_used`, weighted by `units`."""
+    asked, blocks, seed = settings.recommend.graph_filter, settings.spark.fit_partitions, settings.seed
+    return fit_graph_filter(pairs, items, units=units, is_used=is_used, settings=asked, blocks=blocks, seed=seed)
 
 
 def fit_graph_filter(

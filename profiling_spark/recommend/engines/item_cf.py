@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from scipy import sparse
 
+from profiling_spark.config import Settings
 from profiling_spark.recommend.matrix.array_transfer import ArrayTransfer, array_transfer
 from profiling_spark.recommend.matrix.blocks import customer_blocks, unpack
 from profiling_spark.recommend.matrix.customer_rows import Normalisation, customer_rows
@@ -91,6 +92,15 @@ class NeighbourSide:
     def score(self, histories: Histories) -> _Weighted:
         """Nothing to prepare."""
         return _Weighted(self, histories)
+
+
+def fit_engine(
+    pairs: DataFrame, items: Sequence[str], settings: Settings, *, units: str, is_used: str
+) -> NeighbourSide:
+    """On the rows of `pairs` where `is_used`, weighted by `units`."""
+    most, blocks = settings.recommend.item_cf.neighbours, settings.spark.fit_partitions
+    found = cosine_neighbours(pairs, items, units=units, is_used=is_used, neighbours=most, blocks=blocks)
+    return neighbour_side(found, len(items), itself=COSINE_OF_ITSELF)
 
 
 def cosine_neighbours(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from profiling_spark.config import Settings, load_settings
-from profiling_spark.recommend.engines.fit import ALS, GRAPH_FILTER, ITEM_CF
+from profiling_spark.recommend.engines import ALS, GRAPH_FILTER, ITEM_CF
 from profiling_spark.recommend.files.engines import AMONG_GIVEN, BOUGHT_MASKED
 from profiling_spark.recommend.judge.protocols import ALL_ITEMS, NEW_ITEMS, Protocol
 

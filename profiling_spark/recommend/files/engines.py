@@ -10,13 +10,15 @@ from pyspark.sql import functions as F
 
 from profiling_spark.config import Settings
 from profiling_spark.contracts.operations import EVERYONE
+from profiling_spark.recommend.engines import ENGINES, ITEM_CF
 from profiling_spark.recommend.engines.blend import BLEND, blend_side, weight_grid
-from profiling_spark.recommend.engines.fit import ENGINES, ITEM_CF, Totals, engine_side, item_totals, training_of
+from profiling_spark.recommend.engines.fit import engine_side
 from profiling_spark.recommend.engines.own_history import OwnHistorySide
 from profiling_spark.recommend.engines.popular import POPULAR, PopularSide
 from profiling_spark.recommend.engines.user_cf import UserSide, fit_user_cf
 from profiling_spark.recommend.files.split import split_pairs
-from profiling_spark.recommend.judge.evaluate import Evaluated, evaluate, evaluated_users
+from profiling_spark.recommend.history.pairs import Totals, item_totals
+from profiling_spark.recommend.judge.evaluate import Evaluated, evaluate, evaluated_users, training_of
 from profiling_spark.recommend.judge.protocols import ALL_ITEMS, AS_SERVED, NEW_ITEMS, Protocol, with_masks
 from profiling_spark.recommend.matrix.item_side import ItemSide
 

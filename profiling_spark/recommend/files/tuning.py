@@ -12,10 +12,10 @@ from pyspark.sql import DataFrame
 
 from profiling_spark.contracts.operations import EVERYONE
 from profiling_spark.errors import ConfigError, InputError
+from profiling_spark.recommend.engines import ALS, GRAPH_FILTER, ITEM_CF
 from profiling_spark.recommend.engines.als_tuning import Split, in_words, tuned_als
 from profiling_spark.recommend.engines.blend import BLEND
 from profiling_spark.recommend.engines.explicit_mf import EXPLICIT_MF, tuned_factors
-from profiling_spark.recommend.engines.fit import ALS, GRAPH_FILTER, ITEM_CF
 from profiling_spark.recommend.engines.graph_tuning import fits_here, tuned_graph, with_graph_values
 from profiling_spark.recommend.engines.settings_search import Trial
 from profiling_spark.recommend.files.asked import Asked

@@ -20,17 +20,19 @@ from pyspark.sql import functions as F
 
 from profiling_spark.config import Settings
 from profiling_spark.config.settings import Recommend
+from profiling_spark.recommend.engines import ALS, ENGINES, GRAPH_FILTER, ITEM_CF
 from profiling_spark.recommend.engines.als_tuning import Split, tuned_als, values_of, with_values
 from profiling_spark.recommend.engines.blend import BLEND, blend_side
 from profiling_spark.recommend.engines.blend_search import LEAST_CUSTOMERS, customers_for, search_blend
-from profiling_spark.recommend.engines.fit import ALS, ENGINES, GRAPH_FILTER, ITEM_CF, Totals, engine_side, training_of
+from profiling_spark.recommend.engines.fit import engine_side
 from profiling_spark.recommend.engines.graph_filter import candidates_for
 from profiling_spark.recommend.engines.graph_tuning import tuned_graph, with_graph_values
 from profiling_spark.recommend.engines.item_cf import COSINE_OF_ITSELF, neighbour_side
 from profiling_spark.recommend.engines.own_history import OwnHistorySide
 from profiling_spark.recommend.engines.popular import POPULAR, PopularSide
 from profiling_spark.recommend.engines.settings_search import Found, Values
-from profiling_spark.recommend.judge.evaluate import Evaluated, Figures, evaluate
+from profiling_spark.recommend.history.pairs import Totals
+from profiling_spark.recommend.judge.evaluate import Evaluated, Figures, evaluate, training_of
 from profiling_spark.recommend.judge.in_process import judge_of
 from profiling_spark.recommend.judge.intervals import Paired
 from profiling_spark.recommend.judge.protocols import ALL_ITEMS, NEW_ITEMS, Protocol, as_served, with_masks

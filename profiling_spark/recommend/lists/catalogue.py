@@ -16,8 +16,8 @@ from profiling_spark.config import Settings
 from profiling_spark.config.policy import RecommendPolicy
 from profiling_spark.contracts.features import ITEM_FEATURES
 from profiling_spark.contracts.silver import ITEMS, USERS
-from profiling_spark.recommend.engines.fit import Totals
 from profiling_spark.recommend.engines.popular import GroupPopularity, Popularity
+from profiling_spark.recommend.history.pairs import Totals
 from profiling_spark.recommend.lists.content import ContentSpace, content_space
 from profiling_spark.recommend.lists.policy import Policy, policy_of
 from profiling_spark.recommend.matrix.item_side import Bools

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from profiling_spark.config.policy import RecommendPolicy
-from profiling_spark.recommend.engines.fit import Bought
+from profiling_spark.recommend.history.pairs import Bought
 from profiling_spark.recommend.matrix.item_side import Floats, Ints
 
 LEAST_PAIRS = 20  # fewer are no habit of a shop's customers
