@@ -39,7 +39,7 @@ FIRST_RUN = {
     "build_features": Taken(6, 6, 3),
     "segment_users": Taken(40, 15, 5),  # KMeans asks for a job an iteration: with the guests of the shop it takes more
     "score_users": Taken(2, 1, 2),
-    "recommend_items": Taken(82, 36, 4),
+    "recommend_items": Taken(82, 36, 5),
     "build_profiles": Taken(6, 3, 2),
 }
 NOTHING_NEW = {

@@ -165,7 +165,7 @@ def test_the_engine_is_that_of_all_customers_in_one_piece(pairs, strengths, smal
 def test_a_fit_in_this_process_is_sparks(pairs, taken):
     user, item = np.nonzero(taken)
     known = Learned(user, item, taken[user, item], ITEMS)
-    here = GraphHere(known, SETTINGS, vectors=9, seed=3)
+    here = GraphHere(known, SETTINGS, vectors=7, seed=3)
     (_, block), *_ = padded_blocks(user, item, taken[user, item], rows=USERS)
     theirs = fitted(pairs)
     for exponents in ((0.3, 0.4), (0.1, 0.9), (0.3, 0.4)):  # parts that are kept change nothing
