@@ -115,7 +115,7 @@ def fit(
     """
     comparison, found = None, Evaluated()
     if (totals.train_weights > 0).sum() >= 2:
-        comparison = _Comparison.of(pairs, totals, settings, attributes)
+        comparison = Comparison.of(pairs, totals, settings, attributes)
         found = comparison.run(live)
         settings = comparison.settings
     incumbent = None if live is None else live.engine if live.is_same else LIVE
@@ -161,7 +161,7 @@ def _side(name: str, pairs: DataFrame, totals: Totals, settings: Settings, *, un
     return engine_side(name, pairs, totals.items, settings, units=units, is_used=is_used)
 
 
-class _Comparison:
+class Comparison:
     """One split, its customers, and what was chosen on them so far: `settings` with those of ALS that the trials found
     (`tuned`), and `blend`, the weights of the engines of the blend that takes part.
     """
@@ -175,7 +175,7 @@ class _Comparison:
         self.blend: Mapping[str, float] | None = None
 
     @classmethod
-    def of(cls, pairs: DataFrame, totals: Totals, settings: Settings, attributes: DataFrame) -> _Comparison:
+    def of(cls, pairs: DataFrame, totals: Totals, settings: Settings, attributes: DataFrame) -> Comparison:
         """The customers are few, and found once."""
         repeats = repeat_categories(totals.categories, totals.train_bought, settings.recommend.policy)
         masked = with_masks(pairs, repeated(repeats))
@@ -187,18 +187,25 @@ class _Comparison:
     def protocols(self) -> tuple[Protocol, ...]:
         return NEW_ITEMS, as_served(self.settings.recommend.policy.most_seen_share), ALL_ITEMS
 
-    def run(self, live: Live | None) -> Evaluated:
-        """All engines, popular, what serves now where its settings are others, and a blend where one is better."""
+    def run(self, live: Live | None, *, replicates: int = 0) -> Evaluated:
+        """All engines, popular, what serves now where its settings are others, and a blend where one is better or
+        serves now. `replicates`: of the bootstrap over customers.
+        """
         self._tune()
         sides = {name: self._trained(name, self.settings) for name in ALONE}
         if live is not None and not live.is_same and live.engine in (*ALONE, BLEND):
             sides[LIVE] = self._trained_live(live)
         self._blend({name: sides[name] for name in ALONE})
+        if self.blend is None and live is not None and live.is_same:
+            self.blend = live.blend
         if self.blend:
             sides[BLEND] = blend_side([sides[name] for name in self.blend], tuple(self.blend.values()))
         sides[POPULAR] = PopularSide(self.totals.train_weights)
         people = self.pairs.sparkSession.createDataFrame(self.judged.select("user_id", "groups").to_arrow())
-        return evaluate(self.pairs, sides, training_of(self.totals, self.customers), self.protocols, people)
+        return evaluate(
+            self.pairs, sides, training_of(self.totals, self.customers), self.protocols, people,
+            replicates=replicates,
+        )  # fmt: skip
 
     def _trained(self, name: str, settings: Settings) -> ItemSide:
         return _side(name, self.pairs, self.totals, settings, units="train_units", is_used="is_train_learned")
