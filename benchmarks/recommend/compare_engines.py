@@ -66,7 +66,10 @@ def main() -> int:
     with session_for(settings, name="compare_engines", verbose=False, keeps=False) as spark:
         tables = Tables(spark, settings.storage.root, run_id=f"{datetime.now(UTC):%Y%m%dT%H%M%S}-000000")
         features = tables.read(user_features_table(settings.windows_days))
-        as_of = args.as_of or max(row[0] for row in features.select("as_of").distinct().collect())
+        dates = [row[0] for row in features.select("as_of").distinct().collect()]
+        if not dates:
+            parser.error(f"--root: {args.root} has no features of a date; run ingest and build_features on it first")
+        as_of = args.as_of or max(dates)
         features = features.where(features["as_of"] == as_of)
         params, bots = HistoryParams.of(settings, as_of), bots_of(features)
         events = bots.left_out(counted_rows(tables.read(EVENTS), settings.left_out))

@@ -110,7 +110,8 @@ score_users = _stage(
 )
 recommend_items = _stage(
     "recommend_items",
-    "Choose what to offer each customer, and say why: user_recommendations, item_neighbours, bundles, item_audience.",
+    "Choose what to offer each customer, and say why: user_recommendations, item_neighbours, repeat_categories, "
+    "bundles, item_audience.",
 )
 build_profiles = _stage(
     "build_profiles", "Tag every customer, and write one wide row for each: user_tags, user_profile."

@@ -77,6 +77,9 @@ class Scores(Model):
     churn: Churn = Churn()
 
 
+MOST_NEIGHBOURS = 5000  # that an item keeps in graph_filter
+
+
 class GraphFilterBand(Model):
     vectors: Positive
     exponent: Annotated[float, Field(ge=0, le=2)]
@@ -86,7 +89,7 @@ class GraphFilterBand(Model):
 class GraphFilter(Model):
     user_exponent: Annotated[float, Field(ge=0, le=2)] = 0.3
     item_exponent: Annotated[float, Field(ge=0, le=2)] = 0.4
-    neighbours: Annotated[int, Field(ge=1, le=5000)] = 500
+    neighbours: Annotated[int, Field(ge=1, le=MOST_NEIGHBOURS)] = 500
     neighbours_share: Annotated[float, Field(gt=0, le=1)] = 0.03125
     bands: Annotated[tuple[GraphFilterBand, ...], Field(min_length=1)] = (
         GraphFilterBand(vectors=192, exponent=0.5, ratio=1.07),

@@ -40,7 +40,13 @@ from profiling_spark.recommend.history.pairs import Totals, few_items, item_tota
 from profiling_spark.recommend.history.time_split import time_cutoff
 from profiling_spark.recommend.judge.choose import LIVE, fit, refitted
 from profiling_spark.recommend.judge.figures import figure_rows
-from profiling_spark.recommend.lists.catalogue import catalogue_of, described_items, served_users, with_titles
+from profiling_spark.recommend.lists.catalogue import (
+    catalogue_of,
+    described_items,
+    served_users,
+    with_categories,
+    with_titles,
+)
 from profiling_spark.recommend.lists.groups import group_steps, group_sums, with_groups
 from profiling_spark.recommend.lists.repeats import repeat_categories, repeated
 from profiling_spark.recommend.lists.serve import Goods, Offer, Serve
@@ -85,6 +91,8 @@ def recommend_items(ctx: Context) -> Outcome:
         totals = item_totals(pairs)
         if not (totals.weights > 0).any():
             return _nothing(ctx, bots)
+        described = described_items(ctx.tables, ctx.settings)
+        totals = with_categories(totals, described)
         recommend = ctx.settings.recommend
         # as many in a night without a fit as in one with: which of equal cosines are cut off rests on how many are kept
         most = max(recommend.neighbours, recommend.item_cf.neighbours)
@@ -98,7 +106,7 @@ def recommend_items(ctx: Context) -> Outcome:
         pairs.unpersist()
     users = _users(ctx, features, bots).persist()  # each pass over the customers asks for them
     try:
-        return _publish(ctx, choice, users, totals, neighbours, params, left_out)
+        return _publish(ctx, choice, users, totals, neighbours, params, left_out, described)
     finally:
         users.unpersist()
 
@@ -135,7 +143,7 @@ def _choice(ctx: Context, stored: Stored | None, pairs: DataFrame, totals: Total
     serving = fitted
     if now is None or live is None or not stays:
         made = store(ctx.tables, fitted, totals, asked=asked, as_of=ctx.as_of)
-    elif _is_old(ctx):  # its settings are better still, what it has learned is out of date
+    elif ctx.refit or _is_old(ctx):  # its settings are better still, what it has learned is out of date
         serving = refitted(live, pairs, totals, ctx.settings)
         same = replace(asked, params=now.declaration["params"])
         made = store(ctx.tables, serving, totals, asked=same, as_of=ctx.as_of)
@@ -194,9 +202,9 @@ def _publish(
     neighbours: pa.Table,
     params: HistoryParams,
     left_out: LeftOut,
+    described: pl.DataFrame,
 ) -> Outcome:
     """Write the tables; the model goes live last, so that a run that dies before its end is completed by the next."""
-    described = described_items(ctx.tables, ctx.settings)
     near = with_titles(_neighbour_rows(ctx, totals, neighbours), described, _NEIGHBOUR_TITLES)
     ctx.tables.replace_slice(ITEM_NEIGHBOURS, near.select(ITEM_NEIGHBOURS.names), as_of=ctx.as_of)
     model_items = choice.model.items if choice.model else totals.items

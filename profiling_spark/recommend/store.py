@@ -39,10 +39,11 @@ _SERVING = {
     "audience", "bundles", "explicit_mf",
 }  # fmt: skip
 # rules of the policy by which the engine is chosen that serves
-_CHOOSING = {"seen", "most_seen_share", "repeat_categories", "repeat_share"}
-# what engines make of the same settings; 2: item_cf scores a candidate by its own neighbours and by log weights. A
-# model of another number is neither served nor compared
-SCHEME = 2
+_CHOOSING = {"seen", "most_seen_share", "cool_down_days", "repeat_categories", "repeat_share"}
+# what engines make of the same settings, and how a model is stored; 2: item_cf scores a candidate by its own neighbours
+# and by log weights; 3: arrays by name, and ALS of small shops fitted here. A model of another number is neither served
+# nor compared
+SCHEME = 3
 _LETTERS, _ENDS = "item_ids", "item_id_ends"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,11 +15,13 @@ from profiling_spark.recommend.engines.own_history import OwnHistorySide
 from profiling_spark.recommend.engines.popular import PopularSide
 from profiling_spark.recommend.judge.choose import (
     NEW_PAIRS,
+    SEARCHED,
     TEST,
     VALIDATION,
     history_counts,
     judged_customers,
     light_to,
+    with_searched,
 )
 from profiling_spark.recommend.judge.evaluate import Evaluated, Figures, Training, evaluate
 from profiling_spark.recommend.judge.figures import figure_rows
@@ -161,6 +164,20 @@ def test_a_customer_is_in_one_half_and_in_the_groups_that_fit(spark, pairs):
     tested = {user: groups for user, groups in found.items() if groups != [VALIDATION]}
     assert 0 < len(tested) < len(found)
     assert tested == {user: [TEST, *expected[user]] for user in tested}
+
+
+@given(st.lists(st.sampled_from([(VALIDATION,), (TEST, "new"), (TEST,)]), max_size=400))
+def test_every_second_one_who_chooses_is_there_for_the_search(groups):
+    frame = pl.DataFrame(
+        {"user_id": [f"u{n}" for n in range(len(groups))], "groups": [list(g) for g in groups]},
+        schema={"user_id": pl.String, "groups": pl.List(pl.String)},
+    )
+    found = with_searched(frame)
+    choosing = [n for n, g in enumerate(groups) if g == (VALIDATION,)]
+    searched = choosing[1::2] if len(choosing) >= 100 else []
+    expected = [[SEARCHED] if n in searched else list(g) for n, g in enumerate(groups)]
+    assert found["groups"].to_list() == expected
+    assert found["user_id"].to_list() == frame["user_id"].to_list()
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=30))

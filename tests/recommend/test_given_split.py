@@ -225,6 +225,15 @@ def test_what_is_masked_and_what_is_ranked_by_hand(session, tmp_path, capsys, op
     assert mean == pytest.approx(found["beside"]["item_cf"]["ndcg@5"] - found["ndcg@5"], abs=2e-5)
 
 
+def test_event_types_that_say_nothing_of_purchases_are_refused(session, tmp_path, capsys):
+    train = write(tmp_path / "train.csv", BEHAVIOUR.replace("purchase", "buy"))
+    files = ("--engine", "popular", "--train", train, "--test", write(tmp_path / "test.txt", LATER))
+    code, printed = run(capsys, *files, "--mask", "bought")
+    assert code == 4
+    assert "expected event types such as purchase, refund, review to mask what was bought, found buy" in printed.err
+    assert run(capsys, *files)[0] == 0
+
+
 def test_the_table_says_the_protocol_and_the_intervals(session, tmp_path, capsys):
     train, test = write(tmp_path / "train.csv", BEHAVIOUR), write(tmp_path / "test.txt", LATER)
     files = ("--engine", "item_cf", "--train", train, "--test", test)

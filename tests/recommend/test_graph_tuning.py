@@ -2,14 +2,19 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
+from recommend_shop import as_histories
 from test_als_tuning import ids, settings_of, shop, split_of
 
 from profiling_spark.config.settings import GraphFilter
+from profiling_spark.recommend.engines.als_here import Learned
 from profiling_spark.recommend.engines.als_tuning import tuning_facts, tuning_lines
 from profiling_spark.recommend.engines.graph_fit import bands_for, neighbours_for
+from profiling_spark.recommend.engines.graph_here import GraphHere
 from profiling_spark.recommend.engines.graph_tuning import graph_values, tuned_graph, with_graph_values
+from profiling_spark.recommend.matrix.item_side import padded_blocks
 
 POOR = {"item_exponent": 0.9, "neighbours": 1, "neighbours_share": 1.0, "vectors_share": 0.001, "least_vectors": 1}
 
@@ -54,3 +59,10 @@ def test_found_values_hold_in_any_catalogue_and_can_be_written_down():
     assert GraphFilter.model_validate(settings.model_dump(mode="json")) == settings
     with pytest.raises(ValidationError):
         GraphFilter(trials=-1)
+
+
+def test_a_shop_where_nobody_teaches_has_an_engine_that_says_nothing():
+    nothing = Learned(*(np.empty(0, dtype=np.int64) for _ in range(2)), np.empty(0), 30)
+    side = GraphHere(nothing, GraphFilter(), vectors=3, seed=1).side(GraphFilter())
+    (_, histories), *_ = padded_blocks(*as_histories([[(0, 2.0), (3, 1.0)]]), rows=8)
+    assert np.isneginf(side.score(histories).block()).all()

@@ -244,7 +244,7 @@ def test_als_serves_by_the_settings_that_its_trials_found(tables, settings, make
     monkeypatch.setattr("profiling_spark.recommend.judge.choose.serving_engine", lambda *_: "als")
     start = {"rank": 3, "iterations": 3, "regularisation": 1.0, "alpha": 0.05}
     asked = settings.model_copy(update={"recommend": Recommend.model_validate({**RECOMMEND, **start, "als_trials": 9})})
-    write_shop(tables, asked, tasteful(160, 6, 20, seed=1))
+    write_shop(tables, asked, tasteful(260, 6, 20, seed=1))
     done = recommend_items(make_context(settings=asked, as_of=AS_OF))
     trials, chosen = done.facts["als_trials"], done.facts["als"]
     assert {name: trials[0][name] for name in start} == start
@@ -253,7 +253,7 @@ def test_als_serves_by_the_settings_that_its_trials_found(tables, settings, make
     assert {name: best[name] for name in chosen} == chosen
     assert best["ndcg_at_20"] > trials[0]["ndcg_at_20"]
     assert f"{len(trials)} trials" in done.lines[1]
-    # the trials ask the half that chooses, by the factors that the comparison's own fit comes near to
+    # the trials ask others of the half that chooses, by the factors that the comparison's own fit comes near to
     rows = newest(tables).read(MODEL_RUNS, as_of=AS_OF).where("model = 'als' AND metric = 'ndcg_at_20'")
     compared = {r["split"]: r["value"] for r in rows.where("customers = 'all'").collect()}
     assert compared["validation"] == pytest.approx(best["ndcg_at_20"], rel=0.25)

@@ -1,5 +1,7 @@
 """What a list leaves out and what is to be found in it, by each protocol."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -144,21 +146,33 @@ def test_what_the_policy_masks_is_known_at_the_split():
     assert found == {
         "a": (True, True, 1, 1), "b": (False, False, 1, 0), "c": (True, False, 0, 0), "d": (False, False, 1, 0),
     }  # fmt: skip
-    offered = PARAMS.__class__(**{**PARAMS.__dict__, "masked": masked_states(Seen(refund="offered", view="masked"))})
+    offered = replace(PARAMS, masked=masked_states(Seen(refund="offered", view="masked")))
     again = split_interactions(events(rows), offered, cutoff=noon(5), timezone="UTC")
     assert {r["item_id"] for r in again.to_dicts() if r["is_masked"]} == {"a", "b"}
     assert split_interactions(events(rows), PARAMS, cutoff=None, timezone="UTC")["is_masked"].sum() == 0
 
 
-def test_repeated_categories_are_not_masked(spark):
+def test_nothing_is_offered_while_it_cools_down():
+    """u looked at a two days before the cutoff and at b nine days before it, and bought c, which is bought again."""
+    rows = [("u", "a", "view", 7), ("u", "b", "view", 14), ("u", "c", "purchase", 7), ("u", "a", "purchase", 2)]
+    asked = replace(PARAMS, cool_down_days=4)
+    found = split_interactions(events(rows), asked, cutoff=noon(5), timezone="UTC").to_dicts()
+    assert {r["item_id"]: (r["is_masked"], r["is_bought"]) for r in found} == {
+        "a": (True, False), "b": (False, False), "c": (True, False),
+    }  # fmt: skip
+    plain = split_interactions(events(rows), PARAMS, cutoff=noon(5), timezone="UTC").to_dicts()
+    assert {r["item_id"] for r in plain if r["is_masked"]} == {"c"}
+
+
+def test_what_is_bought_again_is_not_masked(spark):
     rows = [
-        ("a", "tea", 8, True, True, True), ("b", "phones", 8, True, True, True), ("c", "tea", 8, True, False, True),
-        ("d", None, 8, True, True, True), ("e", "tea", None, False, False, True),
+        ("a", 8, True, True, True), ("b", 8, True, True, True), ("c", 8, True, False, True),
+        ("d", 8, True, True, True), ("e", None, False, False, True),
     ]  # fmt: skip
-    schema = "item_id string, category string, train_units long, is_masked boolean, is_bought boolean, is_test boolean"
+    schema = "item_id string, train_units long, is_masked boolean, is_bought boolean, is_test boolean"
     pairs = spark.createDataFrame(rows, schema)
-    found = {r["item_id"]: (r["is_seen"], r["is_masked"], r["is_open"]) for r in with_masks(pairs, ("tea",)).collect()}
-    assert found == {
+    again = with_masks(pairs, ("a", "c", "e"))
+    assert {r["item_id"]: (r["is_seen"], r["is_masked"], r["is_open"]) for r in again.collect()} == {
         "a": (True, False, True),
         "b": (True, True, False),
         "c": (True, True, False),  # it came back: no purchase that is made again

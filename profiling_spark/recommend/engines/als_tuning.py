@@ -2,7 +2,7 @@
 
 A trial is a fit on the training part and NDCG@20 for new items of the judged customers: in the nightly job of the half
 that chooses the engine (never of the test half), in evaluate_recommender of held-out training pairs. Up to HERE_PAIRS
-pairs the trials are fitted in this process (als_here.py), beyond that by MLlib, which fits what serves in both cases.
+pairs the trials are fitted in this process (als_here.py), beyond that by MLlib. What serves is fitted by als_fit.py.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from profiling_spark.config import Settings
-from profiling_spark.config.settings import GraphFilter
+from profiling_spark.config.settings import MOST_NEIGHBOURS, GraphFilter
 from profiling_spark.recommend.engines.als_here import learned
 from profiling_spark.recommend.engines.als_tuning import HERE_PAIRS, LEAST_CUSTOMERS, Split
 from profiling_spark.recommend.engines.graph_fit import bands_for, neighbours_for
@@ -62,7 +62,7 @@ def tuned_graph(
     axes = (
         Axis("item_exponent", 1.25, least=0.1, most=1.0),
         Axis("user_exponent", 1.5, least=0.05, most=1.0),
-        Axis("neighbours", 2.0, least=2, most=known, is_whole=True),
+        Axis("neighbours", 2.0, least=2, most=min(known, MOST_NEIGHBOURS), is_whole=True),
         Axis("vectors", 2.0, least=2, most=most, is_whole=True),
         Axis("ratio", 2.0, least=1 / 64, most=64),
     )

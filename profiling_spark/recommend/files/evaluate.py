@@ -26,7 +26,7 @@ from profiling_spark.recommend.files.engines import (
     side_of,
     split_part,
 )
-from profiling_spark.recommend.files.split import held_out, read_interactions
+from profiling_spark.recommend.files.split import check_event_types, held_out, read_interactions
 from profiling_spark.recommend.files.table import rating_table, table
 from profiling_spark.recommend.files.tuning import chosen_for, searched_factors, trials_of
 from profiling_spark.recommend.judge.evaluate import Evaluated, Figures, K
@@ -51,6 +51,8 @@ def _evaluated(spark: SparkSession, asked: Asked, clock: Clock) -> dict[str, Any
     trials_of(asked)
     with clock.step("read"):
         train = read_interactions(spark, asked.train)
+        if asked.protocol is BOUGHT_MASKED:
+            check_event_types(train, asked.train)
         negatives = None if asked.negatives is None else read_interactions(spark, asked.negatives)
         part = split_part(train, read_interactions(spark, asked.test), asked.settings(), negatives)
     chosen: list[str] = []

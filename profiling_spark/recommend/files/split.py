@@ -9,6 +9,7 @@ from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from profiling_spark.config.policy import Seen
+from profiling_spark.contracts.silver import EVENT_TYPES
 from profiling_spark.errors import InputError
 from profiling_spark.recommend.history.interactions import UNITS
 from profiling_spark.recommend.history.refunds import PURCHASE
@@ -84,6 +85,19 @@ def _time(column: Column, kind: str) -> Column:
     )
 
 
+def check_event_types(rows: DataFrame, path: str) -> None:
+    """Raises InputError where the file has event types of which none is known that says what was bought."""
+    found = {row[0] for row in rows.where("event_type IS NOT NULL").select("event_type").distinct().collect()}
+    unknown = sorted(found - set(EVENT_TYPES))
+    if unknown and not found & _bought_kinds():
+        known = ", ".join(sorted(_bought_kinds()))
+        raise InputError(f"{path}: expected event types such as {known} to mask what was bought, found {unknown[0]}")
+
+
+def _bought_kinds() -> set[str]:
+    return {STATES[place] for place in masked_states(Seen())}
+
+
 def units_where(condition: Column | None = None) -> Column:
     """A pair's weight in whole numbers of 2^-20, where rows meet the condition: the sum of their weights; 1, however
     often the pair is listed, where they have none; null without such rows.
@@ -97,8 +111,7 @@ def _bought(condition: Column | None = None) -> Column:
     """Of a pair's rows, whether any (that meets the condition) is a purchase or says that there was one; a row without
     an event type is.
     """
-    kinds = [STATES[place] for place in masked_states(Seen())]
-    is_bought = F.coalesce(F.col("event_type").isin(*kinds), F.lit(True))
+    is_bought = F.coalesce(F.col("event_type").isin(*_bought_kinds()), F.lit(True))
     return F.max(is_bought if condition is None else is_bought & condition)
 
 

@@ -106,7 +106,8 @@ def searched(train: DataFrame, asked: Asked) -> list[str]:
         return [f"recommend.{key}={json.dumps(value)}" for key, value in found.best.values.items()]
     graph = with_graph_values(base.recommend.graph_filter, found.best.values).model_dump(mode="json")
     before = base.recommend.graph_filter.model_dump(mode="json")
-    return [f"recommend.graph_filter.{key}={json.dumps(v)}" for key, v in graph.items() if v != before[key]]
+    changed = {key: value for key, value in graph.items() if value != before[key] and key != "trials"}
+    return [f"recommend.graph_filter.{key}={json.dumps(value)}" for key, value in changed.items()]
 
 
 def tuned(train: DataFrame, asked: Asked, trials: Trials, *known: str) -> list[str]:

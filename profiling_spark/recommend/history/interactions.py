@@ -29,7 +29,8 @@ class HistoryParams:
 
     `as_of` is exclusive; `since` is the first day that counts. `weights` by event type, a refund's negative. Engines
     learn from customers with at least `min_items` items. Events that one of the rules `left_out` flagged do not count.
-    `masked`: places in STATES of what the policy never offers again.
+    `masked`: places in STATES of what the policy never offers again; nothing is before `cool_down_days` since the
+    customer last dealt with it.
     """
 
     as_of: date
@@ -40,6 +41,7 @@ class HistoryParams:
     min_items: int = 1
     left_out: tuple[str, ...] = ()
     masked: tuple[int, ...] = masked_states(Seen())
+    cool_down_days: int = 0
 
     @classmethod
     def of(cls, settings: Settings, as_of: date) -> HistoryParams:
@@ -49,6 +51,7 @@ class HistoryParams:
         return cls(
             as_of, since, recommend.weights, recommend.half_life_days, recommend.history_items, recommend.min_items,
             settings.left_out, masked_states(recommend.policy.seen),
+            recommend.policy.cool_down_days,
         )  # fmt: skip
 
     @property
@@ -124,10 +127,12 @@ def split_interactions(
         "user_id", "item_id", (pl.col("kind") >= 0).alias("is_test")
     )
     then = replace(params, as_of=train_as_of(cutoff, timezone))
+    is_cooling = (pl.lit(then.as_of) - pl.col("last_date")).dt.total_days() < params.cool_down_days
     train = interactions(events.filter(pl.col("event_time") < cutoff), then).select(
         "user_id", "item_id", pl.col("units").alias("train_units"), pl.col("is_history").alias("is_train"),
-        pl.col("buys").cast(pl.Int64).alias("train_buys"), pl.col("state").is_in(params.masked).alias("is_masked"),
-        pl.col("state").is_in(BOUGHT).alias("is_bought"),
+        pl.col("buys").cast(pl.Int64).alias("train_buys"),
+        (pl.col("state").is_in(params.masked) | is_cooling).alias("is_masked"),
+        (pl.col("state").is_in(BOUGHT) & ~is_cooling).alias("is_bought"),
     )  # fmt: skip
     return (
         every.join(train, on=["user_id", "item_id"], how="left", maintain_order="left")

@@ -1,8 +1,9 @@
 """Compare the engines on a split by time, name the one that serves, and fit it on everything.
 
-The customers who are judged fall into two halves by a hash of their ids. What serves is chosen on the one
-(`validation`), by the protocol that serving uses; the other (`test`) has taken no part in the choice and measures its
-quality, also by group of customers. Noise chooses nothing: see `serving_engine`.
+The customers who are judged fall into two halves by a hash of their ids. Every second one of the first half is there
+for the search of settings and blends; on the others (`validation`) what serves is chosen, by the protocol that serving
+uses. The second half (`test`) has taken no part in either and measures the quality, also by group of customers. Noise
+chooses nothing: see `serving_engine`.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ from profiling_spark.recommend.lists.repeats import repeat_categories, repeated
 from profiling_spark.recommend.matrix.item_side import Ints, ItemSide
 
 VALIDATION, TEST = "validation", "test"
+SEARCHED = "searched"  # customers on whom settings and blends are searched: they judge nothing else
+_IS_SEARCHED = pl.col("groups").list.contains(SEARCHED)
 LIVE = "live"  # the engine of the model that serves now, with the parameters of that model
 OWN_HISTORY = OwnHistorySide.engine
 ALONE = (*ENGINES, OWN_HISTORY)  # may serve, alone or in a blend; of equal ones the first
@@ -118,7 +121,8 @@ def fit(
         comparison = Comparison.of(pairs, totals, settings, attributes)
         found = comparison.run(live)
         settings = comparison.settings
-    incumbent = None if live is None else live.engine if live.is_same else LIVE
+    is_compared = any(engine == LIVE for _, engine, _ in found.figures)
+    incumbent = LIVE if is_compared else live.engine if live is not None and live.is_same else None
     served = as_served(settings.recommend.policy.most_seen_share)
     paired = found.paired.get((served.name, VALIDATION))
     engine = serving_engine(found.of(served, VALIDATION), paired, incumbent)
@@ -177,31 +181,32 @@ class Comparison:
     @classmethod
     def of(cls, pairs: DataFrame, totals: Totals, settings: Settings, attributes: DataFrame) -> Comparison:
         """The customers are few, and found once."""
-        repeats = repeat_categories(totals.categories, totals.train_bought, settings.recommend.policy)
-        masked = with_masks(pairs, repeated(repeats))
+        found = repeat_categories(totals.categories, totals.train_bought, settings.recommend.policy)
+        again = set(repeated(found))
+        repeats = [item for item, category in zip(totals.items, totals.categories, strict=True) if category in again]
+        masked = with_masks(pairs, repeats)
         counts = history_counts(pairs)
         judged = judged_customers(masked, settings, attributes, counts=counts)
-        return cls(masked, totals, settings, pl.DataFrame(judged.toArrow()), int(counts.sum()))
+        people = with_searched(pl.DataFrame(judged.toArrow()))
+        return cls(masked, totals, settings, people, int(counts.sum()))
 
     @property
     def protocols(self) -> tuple[Protocol, ...]:
         return NEW_ITEMS, as_served(self.settings.recommend.policy.most_seen_share), ALL_ITEMS
 
     def run(self, live: Live | None, *, replicates: int = 0) -> Evaluated:
-        """All engines, popular, what serves now where its settings are others, and a blend where one is better or
-        serves now. `replicates`: of the bootstrap over customers.
+        """All engines, popular, a blend where one is better, and what serves now where it is none of these.
+        `replicates`: of the bootstrap over customers.
         """
         self._tune()
         sides = {name: self._trained(name, self.settings) for name in ALONE}
-        if live is not None and not live.is_same and live.engine in (*ALONE, BLEND):
-            sides[LIVE] = self._trained_live(live)
         self._blend({name: sides[name] for name in ALONE})
-        if self.blend is None and live is not None and live.is_same:
-            self.blend = live.blend
+        if live is not None and self._is_another(live):
+            sides[LIVE] = self._trained_live(live)
         if self.blend:
             sides[BLEND] = blend_side([sides[name] for name in self.blend], tuple(self.blend.values()))
         sides[POPULAR] = PopularSide(self.totals.train_weights)
-        people = self.pairs.sparkSession.createDataFrame(self.judged.select("user_id", "groups").to_arrow())
+        people = self.pairs.sparkSession.createDataFrame(self.judged.filter(~_IS_SEARCHED).to_arrow())
         return evaluate(
             self.pairs, sides, training_of(self.totals, self.customers), self.protocols, people,
             replicates=replicates,
@@ -216,17 +221,34 @@ class Comparison:
             return self._trained(live.engine, theirs)
         return blend_side([self._trained(name, theirs) for name in live.blend], tuple(live.blend.values()))
 
-    def _choosing(self) -> pl.Series:
-        return self.judged.filter(pl.col("groups").list.contains(VALIDATION))["user_id"]
+    def _is_another(self, live: Live) -> bool:
+        """Whether what serves now is none of tonight's engines, and may serve."""
+        if live.engine == BLEND and not self._may_blend:
+            return False
+        used = live.blend or {live.engine: 1.0}
+        ours, theirs = self.settings.recommend, live.settings
+        is_same = live.is_same and (live.engine != BLEND or live.blend == self.blend)
+        is_same &= ALS not in used or values_of(ours) == values_of(theirs)
+        is_same &= GRAPH_FILTER not in used or _fit_of(ours) == _fit_of(theirs)
+        return live.engine in (*ALONE, BLEND) and not is_same
+
+    @property
+    def _may_blend(self) -> bool:
+        """Not where an engine scores candidates only: a blend would have to score all items every night."""
+        asked = self.settings.recommend
+        return asked.blend_users > 0 and not candidates_for(asked.graph_filter.candidates, len(self.totals.items))
+
+    def _searched(self) -> pl.Series:
+        return self.judged.filter(_IS_SEARCHED)["user_id"]
 
     def _tune(self) -> None:
-        """The settings that are best for new items, which every list has, on the half that chooses."""
+        """The settings that are best for new items, which every list has, on the customers who are searched on."""
         totals = self.totals
         split = Split(
             self.pairs, totals.items, totals.train_weights > 0, "is_train_learned", totals.pairs, NEW_ITEMS,
             is_sampled=True,
         )  # fmt: skip
-        asked, recommend = self._choosing(), self.settings.recommend
+        asked, recommend = self._searched(), self.settings.recommend
         als, graph = tuned_als(split, asked, self.settings), tuned_graph(split, asked, self.settings)
         if als is not None:
             self.tuned[ALS], recommend = als, with_values(recommend, als.best.values)
@@ -236,13 +258,11 @@ class Comparison:
         self.settings = self.settings.model_copy(update={"recommend": recommend})
 
     def _blend(self, sides: Mapping[str, ItemSide]) -> None:
-        """The weights that are best as lists are served, on customers of the half that chooses. None in a catalogue of
-        which an engine scores candidates only: a blend would have to score all items every night.
-        """
+        """The weights that are best as lists are served, on the customers who are searched on."""
         totals = self.totals
-        if candidates_for(self.settings.recommend.graph_filter.candidates, len(totals.items)):
+        if not self._may_blend:
             return
-        asked = self._choosing().head(customers_for(len(totals.items), self.settings.recommend.blend_users))
+        asked = self._searched().head(customers_for(len(totals.items), self.settings.recommend.blend_users))
         _, served, _ = self.protocols
         if not len(asked):
             return
@@ -251,6 +271,22 @@ class Comparison:
             return
         found = search_blend(sides, judge)
         self.blend = found.weights if found.is_blend else None
+
+
+def _fit_of(settings: Recommend) -> dict[str, Any]:
+    """The settings of graph_filter that its fit depends on."""
+    return settings.graph_filter.model_dump(exclude={"candidates", "trials"})
+
+
+def with_searched(judged: pl.DataFrame) -> pl.DataFrame:
+    """Every second one of those who choose is SEARCHED instead, where enough are left of both: what was found on a
+    customer seems better there than it is. `judged` in an order that rests on the ids alone.
+    """
+    chooses = pl.col("groups").list.contains(VALIDATION)
+    if judged.filter(chooses).height < 2 * LEAST_CUSTOMERS:
+        return judged
+    is_second = chooses & (chooses.cast(pl.Int64).cum_sum() % 2 == 0)
+    return judged.with_columns(groups=pl.when(is_second).then(pl.lit([SEARCHED])).otherwise("groups"))
 
 
 def history_counts(pairs: DataFrame) -> Ints:

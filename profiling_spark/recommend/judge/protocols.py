@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -61,11 +62,14 @@ def in_order(protocols: Sequence[Protocol]) -> list[Protocol]:
 
 def with_masks(pairs: DataFrame, repeats: Sequence[str] = ()) -> DataFrame:
     """Pairs as of `split_interactions` with `is_seen`, had been dealt with before the split; `is_masked` without what
-    was bought of the categories in `repeats`; and `is_open`: in the test part, and not masked.
+    was bought of the items `repeats`; and `is_open`: in the test part, and not masked.
     """
-    again = F.col("is_bought") & F.coalesce(F.col("category").isin(*repeats), F.lit(False))
-    masked = F.col(MASKED) & ~again if repeats else F.col(MASKED)
-    seen = pairs.withColumns({SEEN: F.col("train_units").isNotNull(), MASKED: masked})
+    seen = pairs.withColumn(SEEN, F.col("train_units").isNotNull())
+    if repeats:
+        ids = pa.table({"item_id": pa.array(repeats, pa.string()), "_again": np.ones(len(repeats), dtype=bool)})
+        named = seen.join(F.broadcast(pairs.sparkSession.createDataFrame(ids)), on="item_id", how="left")
+        again = F.col("is_bought") & F.coalesce("_again", F.lit(False))
+        seen = named.withColumn(MASKED, F.col(MASKED) & ~again).drop("_again")
     return seen.withColumn(OPEN, F.col("is_test") & ~F.col(MASKED))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -159,6 +159,14 @@ def described_items(tables: Tables, settings: Settings) -> pl.DataFrame:
     rows = listed.join(known, on="item_id", how="left").withColumn("is_ended", F.col("_known").isNull())
     frame = pl.DataFrame(rows.select(*_DESCRIBED.names(), "is_ended", "listed").toArrow())
     return frame.cast({**_DESCRIBED, "is_ended": pl.Boolean, "listed": pl.Date})  # type: ignore[dict-item]
+
+
+def with_categories(totals: Totals, described: pl.DataFrame) -> Totals:
+    """The totals with the catalogue's category (`described_items`) of each item, else that of its events."""
+    items = {"item_id": totals.items, "event_category": totals.categories}
+    frame = pl.DataFrame(items, schema={"item_id": pl.String, "event_category": pl.String})
+    known = frame.join(described.select("item_id", "category"), on="item_id", how="left", maintain_order="left")
+    return replace(totals, categories=tuple(known.select(pl.coalesce("category", "event_category")).to_series()))
 
 
 def with_titles(rows: pl.DataFrame, described: pl.DataFrame, titles: Mapping[str, str]) -> pl.DataFrame:

@@ -138,6 +138,8 @@ def _orthonormal(vectors: Scores) -> tuple[Scores, float]:
 
     By the eigenvectors of vectors' vectors, five times quicker than Householder's QR for tall matrices.
     """
+    if not vectors.shape[1]:
+        return vectors, 0.0
     squares, rotation = np.linalg.eigh(_inner(vectors, vectors))
     real = squares > _NOISE * max(squares[-1], 0.0)
     if not real.any():
