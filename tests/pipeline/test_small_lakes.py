@@ -47,7 +47,7 @@ NOTHING_NEW = {
     "build_features": Taken(6, 6, 3),
     "segment_users": Taken(5, 3, 4),
     "score_users": Taken(2, 1, 0),
-    "recommend_items": Taken(25, 17, 2),
+    "recommend_items": Taken(25, 17, 3),
     "build_profiles": Taken(6, 3, 2),
 }
 
