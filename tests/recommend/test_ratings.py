@@ -114,6 +114,7 @@ def test_its_settings_are_its_own_and_found_on_held_out_ratings(spark):
         frame_of(spark, [row for row, out in zip(rows, is_test, strict=True) if out == wanted])
         .withColumn("weight", F.lit(None).cast("double"))
         .withColumn("time", F.lit(None).cast("timestamp"))
+        .withColumn("event_type", F.lit(None).cast("string"))
         for wanted in (False, True)
     )
     # implicit settings that would leave nothing of the ratings: they do not count here
