@@ -1,7 +1,7 @@
 """ALS by settings that the fit finds itself: trials on customers who are asked what they took next.
 
-A trial is a fit on the training part and NDCG@20 for new items of the judged customers: in the nightly job of the half
-that chooses the engine (never of the test half), in evaluate_recommender of held-out training pairs. Up to HERE_PAIRS
+A trial is a fit on the training part and NDCG@20 for new items of the judged customers: in the nightly job of
+customers who judge nothing else, in evaluate_recommender of held-out training pairs. Up to HERE_PAIRS
 pairs the trials are fitted in this process (als_here.py), beyond that by MLlib. What serves is fitted by als_fit.py.
 """
 
@@ -106,7 +106,7 @@ def tuning_lines(tuned: Mapping[str, Found]) -> list[str]:
     lines = []
     for engine, found in tuned.items():
         first, best = found.trials[0], found.best
-        how = f"NDCG@{K} {best.value:.4f} of the customers who choose, {first.value:.4f} as set"
+        how = f"NDCG@{K} {best.value:.4f} of the customers searched on, {first.value:.4f} as set"
         lines.append(f"{engine} by {in_words(best.values)}: {how}; {found.in_words()}")
     return lines
 

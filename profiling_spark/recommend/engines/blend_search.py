@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from profiling_spark.recommend.engines.als_tuning import LEAST_CUSTOMERS
 from profiling_spark.recommend.engines.blend import Scaled, blended, scaled
 from profiling_spark.recommend.engines.graph_filter import scoring_all
 from profiling_spark.recommend.engines.settings_search import LEAST_GAIN
@@ -13,7 +14,6 @@ from profiling_spark.recommend.matrix.item_side import Ints, ItemSide
 
 QUARTERS = 4
 MOST_SCORES = 2**24  # of customers and items, of each engine: they stay in memory for all trials (64 MB each)
-LEAST_CUSTOMERS = 50  # fewer cannot tell blends apart
 _MOST_TRIALS = 24
 
 

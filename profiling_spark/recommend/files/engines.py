@@ -12,6 +12,7 @@ from profiling_spark.config import Settings
 from profiling_spark.contracts.operations import EVERYONE
 from profiling_spark.recommend.engines import ENGINES, ITEM_CF
 from profiling_spark.recommend.engines.blend import BLEND, blend_side, weight_grid
+from profiling_spark.recommend.engines.blend_search import QUARTERS
 from profiling_spark.recommend.engines.fit import engine_side
 from profiling_spark.recommend.engines.own_history import OwnHistorySide
 from profiling_spark.recommend.engines.popular import POPULAR, PopularSide
@@ -29,7 +30,6 @@ COMPANY = (POPULAR, ITEM_CF, OWN_HISTORY)
 BOUGHT_MASKED = Protocol("bought_masked", AS_SERVED.truth, AS_SERVED.masks)
 AMONG_GIVEN = Protocol("among_given", "is_wanted", None, candidates="is_candidate")
 PROTOCOLS = {p.name: p for p in (NEW_ITEMS, BOUGHT_MASKED, ALL_ITEMS, AMONG_GIVEN)}
-_BLEND_STEPS = 4
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def blend_weights(engines: Sequence[str], part: Part, settings: Settings) -> tup
     equal ones. Judged on at most `evaluation_users` customers.
     """
     sides = [side_of(engine, part, settings) for engine in engines]
-    tried = {f"{BLEND} {n}": weights for n, weights in enumerate(weight_grid(len(sides), _BLEND_STEPS))}
+    tried = {f"{BLEND} {n}": weights for n, weights in enumerate(weight_grid(len(sides), QUARTERS))}
     blends = {name: blend_side(sides, weights) for name, weights in tried.items()}
     most, salt = settings.recommend.evaluation_users, settings.seed
     asked = evaluated_users(part.pairs, truth=NEW_ITEMS.truth, most=most, salt=salt)

@@ -22,9 +22,9 @@ from pyspark.sql import functions as F
 from profiling_spark.config import Settings
 from profiling_spark.config.settings import Recommend
 from profiling_spark.recommend.engines import ALS, ENGINES, GRAPH_FILTER, ITEM_CF
-from profiling_spark.recommend.engines.als_tuning import Split, tuned_als, values_of, with_values
+from profiling_spark.recommend.engines.als_tuning import LEAST_CUSTOMERS, Split, tuned_als, values_of, with_values
 from profiling_spark.recommend.engines.blend import BLEND, blend_side
-from profiling_spark.recommend.engines.blend_search import LEAST_CUSTOMERS, customers_for, search_blend
+from profiling_spark.recommend.engines.blend_search import customers_for, search_blend
 from profiling_spark.recommend.engines.fit import engine_side
 from profiling_spark.recommend.engines.graph_filter import candidates_for
 from profiling_spark.recommend.engines.graph_tuning import tuned_graph, with_graph_values
@@ -166,7 +166,7 @@ def _side(name: str, pairs: DataFrame, totals: Totals, settings: Settings, *, un
 
 
 class Comparison:
-    """One split, its customers, and what was chosen on them so far: `settings` with those of ALS that the trials found
+    """One split, its customers, and what was chosen on them so far: `settings` with those that the trials found
     (`tuned`), and `blend`, the weights of the engines of the blend that takes part.
     """
 
