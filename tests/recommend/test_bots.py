@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import polars as pl
+from job_shop import RECOMMEND, TABLES, lists, newest, write_shop
 from recommend_shop import A_BUNDLE, AS_OF, PARAMS, events, noon, tasteful
-from test_job import RECOMMEND, TABLES, lists, newest, write_shop
 from test_serve import lists_of, served
 
 from profiling_spark.config import Settings

@@ -8,9 +8,9 @@ from math import log, prod
 import numpy as np
 import polars as pl
 import pytest
+from job_shop import contract_rows
 from pyspark.sql import functions as F
 from recommend_shop import A_BUNDLE, AS_OF, events
-from test_job import contract_rows
 
 from profiling_spark.config.settings import Bundles
 from profiling_spark.contracts.gold import BUNDLES

@@ -5,9 +5,9 @@ from datetime import date, timedelta
 
 import numpy as np
 import pytest
+from job_shop import contract_rows, write_shop
 from pyspark.sql import functions as F
 from recommend_shop import AS_OF
-from test_job import contract_rows, write_shop
 
 from profiling_spark.config import Settings
 from profiling_spark.contracts.gold import USER_SEGMENTS
