@@ -30,6 +30,9 @@ from profiling_spark.storage.outputs import FileOutput, RowOutput
 
 Kernel = Callable[[pl.DataFrame, Mapping[str, pl.DataFrame]], pl.DataFrame]
 """(events of some customers, side frames by name) -> results. Pure: no Spark, no I/O."""
+Report = Mapping[str, Any]
+ReportingKernel = Callable[[pl.DataFrame, Mapping[str, pl.DataFrame]], tuple[pl.DataFrame, Report]]
+"""The same, which also gives what the driver should know, in plain values."""
 
 _SIDE, _TASK = "_side", "_task"
 _WORD = 0xFFFFFFFF
@@ -115,6 +118,14 @@ def summed_buckets(
 
 
 @dataclass(frozen=True)
+class Replaced:
+    """How many rows are in the place of others, and what the kernel reported of each part of them."""
+
+    rows: int
+    reports: Sequence[Report]
+
+
+@dataclass(frozen=True)
 class _Summing:
     """What a worker runs on its share of the kernels' rows."""
 
@@ -139,29 +150,32 @@ def _frame(table: pa.Table) -> pl.DataFrame:
 
 def replace_from_buckets(
     tables: Tables,
-    kernel: Kernel,
+    kernel: Kernel | ReportingKernel,
     table: Table,
     partitions: Sequence[SliceValue],
     *,
     columns: Sequence[str],
     buckets: int,
     before: date,
+    since: date | None = None,
     sides: Mapping[str, DataFrame] | None = None,
-) -> int:
+    has_reports: bool = False,
+) -> Replaced:
     """Replace these partitions of `table` by what a kernel makes of the buckets (see `map_buckets`), in one commit.
 
     Where tasks can open the storage each writes its rows as files of the table: to pass them through Spark takes longer
-    than to find them. Returns the rows written.
+    than to find them.
     """
     output = tables.output(rows=table)
-    task = _task(tables, kernel, columns, before, None, output)
+    task = _task(tables, kernel, columns, before, since, output)
     # of many dates a task has one bucket at a time
     if tables.is_small and len(partitions) <= _FEW_DATES:
         made = tables.staged(output, _run_here(tables, task, buckets, sides))
     else:
-        made = tables.staged(output, _run(tables, task, output.schema, buckets, sides), has_reports=False)
+        made = tables.staged(output, _run(tables, task, output.schema, buckets, sides), has_reports=has_reports)
     try:
-        return tables.replace_partitions(table, made.parts["rows"], partitions)
+        rows = tables.replace_partitions(table, made.parts["rows"], partitions)
+        return Replaced(rows, [report for report in made.reports if report is not None])
     finally:
         made.release()
 
@@ -251,7 +265,7 @@ def _side_rows(
 class _Task:
     """A kernel's work, as it is prepared here."""
 
-    kernel: Kernel
+    kernel: Kernel | ReportingKernel
     feed: Feed
     result: pa.Schema | FileOutput | RowOutput
     side_schemas: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -263,7 +277,7 @@ class _Task:
 
 def _task(
     tables: Tables,
-    kernel: Kernel,
+    kernel: Kernel | ReportingKernel,
     columns: Sequence[str],
     before: date,
     since: date | None,
@@ -277,16 +291,17 @@ def _task(
 class _Run:
     """What a worker runs on one bucket. Has only plain values, so that it travels to any cluster."""
 
-    kernel: Kernel
+    kernel: Kernel | ReportingKernel
     read: FileReader | RowReader
     result: pa.Schema | FileOutput | RowOutput
     side_schemas: dict[str, tuple[str, ...]]
 
     def __call__(self, left: pa.Table, right: pa.Table) -> pa.Table:
-        out = self.kernel(self.read(left), self._sides(right))
+        made = self.kernel(self.read(left), self._sides(right))
+        out, report = made if isinstance(made, tuple) else (made, None)
         if isinstance(self.result, pa.Schema):
             return out.to_arrow().select(self.result.names).cast(self.result)
-        return self.result({"rows": out})
+        return self.result({"rows": out}, report)
 
     @property
     def nothing(self) -> pa.Table:

@@ -4,31 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
 import polars as pl
 from pyspark import Accumulator
 
-from profiling_spark.buckets import Kernel
+from profiling_spark.buckets import Kernel, ReportingKernel
 from profiling_spark.contracts.table import Table
 from profiling_spark.progress import Progress
 from profiling_spark.storage import SliceValue, Tables
 
+_Kernel = TypeVar("_Kernel", bound=Kernel | ReportingKernel)
+
 
 @dataclass(frozen=True)
 class _Counting:
-    kernel: Kernel
+    kernel: Any
     side: str | None
     rows: Accumulator[int]
 
-    def __call__(self, events: pl.DataFrame, sides: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    def __call__(self, events: pl.DataFrame, sides: Mapping[str, pl.DataFrame]) -> Any:
         result = self.kernel(events, sides)
         self.rows.add(len(events if self.side is None else sides[self.side]))
         return result
 
 
 def counting(
-    kernel: Kernel, tables: Tables, progress: Progress, *, total: int | None, unit: str, side: str | None = None
-) -> Kernel:
+    kernel: _Kernel, tables: Tables, progress: Progress, *, total: int | None, unit: str, side: str | None = None
+) -> _Kernel:
     """The kernel as it is, of which `progress` knows how far it is from now on: counted are the rows of the side frame
     `side`, else events. A session that cannot count (Spark Connect) shows nothing.
     """
@@ -37,7 +40,7 @@ def counting(
     except Exception:
         return kernel
     progress.work_began(lambda: rows.value, total, unit)
-    return _Counting(kernel, side, rows)
+    return cast(_Kernel, _Counting(kernel, side, rows))
 
 
 def stored_rows(tables: Tables, table: Table, **where: SliceValue) -> int | None:

@@ -34,6 +34,7 @@ _CHANNELS, _DEVICES = ["app", "web", "mini_program", "shop"], ["ios", "android",
 _PROVINCES = ["Guangdong", "Zhejiang", "Sichuan", "Hubei", "Yunnan", "Hainan"]
 _SHARES_OF_HOURS = np.array([2, 1, 1, 1, 1, 1, 2, 3, 4, 5, 6, 6, 7, 6, 5, 5, 5, 5, 6, 8, 9, 9, 6, 4], dtype=np.float64)
 _CHUNK = 1_000_000  # events made at once
+_OF_TASTE = 0.8  # of events, where there are tastes
 Numbers = NDArray[Any]
 
 
@@ -65,12 +66,16 @@ class _Catalogue:
     listed: Numbers
 
 
-def generate(folder: Path, events: int, *, seed: int = 7, heavy: int = 0) -> Shop:
-    """Exactly `events` events; `heavy` of them are one customer's, the rest are spread as ever."""
+def generate(
+    folder: Path, events: int, *, seed: int = 7, heavy: int = 0, each: int = EVENTS_PER_CUSTOMER, tastes: int = 0
+) -> Shop:
+    """Exactly `events` events, `each` a customer on average; `heavy` of them are one customer's. `tastes`: so many
+    groups of items, of which each customer prefers one to three (0: items are as popular with everyone).
+    """
     for table in ("events", "users", "items", "reviews"):
         (folder / table).mkdir(parents=True)
     random = np.random.default_rng([seed, 0])
-    counts = _events_of_customers(random, events - heavy)
+    counts = _events_of_customers(random, events - heavy, each)
     if heavy:
         counts = np.append(counts, heavy)
     catalogue = _catalogue(random, min(max(events // 50, 200), 20_000))
@@ -78,14 +83,14 @@ def generate(folder: Path, events: int, *, seed: int = 7, heavy: int = 0) -> Sho
     _write_users(random, len(counts) + len(counts) // 50, folder / "users")
     _write_reviews(random, len(counts), events // 50, len(catalogue.price), folder / "reviews")
     for part, (customers, first, rows) in enumerate(_chunks(counts)):
-        frame = _events(np.random.default_rng([seed, 1, part]), customers, counts, catalogue, first, rows)
+        frame = _events(np.random.default_rng([seed, 1, part]), customers, counts, catalogue, first, rows, tastes)
         frame.write_parquet(folder / "events" / f"{part:05}.parquet")
     return Shop(folder, events)
 
 
-def _events_of_customers(random: np.random.Generator, events: int) -> Numbers:
+def _events_of_customers(random: np.random.Generator, events: int, each: int) -> Numbers:
     """Events of each customer, at least 1, long tailed: most have a few, the busiest some thousands."""
-    customers = max(events // EVENTS_PER_CUSTOMER, 1)
+    customers = max(events // each, 1)
     weight = np.minimum(random.pareto(1.5, customers), 500.0)
     counts: Numbers = 1 + np.floor(weight / weight.sum() * (events - customers)).astype(np.int64)
     counts[: events - counts.sum()] += 1
@@ -113,8 +118,9 @@ def _catalogue(random: np.random.Generator, items: int) -> _Catalogue:
 
 
 def _events(
-    random: np.random.Generator, customers: slice, counts: Numbers, catalogue: _Catalogue, first: int, rows: int
-) -> pl.DataFrame:
+    random: np.random.Generator, customers: slice, counts: Numbers, catalogue: _Catalogue, first: int, rows: int,
+    tastes: int,
+) -> pl.DataFrame:  # fmt: skip
     """The events of a run of customers, session after session."""
     of_run = counts[customers]
     user = np.repeat(np.arange(customers.start, customers.stop), of_run)
@@ -124,6 +130,8 @@ def _events(
     seconds = _seconds(random, user, begins, session)
     kind = np.searchsorted(np.cumsum(list(KINDS.values())), random.random(rows) * 0.999999)
     item = (random.pareto(1.1, rows) * len(catalogue.price) / 50).astype(np.int64) % len(catalogue.price)
+    if tastes:
+        item = _preferred(random, item, user, tastes)
     money = _money(random, catalogue.price[item], np.isin(kind, [_NAMES.index("purchase"), _NAMES.index("refund")]))
     has_item = ~np.isin(kind, [_NAMES.index(k) for k in _WITHOUT_ITEM])
     category = np.where(has_item | (random.random(rows) < 0.3), catalogue.category[item], -1)
@@ -151,6 +159,15 @@ def _events(
             "province": _named(_PROVINCES, user % 6),
         }
     )
+
+
+def _preferred(random: np.random.Generator, item: Numbers, user: Numbers, tastes: int) -> Numbers:
+    """Most items become the one of about equal popularity in one of the customer's groups (item modulo `tastes`)."""
+    own = (user * 7919) % tastes + np.arange(3)[:, None] * 11
+    which = random.integers(0, 3, len(user)) % (1 + user % 3)
+    group = own[which, np.arange(len(user))] % tastes
+    found: Numbers = np.where(random.random(len(user)) < _OF_TASTE, item - item % tastes + group, item)
+    return found
 
 
 def _seconds(random: np.random.Generator, user: Numbers, begins: Numbers, session: Numbers) -> Numbers:

@@ -145,6 +145,7 @@ class Recommend(Model):
     regularisation: Annotated[float, Field(ge=0)] = 0.2
     alpha: Annotated[float, Field(gt=0)] = 1.0
     als_trials: Annotated[int, Field(ge=0, le=200)] = 16
+    als_pairs: Annotated[int, Field(ge=0)] = 50
     blend_users: Annotated[int, Field(ge=0)] = 1000
     explicit_mf: ExplicitMf = ExplicitMf()
     item_cf: ItemCf = ItemCf()

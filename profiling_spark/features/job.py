@@ -173,7 +173,7 @@ def write_user_features(
         buckets=settings.buckets,
         before=max(dates),
         sides=side_frames,
-    )
+    ).rows
 
 
 def _features_of_bucket(

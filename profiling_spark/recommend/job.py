@@ -7,11 +7,11 @@ from datetime import timedelta
 
 import polars as pl
 import pyarrow as pa
-from pyspark.sql import DataFrame, Observation
-from pyspark.sql import functions as F
-from pyspark.sql import types as T
+import pyarrow.compute as pc
+from pyspark.sql import DataFrame
 
 from profiling_spark import models
+from profiling_spark.buckets import Replaced
 from profiling_spark.config.policy import RecommendPolicy
 from profiling_spark.context import Context, Outcome
 from profiling_spark.contracts.features import user_features_table
@@ -34,9 +34,10 @@ from profiling_spark.recommend.extras.audience import AudienceKernel, audiences,
 from profiling_spark.recommend.extras.bundle_figures import ITEMS
 from profiling_spark.recommend.extras.bundles import bundles, order_items
 from profiling_spark.recommend.history.bots import Bots, bots_of
-from profiling_spark.recommend.history.histories import map_histories
+from profiling_spark.recommend.history.histories import replace_from_histories
 from profiling_spark.recommend.history.interactions import VISIT_COLUMNS, HistoryParams
-from profiling_spark.recommend.history.pairs import Totals, few_items, item_totals, pairs_of
+from profiling_spark.recommend.history.pairs import SplitTotals, Totals, item_totals, pairs_of
+from profiling_spark.recommend.history.sums import Sums, history_sums
 from profiling_spark.recommend.history.time_split import time_cutoff
 from profiling_spark.recommend.judge.choose import LIVE, fit, refitted
 from profiling_spark.recommend.judge.figures import figure_rows
@@ -47,17 +48,27 @@ from profiling_spark.recommend.lists.catalogue import (
     with_categories,
     with_titles,
 )
-from profiling_spark.recommend.lists.groups import group_steps, group_sums, with_groups
+from profiling_spark.recommend.lists.groups import GROUP_STEPS, group_steps, with_groups
 from profiling_spark.recommend.lists.repeats import repeat_categories, repeated
 from profiling_spark.recommend.lists.serve import Goods, Offer, Serve
-from profiling_spark.recommend.outcome import Choice, LeftOut, WithSteps, counts, outcome
-from profiling_spark.recommend.store import JOB, SCHEME, TASK, Model, for_tasks, live_of, load, store, wanted
+from profiling_spark.recommend.outcome import Choice, Counted, LeftOut, outcome
+from profiling_spark.recommend.store import (
+    JOB,
+    SCHEME,
+    TASK,
+    Model,
+    for_tasks,
+    live_of,
+    load,
+    neighbours_by_id,
+    store,
+    wanted,
+)
 from profiling_spark.remembered import check_zone, remembered
 from profiling_spark.storage import as_frame
 
 _BUNDLE_TITLES = {name.replace("_id", "_title"): name for name in (*ITEMS, "added_item_id")}
 _NEIGHBOUR_TITLES = {"title": "item_id", "neighbour_title": "neighbour_item_id"}
-_LIST = T.StructType([f for f in USER_RECOMMENDATIONS.schema if f.name != "as_of"])
 
 
 @dataclass(frozen=True)
@@ -79,34 +90,16 @@ def recommend_items(ctx: Context) -> Outcome:
     features = _features(ctx)
     asked = wanted(ctx.settings)
     stored = models.serving(ctx, asked) or models.kept(ctx, asked)
-    params = HistoryParams.of(ctx.settings, ctx.as_of)
-    bots, cutoff = bots_of(features), None
-    if stored is None:
-        cutoff = time_cutoff(
-            bots.left_out(_events(ctx)), since=params.since, before=ctx.as_of, event_types=params.kinds,
-            share=ctx.settings.recommend.test_share,
-        )  # fmt: skip
-    pairs = pairs_of(ctx.tables, ctx.settings, as_of=ctx.as_of, cutoff=cutoff, bots=bots).persist()
-    try:
-        totals = item_totals(pairs)
-        if not (totals.weights > 0).any():
-            return _nothing(ctx, bots)
-        described = described_items(ctx.tables, ctx.settings)
-        totals = with_categories(totals, described)
-        recommend = ctx.settings.recommend
-        # as many in a night without a fit as in one with: which of equal cosines are cut off rests on how many are kept
-        most = max(recommend.neighbours, recommend.item_cf.neighbours)
-        neighbours = cosine_neighbours(
-            pairs, totals.items, units="units", is_used="is_learned", neighbours=most,
-            blocks=ctx.settings.spark.fit_partitions,
-        )  # fmt: skip
-        choice = _choice(ctx, stored, pairs, totals, neighbours)
-        left_out = LeftOut(bots, few_items(pairs))
-    finally:
-        pairs.unpersist()
+    params, bots = HistoryParams.of(ctx.settings, ctx.as_of), bots_of(features)
     users = _users(ctx, features, bots).persist()  # each pass over the customers asks for them
     try:
-        return _publish(ctx, choice, users, totals, neighbours, params, left_out, described)
+        sums = history_sums(ctx.tables, users, ctx.settings, params, kinds=tuple(GROUP_STEPS))
+        if not (sums.totals.weights > 0).any():
+            return _nothing(ctx, bots)
+        described = described_items(ctx.tables, ctx.settings)
+        sums = replace(sums, totals=with_categories(sums.totals, described))
+        choice = _choice(ctx, stored, sums.totals, bots, described)
+        return _publish(ctx, choice, users, sums, params, bots, described)
     finally:
         users.unpersist()
 
@@ -127,26 +120,56 @@ def _users(ctx: Context, features: DataFrame, bots: Bots) -> DataFrame:
     return with_groups(bots.flagged(users), features, ctx.tables, as_of=ctx.as_of)
 
 
-def _choice(ctx: Context, stored: Stored | None, pairs: DataFrame, totals: Totals, neighbours: pa.Table) -> Choice:
-    if stored is not None:
-        return Choice(_loaded(ctx, stored))
-    if not totals.has_enough(ctx.settings.recommend):
-        models.no_figures(ctx, JOB, TASK)
-        return Choice(is_new=True)
+def _choice(ctx: Context, stored: Stored | None, totals: Totals, bots: Bots, described: pl.DataFrame) -> Choice:
+    """What serves, with neighbours as of its fit: a night with a stored model asks nobody for their pairs."""
+    model = _loaded(ctx, stored) if stored is not None else None
+    if model is not None and model.neighbours is not None:
+        return Choice(model, neighbours=model.neighbours)
+    params, cutoff = HistoryParams.of(ctx.settings, ctx.as_of), None
+    if model is None:
+        cutoff = time_cutoff(
+            bots.left_out(_events(ctx)), since=params.since, before=ctx.as_of, event_types=params.kinds,
+            share=ctx.settings.recommend.test_share,
+        )  # fmt: skip
+    pairs = pairs_of(ctx.tables, ctx.settings, as_of=ctx.as_of, cutoff=cutoff, bots=bots).persist()
+    try:
+        recommend = ctx.settings.recommend
+        # as many for the table as for item_cf: which of equal cosines are cut off rests on how many are kept
+        most = max(recommend.neighbours, recommend.item_cf.neighbours)
+        near = cosine_neighbours(
+            pairs, totals.items, units="units", is_used="is_learned", neighbours=most,
+            blocks=ctx.settings.spark.fit_partitions,
+        )  # fmt: skip
+        listed = neighbours_by_id(near.filter(pc.field("rank") <= recommend.neighbours), totals.items)
+        if model is not None:  # of an earlier release
+            return Choice(model, neighbours=listed)
+        if not totals.has_enough(recommend):
+            models.no_figures(ctx, JOB, TASK)
+            return Choice(is_new=True, neighbours=listed)
+        choice = _fitted(ctx, pairs, with_categories(item_totals(pairs), described), near)
+        own = choice.model.neighbours if choice.model else None
+        return replace(choice, neighbours=listed if own is None else own)
+    finally:
+        pairs.unpersist()
+
+
+def _fitted(ctx: Context, pairs: DataFrame, totals: SplitTotals, near: pa.Table) -> Choice:
+    """The engines compared, and the best fitted, unless the one that serves stays."""
     features = ctx.tables.read(user_features_table(ctx.settings.windows_days), as_of=ctx.as_of)
     attributes = features.select("user_id", "gender_code", "age_band")
     now = _serving_now(ctx)
     asked = wanted(ctx.settings)
     live = live_of(now, ctx.settings.recommend, asked) if now else None
-    fitted = fit(pairs, totals, neighbours, ctx.settings, attributes=attributes, live=live)
+    fitted = fit(pairs, totals, near, ctx.settings, attributes=attributes, live=live)
     stays = now is not None and live is not None and fitted.engine == LIVE
     serving = fitted
+    listed = near.filter(pc.field("rank") <= ctx.settings.recommend.neighbours)
     if now is None or live is None or not stays:
-        made = store(ctx.tables, fitted, totals, asked=asked, as_of=ctx.as_of)
+        made = store(ctx.tables, fitted, totals, listed, asked=asked, as_of=ctx.as_of)
     elif ctx.refit or _is_old(ctx):  # its settings are better still, what it has learned is out of date
         serving = refitted(live, pairs, totals, ctx.settings)
         same = replace(asked, params=now.declaration["params"])
-        made = store(ctx.tables, serving, totals, asked=same, as_of=ctx.as_of)
+        made = store(ctx.tables, serving, totals, listed, asked=same, as_of=ctx.as_of)
     else:
         made, serving = now, replace(fitted, blend=live.blend)
     models.write_figures(ctx, asked, made, figure_rows(fitted.figures), serves=fitted.engine)
@@ -198,18 +221,16 @@ def _publish(
     ctx: Context,
     choice: Choice,
     users: DataFrame,
-    totals: Totals,
-    neighbours: pa.Table,
+    sums: Sums,
     params: HistoryParams,
-    left_out: LeftOut,
+    bots: Bots,
     described: pl.DataFrame,
 ) -> Outcome:
     """Write the tables; the model goes live last, so that a run that dies before its end is completed by the next."""
-    near = with_titles(_neighbour_rows(ctx, totals, neighbours), described, _NEIGHBOUR_TITLES)
+    near = with_titles(choice.neighbours, described, _NEIGHBOUR_TITLES).with_columns(as_of=pl.lit(ctx.as_of))
     ctx.tables.replace_slice(ITEM_NEIGHBOURS, near.select(ITEM_NEIGHBOURS.names), as_of=ctx.as_of)
+    totals, people = sums.totals, users.where("NOT is_bot")
     model_items = choice.model.items if choice.model else totals.items
-    people = users.where("NOT is_bot")
-    sums = group_sums(ctx.tables, people, ctx.settings, params)
     catalogue = catalogue_of(
         totals, model_items, ctx.tables, ctx.settings, described=described, first_dates=sums.first_dates,
         as_of=ctx.as_of,
@@ -218,37 +239,31 @@ def _publish(
     rules = ctx.settings.recommend.policy.model_copy(update={"repeat_categories": _write_repeats(ctx, totals)})
     serving = _Serving(users, goods, for_tasks(ctx.tables, choice.model) if choice.model else None, params, rules)
     next_uses = {
-        "bundles": _write_bundles(ctx, params, left_out.bots, described),
+        "bundles": _write_bundles(ctx, params, bots, described),
         "item_audience": _write_audience(ctx, choice, serving, people),
     }
-    counted = Observation()
-    written = ctx.tables.replace_slice(
-        USER_RECOMMENDATIONS,
-        _lists(ctx, choice, serving).observe(counted, *counts()).where("rank > 0"),
-        as_of=ctx.as_of,
-    )
+    lists = _write_lists(ctx, choice, serving)
     if choice.model is not None:
         row = models.live(ctx.tables, TASK)
         if row is None or row["model_version"] != choice.model.stored.version:
             models.promote_unless_older(ctx, choice.model.stored)
-    return outcome(choice, written, counted.get, next_uses, left_out, ctx.settings.recommend)
+    return outcome(choice, lists, next_uses, LeftOut(bots, sums.few_items), ctx.settings.recommend)
 
 
-def _lists(ctx: Context, choice: Choice, serving: _Serving) -> DataFrame:
+def _write_lists(ctx: Context, choice: Choice, serving: _Serving) -> Replaced:
     recommend = ctx.settings.recommend
     popular_is_best = choice.model is not None and choice.model.side is None
     gap = None if popular_is_best else timedelta(minutes=recommend.session_gap_minutes)
     offer = Offer(recommend.top_n, recommend.new_items_share, gap, ctx.settings.language, serving.rules)
     customers = stored_rows(ctx.tables, user_features_table(ctx.settings.windows_days), as_of=ctx.as_of)
     kernel = counting(
-        WithSteps(Serve(serving.goods, serving.side, serving.params, offer)), ctx.tables, ctx.progress,
+        Counted(Serve(serving.goods, serving.side, serving.params, offer), ctx.as_of), ctx.tables, ctx.progress,
         total=customers, unit="customers", side="users",
     )  # fmt: skip
-    lists = map_histories(
-        ctx.tables, kernel, serving.params, schema=_LIST, columns=VISIT_COLUMNS, buckets=ctx.settings.buckets,
+    return replace_from_histories(
+        ctx.tables, kernel, USER_RECOMMENDATIONS, serving.params, columns=VISIT_COLUMNS, buckets=ctx.settings.buckets,
         sides={"users": serving.users},
     )  # fmt: skip
-    return lists.withColumn("as_of", F.lit(ctx.as_of))
 
 
 def _clear(ctx: Context, table: Table) -> int:
@@ -287,15 +302,3 @@ def _write_audience(ctx: Context, choice: Choice, serving: _Serving, people: Dat
     )  # fmt: skip
     found = audiences(ctx.tables, people, kernel, buckets=ctx.settings.buckets)
     return ctx.tables.replace_slice(ITEM_AUDIENCE, found, as_of=ctx.as_of)
-
-
-def _neighbour_rows(ctx: Context, totals: Totals, neighbours: pa.Table) -> pl.DataFrame:
-    item_ids = pl.Series(totals.items, dtype=pl.String)
-    frame = pl.DataFrame(neighbours).filter(pl.col("rank") <= ctx.settings.recommend.neighbours)
-    return frame.select(
-        as_of=pl.lit(ctx.as_of),
-        item_id=item_ids.gather(frame["item"]),
-        rank=pl.col("rank").cast(pl.Int32),
-        neighbour_item_id=item_ids.gather(frame["other"]),
-        similarity="similarity",
-    )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 import polars as pl
-from pyspark.sql import functions as F
 
-from profiling_spark.buckets import Kernel
+from profiling_spark.buckets import Kernel, Replaced, Report
 from profiling_spark.config.settings import Recommend
 from profiling_spark.context import Outcome
+from profiling_spark.contracts.gold import USER_RECOMMENDATIONS
 from profiling_spark.recommend.engines.als_tuning import tuning_facts, tuning_lines
 from profiling_spark.recommend.engines.blend import BLEND
 from profiling_spark.recommend.engines.popular import POPULAR, POPULAR_IN_CATEGORY
@@ -33,6 +35,7 @@ _STEPS = (*ALONE, BLEND, CONTENT, LAST_SESSION, POPULAR_IN_CATEGORY, *GROUP_STEP
 class Choice:
     """What serves this run. `model` None: too little data to fit one. `is_new`: fitted by this run; `stays`: this run
     compared it and keeps it. `tuned`: how this run found settings, by engine; `blend`: the weights of what serves.
+    `neighbours`: (item_id, rank, neighbour_item_id, similarity), as of its fit.
     """
 
     model: Model | None = None
@@ -41,6 +44,7 @@ class Choice:
     figures: Evaluated = field(default_factory=Evaluated)
     tuned: Mapping[str, Found] = field(default_factory=dict)
     blend: Mapping[str, float] | None = None
+    neighbours: pl.DataFrame = field(default_factory=pl.DataFrame)
 
     @property
     def engine(self) -> str:
@@ -65,50 +69,51 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
-class WithSteps:
-    """The kernel with a row of rank 0 for each step of the ladder: `score` counts the customers in whose lists it
-    stands at any place, which no sum over rows could tell.
+class Counted:
+    """The kernel of lists, as of the table, with a report of them: of each step of the ladder at how many `places` it
+    stands, in how many customers' lists at any place (`users`) and at the first one (`first`); what each rule took out
+    (`removed`); how many `lists` there are.
     """
 
     kernel: Kernel
+    as_of: date
 
-    def __call__(self, events: pl.DataFrame, sides: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-        lists = self.kernel(events, sides)
-        steps = lists.filter(pl.col("rank") > 0).group_by("engine").agg(score=pl.col("user_id").n_unique())
-        texts = [pl.lit("").alias(name) for name in ("user_id", "item_id", "reason")]
-        counted = steps.select("score", "engine", *texts, rank=0).sort("engine")
-        return pl.concat([lists, counted.cast({"rank": pl.Int32, "score": pl.Float64})], how="diagonal")
+    def __call__(self, events: pl.DataFrame, sides: Mapping[str, pl.DataFrame]) -> tuple[pl.DataFrame, Report]:
+        made = self.kernel(events, sides)
+        lists = made.filter(pl.col("rank") > 0).with_columns(as_of=pl.lit(self.as_of))
+        steps = lists.group_by("engine").agg(
+            places=pl.len(), users=pl.col("user_id").n_unique(), first=(pl.col("rank") == 1).sum()
+        )
+        report: dict[str, Any] = {
+            name: dict(steps.select("engine", name).sort("engine").iter_rows()) for name in ("places", "users", "first")
+        }
+        removed = made.filter(pl.col("rank") == 0).select("engine", pl.col("score").cast(pl.Int64))
+        report |= {"removed": dict(removed.iter_rows()), "lists": sum(report["first"].values())}
+        return lists.select(USER_RECOMMENDATIONS.names), report
 
 
-def counts() -> list[Any]:
-    """What is observed of the lists `WithSteps`: customers by the step of their first item (`first_`) and by every step
-    in their list (`users_`), places by step (`places_`), and what each rule took.
-    """
-    rank, engine = F.col("rank"), F.col("engine")
-    first = [F.count_if((engine == s) & (rank == 1)).alias(f"first_{s}") for s in _STEPS]
-    places = [F.count_if((engine == s) & (rank > 0)).alias(f"places_{s}") for s in _STEPS]
-    told = {**{s: f"users_{s}" for s in _STEPS}, **{r: r for r in RULES}}
-    sums = [
-        F.coalesce(F.sum(F.when((rank == 0) & (engine == name), F.col("score"))), F.lit(0.0)).alias(alias)
-        for name, alias in told.items()
-    ]
-    return [F.count_if(rank == 1).alias("users"), *first, *places, *sums]
+def added_up(reports: Sequence[Report]) -> dict[str, Any]:
+    """The reports of all buckets, as one of `Counted`."""
+    sums: dict[str, Counter[str]] = {name: Counter() for name in ("places", "users", "first", "removed")}
+    for report in reports:
+        for name, counter in sums.items():
+            counter.update(report[name])
+    return {**sums, "lists": sum(report["lists"] for report in reports)}
 
 
 def outcome(
-    choice: Choice, written: int, counted: Mapping[str, int], next_uses: Mapping[str, int], left_out: LeftOut,
-    settings: Recommend,
+    choice: Choice, lists: Replaced, next_uses: Mapping[str, int], left_out: LeftOut, settings: Recommend,
 ) -> Outcome:  # fmt: skip
-    """`counted`: `counts` of the lists; `next_uses`: rows of the other tables by name. The fact `steps` tells of each
-    step in how many customers' lists it stands (`users`), and at how many places.
+    """`lists`: as of `Counted`; `next_uses`: rows of the other tables by name. The fact `steps` tells of each step in
+    how many customers' lists it stands (`users`), and at how many places.
     """
-    users = counted["users"]
-    shares = {s: round(counted[f"first_{s}"] / users, 4) for s in _STEPS if users and counted[f"first_{s}"]}
+    counted = added_up(lists.reports)
+    users, first = counted["lists"], counted["first"]
+    shares = {s: round(first[s] / users, 4) for s in _STEPS if users and first[s]}
     facts: dict[str, Any] = {"engine": choice.engine, "users_served": users, "share_by_engine": shares}
-    steps = {s: {name: int(counted[f"{name}_{s}"]) for name in ("users", "places")} for s in _STEPS}
-    steps = {s: found for s, found in steps.items() if found["places"]}
+    steps = {s: {name: counted[name][s] for name in ("users", "places")} for s in _STEPS if counted["places"][s]}
     facts["steps"] = steps
-    removed = {rule: int(counted[rule]) for rule in RULES if counted[rule]}
+    removed = {rule: counted["removed"][rule] for rule in RULES if counted["removed"][rule]}
     facts |= {"removed_by_policy": removed, "bots": left_out.bots.count, "few_items": left_out.few_items, **next_uses}
     facts |= {"fitted": choice.is_new, **figure_facts(choice.figures), **tuning_facts(choice.tuned)}
     if choice.blend:
@@ -122,7 +127,9 @@ def outcome(
             if choice.figures.figures or choice.is_new
             else f"{stored.version} ({choice.engine}) serves"
         )
-    lists = f"{users:,} customers have a list; first item by: " + ", ".join(f"{s} {v:.1%}" for s, v in shares.items())
+    by_first = f"{users:,} customers have a list; first item by: " + ", ".join(
+        f"{s} {v:.1%}" for s, v in shares.items()
+    )
     served = ", ".join(f"{s} {n['users']:,} ({n['places']:,} places)" for s, n in steps.items())
     by_step = [f"customers by the steps of their lists: {served}"] if steps else []
     removed_counts = ", ".join(f"{rule} {count:,}" for rule, count in removed.items())
@@ -131,5 +138,5 @@ def outcome(
     if choice.blend:
         tuned.append("the blend is of " + ", ".join(f"{engine} {share:.0%}" for engine, share in choice.blend.items()))
     return Outcome(
-        rows_out=written, facts=facts, lines=(serving, *tuned, lists, *by_step, *taken, *left_out.lines(settings))
+        rows_out=lists.rows, facts=facts, lines=(serving, *tuned, by_first, *by_step, *taken, *left_out.lines(settings))
     )

@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import ValidationError
@@ -27,7 +28,7 @@ from profiling_spark.recommend.engines.stored import (
     taken_apart,
     unpacked,
 )
-from profiling_spark.recommend.history.pairs import Totals
+from profiling_spark.recommend.history.pairs import SplitTotals
 from profiling_spark.recommend.judge.choose import Fitted, Live
 from profiling_spark.recommend.matrix.item_side import ItemSide
 from profiling_spark.storage import Tables
@@ -44,17 +45,20 @@ _CHOOSING = {"seen", "most_seen_share", "cool_down_days", "repeat_categories", "
 # and by log weights; 3: arrays by name, and ALS of small shops fitted here. A model of another number is neither served
 # nor compared
 SCHEME = 3
-_LETTERS, _ENDS = "item_ids", "item_id_ends"
+_LETTERS, _ENDS, _SIMILARITY = "item_ids", "item_id_ends", "near_similarity"
 
 
 @dataclass(frozen=True)
 class Model:
-    """A stored model, loaded: `side` None where popular items serve. `items`: item ids by number."""
+    """A stored model, loaded: `side` None where popular items serve. `items`: item ids by number. `neighbours`: as of
+    the fit (item_id, rank, neighbour_item_id, similarity); None where an earlier release stored the model.
+    """
 
     stored: Stored
     engine: str
     side: ItemSide | None
     items: tuple[str, ...]
+    neighbours: pl.DataFrame | None
 
 
 def wanted(settings: Settings) -> Wanted:
@@ -86,8 +90,10 @@ def live_of(stored: Stored, settings: Recommend, asked: Wanted) -> Live | None:
     return Live(stored.declaration["engine"], both, is_same, stored.declaration.get("blend"))
 
 
-def store(tables: Tables, fitted: Fitted, totals: Totals, *, asked: Wanted, as_of: date) -> Stored:
-    """Write the engine that serves; a finished version made from the same rows and settings is used as it is."""
+def store(tables: Tables, fitted: Fitted, totals: SplitTotals, near: pa.Table, *, asked: Wanted, as_of: date) -> Stored:
+    """Write the engine that serves, and the neighbours to be listed, as of `cosine_neighbours`; a finished version made
+    from the same rows and settings is used as it is.
+    """
     ingredients = {"params": dict(asked.params), "rows": totals.fingerprint, "engine": fitted.engine}
     found_settings = {"als": fitted.als, "graph_filter": fitted.graph_filter, "blend": fitted.blend}
     chosen = {name: dict(values) for name, values in found_settings.items() if values is not None}
@@ -97,7 +103,7 @@ def store(tables: Tables, fitted: Fitted, totals: Totals, *, asked: Wanted, as_o
     if found is not None:
         return found
     side, arrays = (None, {}) if fitted.side is None else taken_apart(fitted.side)
-    rows = tables.spark.createDataFrame(packed(arrays | _names(totals.items))).coalesce(1)
+    rows = tables.spark.createDataFrame(packed(arrays | _names(totals.items) | _near(near))).coalesce(1)
     rows.write.mode("overwrite").parquet(models.mllib_path(tables, TASK, version))
     declaration = {
         "train_as_of": as_of.isoformat(),
@@ -119,9 +125,10 @@ def load(tables: Tables, stored: Stored, *, candidates: int) -> Model:
         arrays = unpacked(rows)
         items, side = _items(arrays), stored.declaration["side"]
         found = None if side is None else scoring_candidates(put_together(side, arrays), candidates)
+        near = neighbours_by_id(_near_of(arrays), items) if _SIMILARITY in arrays else None
     except (KeyError, ValueError, ModelError) as err:
         raise ModelError(f"model {stored.path}: expected an engine of this package; {err}") from err
-    return Model(stored, stored.declaration["engine"], found, items)
+    return Model(stored, stored.declaration["engine"], found, items, near)
 
 
 def for_tasks(tables: Tables, model: Model) -> StoredSide | None:
@@ -143,6 +150,29 @@ def _finished(tables: Tables, version: str) -> Stored | None:
         return models.find(tables, TASK, version)
     except ModelError:
         return None  # damaged: this run has just fitted the same and writes it anew
+
+
+def neighbours_by_id(near: pa.Table, items: tuple[str, ...]) -> pl.DataFrame:
+    """(item_id, rank, neighbour_item_id, similarity), from (item, other, rank, similarity) by number."""
+    ids, frame = pl.Series(items, dtype=pl.String), pl.DataFrame(near)
+    return frame.select(
+        item_id=ids.gather(frame["item"]),
+        rank=pl.col("rank").cast(pl.Int32),
+        neighbour_item_id=ids.gather(frame["other"]),
+        similarity="similarity",
+    )
+
+
+def _near(near: pa.Table) -> dict[str, NDArray[Any]]:
+    """The neighbours as arrays, an item's own one after the other, the nearest first."""
+    return {f"near_{name}": near.column(name).to_numpy() for name in ("item", "other", "similarity")}
+
+
+def _near_of(arrays: Arrays) -> pa.Table:
+    """The neighbours of `_near`, with their ranks."""
+    item, other, similarity = (arrays[f"near_{name}"] for name in ("item", "other", "similarity"))
+    rank = np.arange(len(item)) - np.searchsorted(item, item) + 1
+    return pa.table({"item": item, "other": other, "rank": rank, "similarity": similarity})
 
 
 def _names(items: tuple[str, ...]) -> dict[str, NDArray[Any]]:

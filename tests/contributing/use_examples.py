@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from pyspark.sql import functions as F
 
 from profiling_spark.overview.sample import samples
@@ -19,7 +20,7 @@ from profiling_spark.pipeline import Pipeline
 from profiling_spark.recommend.engines import ENGINES
 from profiling_spark.recommend.engines.fit import engine_side
 from profiling_spark.recommend.engines.stored import load_side, save_side
-from profiling_spark.recommend.history.pairs import Bought, Totals
+from profiling_spark.recommend.history.pairs import Bought, SplitTotals
 from profiling_spark.recommend.judge.choose import Fitted
 from profiling_spark.recommend.matrix.item_side import Histories
 from profiling_spark.recommend.store import load, store, wanted
@@ -63,8 +64,9 @@ def engine_of(pipeline: Pipeline) -> dict[str, Any]:
     tables = Tables(spark, settings.storage.root, run_id="engine")
     count = np.ones(3, dtype=np.int64)
     bought = Bought(count, count)
-    totals = Totals(items, (None,) * 3, np.ones(3), np.ones(3), count, bought, bought, 7, "seven")
-    stored = store(tables, Fitted("together", side), totals, asked=wanted(settings), as_of=AS_OF)
+    totals = SplitTotals(items, (None,) * 3, np.ones(3), bought, 7, np.ones(3), count, bought, "seven")
+    near = pa.table({name: [0] for name in ("item", "other", "rank", "similarity")})
+    stored = store(tables, Fitted("together", side), totals, near, asked=wanted(settings), as_of=AS_OF)
     folder = Path(settings.storage.root) / "_side"
     save_side(folder, side)
     again: list[Any] = [load(tables, stored, candidates=0).side, load_side(folder)]

@@ -149,12 +149,10 @@ POOR = {"rank": 2, "iterations": 2, "regularisation": 40.0, "alpha": 0.01}
 
 
 @pytest.mark.parametrize("way", ["here", "mllib"])
-def test_trials_find_better_settings_in_their_budget(spark, monkeypatch, way):
+def test_trials_find_better_settings_in_their_budget(spark, way):
     pairs = shop(spark, customers=80)
-    if way == "mllib":
-        monkeypatch.setattr(f"{MODULE}.HERE_PAIRS", 0)
     most = 12 if way == "here" else 4
-    settings = settings_of(**POOR, als_trials=most)
+    settings = settings_of(**POOR, als_trials=most, **({} if way == "here" else {"als_pairs": 0}))
     noted = []
     found = tuned_als(split_of(pairs), ids(pairs), settings, note=noted.append)
     assert tuple(noted) == found.trials
@@ -173,7 +171,6 @@ def test_nightly_trials_learn_from_a_sample_of_the_customers(spark, monkeypatch)
     """Of each customer in it all pairs, the same ones each time; no trial is MLlib's, however large the shop."""
     pairs, seen = shop(spark, customers=80), []
     monkeypatch.setattr(f"{MODULE}.SAMPLE_PAIRS", 160)  # of 400: two customers of five
-    monkeypatch.setattr(f"{MODULE}.HERE_PAIRS", 0)
     monkeypatch.setattr(f"{MODULE}.fit_als", None)
 
     def fitted(known, asked, *, seed):
@@ -182,7 +179,7 @@ def test_nightly_trials_learn_from_a_sample_of_the_customers(spark, monkeypatch)
 
     monkeypatch.setattr(f"{MODULE}.fit_here", fitted)
     split = replace(split_of(pairs, train_pairs=400), is_sampled=True)
-    assert tuned_als(split, ids(pairs), settings_of(**POOR, als_trials=2)) is not None
+    assert tuned_als(split, ids(pairs), settings_of(**POOR, als_trials=2, als_pairs=0)) is not None
     (sizes,) = {tuple(np.bincount(known.users).tolist()) for known in seen}
     assert set(sizes) == {5}
     assert 20 <= len(sizes) <= 44

@@ -3,6 +3,7 @@
 import os
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from recommend_shop import AS_OF
 from scipy import sparse
@@ -22,7 +23,7 @@ from profiling_spark.recommend.engines.graph_fit import (
 from profiling_spark.recommend.engines.graph_here import GraphHere
 from profiling_spark.recommend.engines.item_cf import cosine_neighbours
 from profiling_spark.recommend.engines.stored import load_side, save_side
-from profiling_spark.recommend.history.pairs import Bought, Totals
+from profiling_spark.recommend.history.pairs import Bought, SplitTotals
 from profiling_spark.recommend.judge.choose import Fitted
 from profiling_spark.recommend.matrix import blocks as blocks_module
 from profiling_spark.recommend.matrix import nearest as nearest_module
@@ -235,8 +236,11 @@ def test_the_model_is_read_back_as_it_was(pairs, tables, tmp_path):
     side = fitted(pairs)
     settings = Settings()
     none = Bought(np.zeros(ITEMS), np.zeros(ITEMS))
-    totals = Totals(NAMES, (None,) * ITEMS, side.degree, side.degree, np.ones(ITEMS), none, none, 1, "rows")
-    made = store(tables, Fitted(GRAPH_FILTER, side), totals, asked=wanted(settings), as_of=AS_OF)
+    totals = SplitTotals(NAMES, (None,) * ITEMS, side.degree, none, 1, side.degree, np.ones(ITEMS), none, "rows")
+    near = pa.table({"item": [0, 0, 2], "other": [1, 2, 0], "rank": [1, 2, 1], "similarity": [0.5, 0.25, 0.25]})
+    made = store(tables, Fitted(GRAPH_FILTER, side), totals, near, asked=wanted(settings), as_of=AS_OF)
+    listed = [(NAMES[0], 1, NAMES[1], 0.5), (NAMES[0], 2, NAMES[2], 0.25), (NAMES[2], 1, NAMES[0], 0.25)]
+    assert load(tables, made, candidates=400).neighbours.rows() == listed
     save_side(tmp_path / "arrays", side)
     for found in (load(tables, made, candidates=400).side, load_side(tmp_path / "arrays")):
         assert (found.neighbours != side.neighbours).nnz == 0

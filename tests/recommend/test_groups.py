@@ -1,6 +1,7 @@
 """What groups of customers take, added up in Spark, against plain Python."""
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -11,10 +12,43 @@ from recommend_shop import AS_OF
 
 from profiling_spark.config import Settings
 from profiling_spark.contracts.gold import USER_SEGMENTS
+from profiling_spark.recommend.history.bots import Bots
 from profiling_spark.recommend.history.interactions import UNITS, HistoryParams
-from profiling_spark.recommend.lists.groups import LEAST_TAKERS, group_steps, group_sums, with_groups
+from profiling_spark.recommend.history.pairs import item_totals, pairs_of
+from profiling_spark.recommend.history.sums import LEAST_TAKERS, history_sums
+from profiling_spark.recommend.lists.groups import GROUP_STEPS, group_steps, with_groups
 
 FEATURES = "user_id string, gender_code int, age_band string, province string"
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_sums_of_all_customers_are_those_of_their_pairs(tables, make_context, seed):
+    """A night without a fit adds up in the buckets what a night with one adds up from the pairs."""
+    settings = make_context().settings.model_copy(update={"buckets": 2})
+    rng = np.random.default_rng(seed)
+    kinds = ["view", "cart", "purchase", "refund", "review"]
+    rows = [
+        (f"u{rng.integers(25):02d}", f"i{rng.integers(12):02d}", str(rng.choice(kinds)), int(age))
+        for age in rng.integers(1, 60, 120)
+    ]
+    write_shop(tables, settings, [*rows, ("robot", "i03", "purchase", 2), ("robot", "only", "view", 3)])
+    params = replace(HistoryParams.of(settings, AS_OF), min_items=3)
+    settings = settings.model_copy(update={"recommend": settings.recommend.model_copy(update={"min_items": 3})})
+    bots = Bots(tables.spark.createDataFrame([("robot",)], "user_id string"), 1)
+    users = tables.spark.createDataFrame([(u,) for u in sorted({r[0] for r in rows} | {"robot"})], "user_id string")
+    found = history_sums(tables, bots.flagged(users), settings, params, kinds=())
+    pairs = pairs_of(tables, settings, as_of=AS_OF, cutoff=None, bots=bots)
+    expected = item_totals(pairs)
+    assert found.totals.items == expected.items
+    assert "only" not in found.totals.items
+    assert found.totals.categories == expected.categories
+    assert found.totals.weights.tolist() == expected.weights.tolist()
+    assert found.totals.bought.customers.tolist() == expected.bought.customers.tolist()
+    assert found.totals.bought.again.tolist() == expected.bought.again.tolist()
+    assert found.totals.pairs == expected.pairs
+    sizes = Counter(r["user_id"] for r in pairs.where("is_history").collect())
+    assert found.few_items == sum(n < 3 for n in sizes.values()) > 0
+    assert sum(n for n in sizes.values() if n >= 3) == expected.pairs
 
 
 def test_groups_take_what_counting_finds(tables):
@@ -42,7 +76,7 @@ def test_groups_take_what_counting_finds(tables):
     assigned = contract_rows(USER_SEGMENTS, assigned, method=F.lit("kmeans"))
     tables.append(USER_SEGMENTS, assigned)
 
-    users = tables.spark.createDataFrame([(u, False) for u in ids], "user_id string, is_opted_out boolean")
+    users = tables.spark.createDataFrame([(u, False) for u in ids], "user_id string, is_bot boolean")
     grouped = with_groups(users, features, tables, as_of=AS_OF)
     words = {0: "male", 1: "female", None: ""}
     groups = {u: {} for u in ids}
@@ -52,7 +86,7 @@ def test_groups_take_what_counting_finds(tables):
     assert {r["user_id"]: {k: r[k] for k in groups["u00"]} for r in grouped.collect()} == groups
 
     params = HistoryParams.of(settings, AS_OF)
-    found = group_sums(tables, grouped, settings, params)
+    found = history_sums(tables, grouped, settings, params, kinds=tuple(GROUP_STEPS))
     trades = Counter((user, item, kind) for user, item, kind, _ in rows)
     units: dict[tuple[str, str], int] = defaultdict(int)
     first: dict[str, date] = {}

@@ -7,11 +7,12 @@ import pytest
 from recommend_shop import AS_OF, PARAMS, events
 from test_serve import CATALOGUE, ITEMS, catalogue_of, lists_of, served
 
+from profiling_spark.contracts.gold import USER_RECOMMENDATIONS
 from profiling_spark.recommend.history.interactions import UNITS
 from profiling_spark.recommend.history.sessions import last_session
 from profiling_spark.recommend.lists import reasons
 from profiling_spark.recommend.lists.catalogue import new_items
-from profiling_spark.recommend.outcome import WithSteps
+from profiling_spark.recommend.outcome import Counted, added_up
 
 TOP = [
     ("segment", "3", "e", 4 * UNITS),
@@ -45,10 +46,17 @@ def test_a_step_counts_the_customers_in_whose_lists_it_stands_at_any_place():
     """u: c by its favourite category, then a and b; v, of whom nothing is known: a, b and c; w opted out: the same."""
     rows = [("u", "d", "view", 10), ("u", "d", "view", 9), ("u", "e", "view", 3)]
     lists = served(rows, users=("u", "v", "w"), opted_out=("w",), top=TOP, n=3).drop("as_of", strict=False)
-    counted = WithSteps(lambda events, sides: lists)(pl.DataFrame(), {})
-    assert counted.filter(pl.col("rank") > 0).equals(lists.filter(pl.col("rank") > 0))
-    steps = counted.filter((pl.col("rank") == 0) & pl.col("engine").is_in(["popular", "popular_in_category"]))
-    assert steps.select("user_id", "engine", "score").rows() == [("", "popular", 3.0), ("", "popular_in_category", 1.0)]
+    found, report = Counted(lambda events, sides: lists, AS_OF)(pl.DataFrame(), {})
+    kept = lists.filter(pl.col("rank") > 0)
+    assert found.equals(kept.with_columns(as_of=pl.lit(AS_OF)).select(USER_RECOMMENDATIONS.names))
+    first, users = {"popular": 2, "popular_in_category": 1}, {"popular": 3, "popular_in_category": 1}
+    assert report == {
+        "places": {"popular": 8, "popular_in_category": 1}, "users": users, "first": first, "removed": {}, "lists": 3,
+    }  # fmt: skip
+    twice = added_up([report, {**report, "removed": {"price": 2}}])
+    assert (twice["lists"], dict(twice["first"]), dict(twice["removed"])) == (
+        6, {"popular": 4, "popular_in_category": 2}, {"price": 2}
+    )  # fmt: skip
 
 
 def test_the_favourite_category_comes_before_the_groups():

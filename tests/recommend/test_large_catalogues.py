@@ -9,6 +9,7 @@ from datetime import date
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
@@ -24,7 +25,7 @@ from profiling_spark.recommend.engines.graph_filter import GraphFilterSide
 from profiling_spark.recommend.engines.item_cf import NeighbourSide
 from profiling_spark.recommend.engines.own_history import OwnHistorySide
 from profiling_spark.recommend.engines.popular import GroupPopularity, Popularity
-from profiling_spark.recommend.history.pairs import Bought, Totals
+from profiling_spark.recommend.history.pairs import Bought, SplitTotals
 from profiling_spark.recommend.judge.choose import Fitted
 from profiling_spark.recommend.lists.policy import Cap
 from profiling_spark.recommend.matrix.item_side import padded_blocks
@@ -115,9 +116,11 @@ def test_spark_stores_a_model_in_many_pieces(monkeypatch, tables, make_context):
     monkeypatch.setattr(stored, "_PIECE", 16)
     nothing, none = np.zeros(4), np.zeros(4, dtype=np.int64)
     bought = Bought(none, none)
-    totals = Totals(("a", "", "多字", "d"), (None,) * 4, nothing, nothing, none, bought, bought, 4, "fingerprint")
+    names = ("a", "", "多字", "d")
+    totals = SplitTotals(names, (None,) * 4, nothing, bought, 4, nothing, none, bought, "fingerprint")
+    near = pa.table({name: [] for name in ("item", "other", "rank", "similarity")})
     asked = model.wanted(make_context(as_of=AS_OF).settings)
-    kept = model.store(tables, Fitted(FILTER.engine, FILTER), totals, asked=asked, as_of=AS_OF)
+    kept = model.store(tables, Fitted(FILTER.engine, FILTER), totals, near, asked=asked, as_of=AS_OF)
     found = model.load(tables, kept, candidates=0)
     assert found.items == totals.items
     assert isinstance(found.side, GraphFilterSide)

@@ -1,25 +1,50 @@
-"""The fit of ALS that serves: in this process for a small shop, by MLlib for all others."""
+"""The fit of ALS: in this process on as many customers as an item side needs, or by MLlib on all.
+
+Item factors stop changing what is recommended long before a large shop's customers are all looked at (the curve is in
+docs/benchmarks.md), and what a fit here takes grows with the catalogue, not with the customers.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from profiling_spark.config import Settings
+from profiling_spark.config.settings import Recommend
 from profiling_spark.recommend.engines.als import FactorSide, fit_als
 from profiling_spark.recommend.engines.als_here import fit_here, learned
 
-# up to so many pairs ALS is fitted in this process, as its trials are: MLlib's jobs would take longer than the sums
-FIT_HERE_PAIRS = 200_000
+LEAST_PAIRS = 1_000_000  # whatever the number of items
 
 
 def fit_engine(pairs: DataFrame, items: Sequence[str], settings: Settings, *, units: str, is_used: str) -> FactorSide:
     """On the rows of `pairs` where `is_used`, weighted by `units`."""
     recommend, blocks, seed = settings.recommend, settings.spark.fit_partitions, settings.seed
-    rows = pairs.where(is_used).select("user_id", "item_id", units)
-    if rows.count() <= FIT_HERE_PAIRS:
-        factors = fit_here(learned(rows.toArrow(), tuple(items), units=units), recommend, seed=seed)
+    if fits_here(recommend):
+        rows = pairs.where(is_used).select("user_id", "item_id", units)
+        some = some_customers(rows, rows.count(), most_pairs(recommend, len(items)), seed=seed)
+        factors = fit_here(learned(some.toArrow(), tuple(items), units=units), recommend, seed=seed)
     else:
         factors = fit_als(pairs, items, units=units, is_used=is_used, settings=recommend, blocks=blocks, seed=seed)
     return FactorSide(factors, alpha=recommend.alpha, regularisation=recommend.regularisation)
+
+
+def fits_here(settings: Recommend) -> bool:
+    """Whether this process fits it."""
+    return settings.als_pairs > 0
+
+
+def most_pairs(settings: Recommend, items: int) -> int:
+    """How many pairs, about, a fit in this process learns from at most."""
+    return max(LEAST_PAIRS, settings.als_pairs * items)
+
+
+def some_customers(rows: DataFrame, count: int, most: int, *, seed: int) -> DataFrame:
+    """Of `count` rows (user_id, ...) those of as many customers, picked by hash, as have about `most`; all where there
+    are no more.
+    """
+    if count <= most:
+        return rows
+    return rows.where(F.pmod(F.xxhash64(F.lit(seed), F.lit("als"), "user_id"), F.lit(count)) < most)

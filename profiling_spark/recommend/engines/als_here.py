@@ -7,7 +7,11 @@ factors are of the same distribution, but other numbers. A fit takes no Spark jo
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
@@ -16,9 +20,10 @@ import pyarrow.compute as pc
 from profiling_spark.config.settings import Recommend
 from profiling_spark.recommend.engines.als import principal_axes
 from profiling_spark.recommend.history.interactions import UNITS
-from profiling_spark.recommend.matrix.item_side import Floats, Ints, Scores, padded_blocks
+from profiling_spark.recommend.matrix.item_side import Floats, Histories, Ints, Scores, padded_blocks
 
 _BLOCK_NUMBERS = 2**23  # of the normal equations of a block: 32 MB
+_MOST_THREADS = 8  # each has a block
 _TINY = 1e-12  # the ridge of a row whose columns are all zero: any value serves
 
 
@@ -65,14 +70,30 @@ def _half(given: Scores, rows: Ints, columns: Ints, weights: Floats, count: int,
     wide = given.astype(np.float64)
     gram = (wide.T @ wide).astype(np.float32)
     found = np.zeros((count, settings.rank), dtype=np.float32)
-    for block, histories in padded_blocks(rows, columns, weights, rows=max(1, _BLOCK_NUMBERS // settings.rank**2)):
+
+    def solve(part: tuple[Ints, Histories]) -> None:
+        block, histories = part
         past, extra = given[histories.items], np.float32(settings.alpha) * histories.weights.astype(np.float32)
         extra[~is_known[histories.items]] = 0.0
         is_past = extra > 0
         ridge = np.maximum(np.float32(settings.regularisation) * is_past.sum(axis=1), _TINY).astype(np.float32)
         right = (np.where(is_past, 1 + extra, np.float32(0.0))[:, None, :] @ past)[:, 0, :]
         found[block] = _solved(past, extra, ridge, right, gram)
+
+    _for_each(solve, padded_blocks(rows, columns, weights, rows=max(1, _BLOCK_NUMBERS // settings.rank**2)))
     return found
+
+
+def _for_each(solve: Callable[[tuple[Ints, Histories]], None], blocks: Iterator[tuple[Ints, Histories]]) -> None:
+    """In threads, which NumPy's products and solutions run in side by side; blocks share no row, so their order changes
+    nothing. No more blocks are made than threads can take.
+    """
+    threads = min(
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, _MOST_THREADS
+    )
+    with ThreadPoolExecutor(threads) as pool:
+        while some := list(islice(blocks, 2 * threads)):
+            list(pool.map(solve, some))
 
 
 def _solved(past: Scores, extra: Scores, ridge: Scores, right: Scores, gram: Scores) -> Scores:

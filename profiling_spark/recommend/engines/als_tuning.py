@@ -1,8 +1,8 @@
 """ALS by settings that the fit finds itself: trials on customers who are asked what they took next.
 
 A trial is a fit on the training part and NDCG@20 for new items of the judged customers: in the nightly job of
-customers who judge nothing else, in evaluate_recommender of held-out training pairs. Up to HERE_PAIRS
-pairs the trials are fitted in this process (als_here.py), beyond that by MLlib. What serves is fitted by als_fit.py.
+customers who judge nothing else, in evaluate_recommender of held-out training pairs. Trials are fitted as what serves
+is (als_fit.py); those of the nightly job on fewer customers.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 
 import polars as pl
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from profiling_spark.config import Settings
 from profiling_spark.config.settings import Recommend
 from profiling_spark.recommend.engines.als import FactorSide, fit_als
+from profiling_spark.recommend.engines.als_fit import fits_here, most_pairs, some_customers
 from profiling_spark.recommend.engines.als_here import fit_here, learned
 from profiling_spark.recommend.engines.settings_search import Axis, Found, Trial, Values, search
 from profiling_spark.recommend.judge.evaluate import K
@@ -25,7 +25,6 @@ from profiling_spark.recommend.judge.in_process import judge_of
 from profiling_spark.recommend.judge.protocols import Protocol
 from profiling_spark.recommend.matrix.item_side import Bools, Scores
 
-HERE_PAIRS = 500_000
 SAMPLE_PAIRS = 200_000  # of a nightly search, which must not take longer than the rest of the night
 LEAST_CUSTOMERS = 50  # fewer cannot tell settings apart
 _MOST_ITERATIONS = 13  # each makes MLlib's plan deeper: some 30 overflow the stack of a small driver
@@ -127,13 +126,12 @@ def _axes(items: int) -> tuple[Axis, ...]:
 def _fit_of(split: Split, settings: Settings) -> Callable[[Recommend], Scores]:
     """The fit of a trial: item factors by settings."""
     units, seed, rows = "train_units", settings.seed, split.pairs.where(split.is_used)
-    if split.is_sampled and split.train_pairs > SAMPLE_PAIRS:
-        place = F.pmod(F.xxhash64(F.lit(seed), F.lit("trials"), "user_id"), F.lit(split.train_pairs))
-        rows = rows.where(place < SAMPLE_PAIRS)
-    elif split.train_pairs > HERE_PAIRS:
+    if not (split.is_sampled or fits_here(settings.recommend)):
         blocks = settings.spark.fit_partitions
         return lambda asked: fit_als(
             split.pairs, split.items, units=units, is_used=split.is_used, settings=asked, blocks=blocks, seed=seed
         )
-    pairs = learned(rows.select("user_id", "item_id", units).toArrow(), split.items, units=units)
+    most = SAMPLE_PAIRS if split.is_sampled else most_pairs(settings.recommend, len(split.items))
+    some = some_customers(rows.select("user_id", "item_id", units), split.train_pairs, most, seed=seed)
+    pairs = learned(some.toArrow(), split.items, units=units)
     return lambda asked: fit_here(pairs, asked, seed=seed)

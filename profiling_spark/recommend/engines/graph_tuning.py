@@ -16,19 +16,20 @@ import polars as pl
 from profiling_spark.config import Settings
 from profiling_spark.config.settings import MOST_NEIGHBOURS, GraphFilter
 from profiling_spark.recommend.engines.als_here import learned
-from profiling_spark.recommend.engines.als_tuning import HERE_PAIRS, LEAST_CUSTOMERS, Split
+from profiling_spark.recommend.engines.als_tuning import LEAST_CUSTOMERS, Split
 from profiling_spark.recommend.engines.graph_fit import bands_for, neighbours_for
 from profiling_spark.recommend.engines.graph_here import GraphHere
 from profiling_spark.recommend.engines.settings_search import Axis, Found, Trial, Values, search
 from profiling_spark.recommend.judge.in_process import judge_of
 
+MOST_PAIRS = 500_000
 MOST_ITEMS = 10_000  # whose products, 100 million at most, are kept between trials
 _LEAST_ITEMS = 8  # for each vector, as in every fit
 
 
 def fits_here(split: Split) -> bool:
     """Whether trials can be fitted in this process."""
-    return split.train_pairs <= HERE_PAIRS and len(split.items) <= MOST_ITEMS
+    return split.train_pairs <= MOST_PAIRS and len(split.items) <= MOST_ITEMS
 
 
 def tuned_graph(

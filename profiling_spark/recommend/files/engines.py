@@ -18,7 +18,7 @@ from profiling_spark.recommend.engines.own_history import OwnHistorySide
 from profiling_spark.recommend.engines.popular import POPULAR, PopularSide
 from profiling_spark.recommend.engines.user_cf import UserSide, fit_user_cf
 from profiling_spark.recommend.files.split import split_pairs
-from profiling_spark.recommend.history.pairs import Totals, item_totals
+from profiling_spark.recommend.history.pairs import SplitTotals, item_totals
 from profiling_spark.recommend.judge.evaluate import Evaluated, evaluate, evaluated_users, training_of
 from profiling_spark.recommend.judge.protocols import ALL_ITEMS, AS_SERVED, NEW_ITEMS, Protocol, with_masks
 from profiling_spark.recommend.matrix.item_side import ItemSide
@@ -39,7 +39,7 @@ class Part:
     """
 
     pairs: DataFrame
-    totals: Totals
+    totals: SplitTotals
     customers: int
     wanting: Mapping[str, int]
     repeats: int

@@ -81,28 +81,34 @@ class Bought:
 
 @dataclass(frozen=True)
 class Totals:
-    """All customers together, by item, in the order of ids. `weights` as of the run, `train_weights` at the cutoff.
-
-    `train_customers`: how many have taken an item by the cutoff. `bought`: by how many an item was bought,
-    `train_bought`: by the cutoff. `pairs` counts the rows that can be learned from; `fingerprint` changes with any row.
+    """All customers together, by item, in the order of ids. `weights` as of the run; `bought`: by how many an item was
+    bought; `pairs` counts the pairs of customer and item that can be learned from.
     """
 
     items: tuple[str, ...]
     categories: tuple[str | None, ...]
     weights: Floats
-    train_weights: Floats
-    train_customers: Ints
     bought: Bought
-    train_bought: Bought
     pairs: int
-    fingerprint: str
 
     def has_enough(self, settings: Recommend) -> bool:
         """Whether an engine can be fitted at all."""
         return self.pairs >= settings.min_pairs and int((self.weights > 0).sum()) >= 2
 
 
-def item_totals(pairs: DataFrame) -> Totals:
+@dataclass(frozen=True)
+class SplitTotals(Totals):
+    """With those of the part before the cutoff: `train_weights` at the cutoff, `train_customers`: how many have taken
+    an item by then, `train_bought`: by how many it was bought by then. `fingerprint` changes with any row.
+    """
+
+    train_weights: Floats
+    train_customers: Ints
+    train_bought: Bought
+    fingerprint: str
+
+
+def item_totals(pairs: DataFrame) -> SplitTotals:
     """Sums of the positive weights (whole numbers, so exact) and the number of positive pairs."""
     row_hash = F.xxhash64("user_id", "item_id", "units", "train_units")
     halves = F.shiftright(row_hash, 32), row_hash.bitwiseAND(F.lit(2**32 - 1))  # whose sums cannot overflow
@@ -117,21 +123,14 @@ def item_totals(pairs: DataFrame) -> Totals:
     )
     table = summed.toArrow().sort_by("item_id")
     hashes = "\n".join(table.column("row_hash").to_pylist())
-    return Totals(
+    return SplitTotals(
         tuple(table.column("item_id").to_pylist()),
         tuple(table.column("category").to_pylist()),
         table.column("units").to_numpy() / UNITS,
+        Bought(table.column("bought").to_numpy(), table.column("bought_again").to_numpy()),
+        int(table.column("pairs").to_numpy().sum()),
         table.column("train_units").to_numpy() / UNITS,
         table.column("train_customers").to_numpy(),
-        Bought(table.column("bought").to_numpy(), table.column("bought_again").to_numpy()),
         Bought(table.column("train_bought").to_numpy(), table.column("train_again").to_numpy()),
-        int(table.column("pairs").to_numpy().sum()),
         hashlib.sha256(hashes.encode()).hexdigest(),
     )
-
-
-def few_items(pairs: DataFrame) -> int:
-    """How many customers have a history that is too short to be learned from."""
-    row = pairs.where("is_history AND NOT is_learned").agg(F.count_distinct("user_id")).first()
-    assert row is not None  # for mypy: an aggregate without groups has one row
-    return int(row[0])

@@ -26,23 +26,33 @@ BOUGHT = (STATES.index("review"), STATES.index(PURCHASE))
 _DAYS = 2**20  # days since 1970 fit
 
 
-def state_columns() -> dict[str, pl.Expr]:
-    """Aggregates over the events of a customer and item, of a frame `with_taken`: `buys`, the days on which it was
-    bought and not wholly given back; `state`, place in STATES of what binds most, `state_date`, the last day of it, and
-    `last_date`, the last day of any event.
-    """
+def binding() -> pl.Expr:
+    """Of an event of a frame `with_taken`: place in STATES and the day, as one number, larger the more it binds."""
     places = {state: place for place, state in enumerate(STATES)}
     place = pl.col("event_type").replace_strict(places, default=0, return_dtype=pl.Int64)
     # a purchase that was taken back whole binds like its refund
     is_returned = (pl.col("event_type") == PURCHASE) & (pl.col("taken") >= 1)
-    binding = pl.when(is_returned).then(places[REFUND]).otherwise(place)
-    both = (binding * _DAYS + pl.col("event_date").cast(pl.Int32)).max()
+    return pl.when(is_returned).then(places[REFUND]).otherwise(place) * _DAYS + pl.col("event_date").cast(pl.Int32)
+
+
+def last_states() -> dict[str, pl.Expr]:
+    """Aggregates over the events of a customer and item, with `binding`: `state`, place in STATES of what binds most,
+    `state_date`, the last day of it, and `last_date`, the last day of any event.
+    """
+    both = pl.col("binding").max()
     return {
-        "buys": pl.col("event_date").filter((pl.col("event_type") == PURCHASE) & (pl.col("taken") < 1)).n_unique(),
         "state": (both // _DAYS).cast(pl.Int32),
         "state_date": (both % _DAYS).cast(pl.Int32).cast(pl.Date),
         "last_date": pl.col("event_date").max(),
     }
+
+
+def buys(acts: pl.DataFrame) -> pl.DataFrame:
+    """(pair, buys) of events `with_taken` with `pair`: the days on which it was bought and not wholly given back, where
+    there are any.
+    """
+    bought = acts.filter((pl.col("event_type") == PURCHASE) & (pl.col("taken") < 1)).select("pair", "event_date")
+    return bought.unique().group_by("pair").agg(buys=pl.len())
 
 
 def masked_states(seen: Seen) -> tuple[int, ...]:
@@ -51,7 +61,7 @@ def masked_states(seen: Seen) -> tuple[int, ...]:
 
 
 def offered_again(pairs: pl.DataFrame, policy: RecommendPolicy, *, may_repeat: Bools, as_of: date) -> pl.DataFrame:
-    """`pairs` (with `item` and the columns of `state_columns`) with `is_known`: may be offered although it was seen,
+    """`pairs` (with `item` and those of `last_states` and `buys`) with `is_known`: may be offered although it was seen,
     and `is_again`: is marked then.
 
     `may_repeat` (items,): whether what was bought may be offered again. Nothing is offered before `cool_down_days`

@@ -32,7 +32,7 @@ from profiling_spark.recommend.engines.item_cf import COSINE_OF_ITSELF, neighbou
 from profiling_spark.recommend.engines.own_history import OwnHistorySide
 from profiling_spark.recommend.engines.popular import POPULAR, PopularSide
 from profiling_spark.recommend.engines.settings_search import Found, Values
-from profiling_spark.recommend.history.pairs import Totals
+from profiling_spark.recommend.history.pairs import SplitTotals
 from profiling_spark.recommend.judge.evaluate import Evaluated, Figures, evaluate, training_of
 from profiling_spark.recommend.judge.in_process import judge_of
 from profiling_spark.recommend.judge.intervals import Paired
@@ -104,7 +104,7 @@ def serving_engine(figures: Mapping[str, Figures], paired: Paired | None, incumb
 
 def fit(
     pairs: DataFrame,
-    totals: Totals,
+    totals: SplitTotals,
     neighbours: pa.Table,
     settings: Settings,
     *,
@@ -133,14 +133,14 @@ def fit(
     return replace(_fitted(engine, blend, pairs, totals, settings, neighbours), figures=found, tuned=tuned)
 
 
-def refitted(live: Live, pairs: DataFrame, totals: Totals, settings: Settings) -> Fitted:
+def refitted(live: Live, pairs: DataFrame, totals: SplitTotals, settings: Settings) -> Fitted:
     """The live model's engine by its own settings, on everything; no figures."""
     theirs = settings.model_copy(update={"recommend": live.settings})
     return _fitted(live.engine, live.blend, pairs, totals, theirs)
 
 
 def _fitted(
-    engine: str, blend: Mapping[str, float] | None, pairs: DataFrame, totals: Totals, settings: Settings,
+    engine: str, blend: Mapping[str, float] | None, pairs: DataFrame, totals: SplitTotals, settings: Settings,
     neighbours: pa.Table | None = None,
 ) -> Fitted:  # fmt: skip
     """One of ALONE or a blend, on everything."""
@@ -159,7 +159,9 @@ def _fitted(
     return Fitted(engine, side, als=als, graph_filter=graph, blend=blend)
 
 
-def _side(name: str, pairs: DataFrame, totals: Totals, settings: Settings, *, units: str, is_used: str) -> ItemSide:
+def _side(
+    name: str, pairs: DataFrame, totals: SplitTotals, settings: Settings, *, units: str, is_used: str
+) -> ItemSide:
     if name == OWN_HISTORY:
         return OwnHistorySide(len(totals.items))
     return engine_side(name, pairs, totals.items, settings, units=units, is_used=is_used)
@@ -171,7 +173,7 @@ class Comparison:
     """
 
     def __init__(
-        self, pairs: DataFrame, totals: Totals, settings: Settings, judged: pl.DataFrame, customers: int
+        self, pairs: DataFrame, totals: SplitTotals, settings: Settings, judged: pl.DataFrame, customers: int
     ) -> None:
         self.pairs, self.totals, self.settings = pairs, totals, settings
         self.judged, self.customers = judged, customers
@@ -179,7 +181,7 @@ class Comparison:
         self.blend: Mapping[str, float] | None = None
 
     @classmethod
-    def of(cls, pairs: DataFrame, totals: Totals, settings: Settings, attributes: DataFrame) -> Comparison:
+    def of(cls, pairs: DataFrame, totals: SplitTotals, settings: Settings, attributes: DataFrame) -> Comparison:
         """The customers are few, and found once."""
         found = repeat_categories(totals.categories, totals.train_bought, settings.recommend.policy)
         again = set(repeated(found))

@@ -19,7 +19,7 @@ from profiling_spark.contracts.operations import EVERYONE
 from profiling_spark.recommend.engines.graph_filter import rows_at_a_time, scoring_all
 from profiling_spark.recommend.engines.stored import StoredSide, sent_side
 from profiling_spark.recommend.history.interactions import UNITS
-from profiling_spark.recommend.history.pairs import Totals
+from profiling_spark.recommend.history.pairs import SplitTotals
 from profiling_spark.recommend.judge import metrics
 from profiling_spark.recommend.judge.intervals import STEPS, Paired, interval, paired_sums, poisson_weights
 from profiling_spark.recommend.judge.protocols import SEEN, Judged, Protocol, in_order
@@ -91,7 +91,7 @@ class Training:
     customers: int
 
 
-def training_of(totals: Totals, customers: int) -> Training:
+def training_of(totals: SplitTotals, customers: int) -> Training:
     """The training part as the evaluation wants it; `customers`: how many it has."""
     return Training(totals.items, totals.train_weights > 0, totals.train_customers, customers)
 

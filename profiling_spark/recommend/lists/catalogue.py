@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -35,6 +36,9 @@ _DESCRIBED = pl.Schema(
         "stock": pl.Int64,
     }
 )
+
+
+_Totals = TypeVar("_Totals", bound=Totals)
 
 
 @dataclass(frozen=True)
@@ -161,7 +165,7 @@ def described_items(tables: Tables, settings: Settings) -> pl.DataFrame:
     return frame.cast({**_DESCRIBED, "is_ended": pl.Boolean, "listed": pl.Date})  # type: ignore[dict-item]
 
 
-def with_categories(totals: Totals, described: pl.DataFrame) -> Totals:
+def with_categories(totals: _Totals, described: pl.DataFrame) -> _Totals:
     """The totals with the catalogue's category (`described_items`) of each item, else that of its events."""
     items = {"item_id": totals.items, "event_category": totals.categories}
     frame = pl.DataFrame(items, schema={"item_id": pl.String, "event_category": pl.String})
