@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from pyspark import Broadcast
@@ -46,3 +47,13 @@ class _Received(Generic[_Value]):
 class _Copy(Generic[_Value]):
     def __init__(self, value: _Value) -> None:
         self.value = value
+
+
+class SharedCall:
+    """A function for tasks that is too large to travel inside each of them: to call it is to call what was shared."""
+
+    def __init__(self, spark: SparkSession, function: Callable[..., Any]) -> None:
+        self._function = Shared(spark, function)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._function.value(*arguments)

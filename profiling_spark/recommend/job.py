@@ -51,6 +51,7 @@ from profiling_spark.recommend.lists.catalogue import (
 from profiling_spark.recommend.lists.groups import GROUP_STEPS, group_steps, with_groups
 from profiling_spark.recommend.lists.repeats import repeat_categories, repeated
 from profiling_spark.recommend.lists.serve import Goods, Offer, Serve
+from profiling_spark.recommend.matrix.array_transfer import array_transfer
 from profiling_spark.recommend.outcome import Choice, Counted, LeftOut, outcome
 from profiling_spark.recommend.store import (
     JOB,
@@ -65,6 +66,7 @@ from profiling_spark.recommend.store import (
     wanted,
 )
 from profiling_spark.remembered import check_zone, remembered
+from profiling_spark.shared import SharedCall
 from profiling_spark.storage import as_frame
 
 _BUNDLE_TITLES = {name.replace("_id", "_title"): name for name in (*ITEMS, "added_item_id")}
@@ -237,12 +239,14 @@ def _publish(
     )  # fmt: skip
     goods = Goods(catalogue, catalogue.content(), group_steps(sums.top, catalogue.item_ids))
     rules = ctx.settings.recommend.policy.model_copy(update={"repeat_categories": _write_repeats(ctx, totals)})
-    serving = _Serving(users, goods, for_tasks(ctx.tables, choice.model) if choice.model else None, params, rules)
-    next_uses = {
-        "bundles": _write_bundles(ctx, params, bots, described),
-        "item_audience": _write_audience(ctx, choice, serving, people),
-    }
-    lists = _write_lists(ctx, choice, serving)
+    with array_transfer(ctx.spark) as way:
+        side = for_tasks(ctx.tables, choice.model, way) if choice.model else None
+        serving = _Serving(users, goods, side, params, rules)
+        next_uses = {
+            "bundles": _write_bundles(ctx, params, bots, described),
+            "item_audience": _write_audience(ctx, choice, serving, people),
+        }
+        lists = _write_lists(ctx, choice, serving)
     if choice.model is not None:
         row = models.live(ctx.tables, TASK)
         if row is None or row["model_version"] != choice.model.stored.version:
@@ -256,10 +260,10 @@ def _write_lists(ctx: Context, choice: Choice, serving: _Serving) -> Replaced:
     gap = None if popular_is_best else timedelta(minutes=recommend.session_gap_minutes)
     offer = Offer(recommend.top_n, recommend.new_items_share, gap, ctx.settings.language, serving.rules)
     customers = stored_rows(ctx.tables, user_features_table(ctx.settings.windows_days), as_of=ctx.as_of)
+    lists = Counted(Serve(serving.goods, serving.side, serving.params, offer), ctx.as_of)
     kernel = counting(
-        Counted(Serve(serving.goods, serving.side, serving.params, offer), ctx.as_of), ctx.tables, ctx.progress,
-        total=customers, unit="customers", side="users",
-    )  # fmt: skip
+        SharedCall(ctx.spark, lists), ctx.tables, ctx.progress, total=customers, unit="customers", side="users"
+    )
     return replace_from_histories(
         ctx.tables, kernel, USER_RECOMMENDATIONS, serving.params, columns=VISIT_COLUMNS, buckets=ctx.settings.buckets,
         sides={"users": serving.users},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,12 +25,13 @@ from profiling_spark.recommend.engines.stored import (
     StoredSide,
     packed,
     put_together,
-    save_side,
+    side_for_tasks,
     taken_apart,
     unpacked,
 )
 from profiling_spark.recommend.history.pairs import SplitTotals
 from profiling_spark.recommend.judge.choose import Fitted, Live
+from profiling_spark.recommend.matrix.array_transfer import ArrayTransfer
 from profiling_spark.recommend.matrix.item_side import ItemSide
 from profiling_spark.storage import Tables
 
@@ -131,18 +133,17 @@ def load(tables: Tables, stored: Stored, *, candidates: int) -> Model:
     return Model(stored, stored.declaration["engine"], found, items, near)
 
 
-def for_tasks(tables: Tables, model: Model) -> StoredSide | None:
-    """How tasks get the model: as files beside it where the storage is a disk, else as a copy sent along.
+def for_tasks(tables: Tables, model: Model, way: ArrayTransfer) -> StoredSide | None:
+    """How tasks get the model: by files beside it where the storage is a disk, else by those of `way` or the session.
 
     The files (`_arrays/`, outside the seal) are made anew from the verified model each time and may be deleted.
     """
     if model.side is None:
         return None
     folder = tables.shared_folder(f"{model.stored.path}/_arrays")
-    if folder is None:
-        return StoredSide(copy=model.side)
-    save_side(folder, model.side)
-    return StoredSide(folder=str(folder))
+    if folder is None and way.folder is not None:
+        folder = Path(way.folder, "model")
+    return side_for_tasks(tables.spark, model.side, folder)
 
 
 def _finished(tables: Tables, version: str) -> Stored | None:

@@ -1,5 +1,6 @@
 """What a customer knows: what may be offered again, how many in a list, and why. No Spark."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 from recommend_shop import AS_OF, PARAMS, events
 from scipy import sparse
-from test_serve import lists_of, served
+from test_serve import CATALOGUE, lists_of, served
 
 from profiling_spark.config.policy import RecommendPolicy
 from profiling_spark.recommend.engines.item_cf import NeighbourSide
@@ -20,7 +21,7 @@ from profiling_spark.recommend.matrix.item_side import SparseScores
 # a speaks most for itself, then for d; c for b; no two rows are alike
 SIMILAR = np.eye(5, dtype=np.float32)
 SIMILAR[0, 3], SIMILAR[2, 1] = 0.5, 0.3
-SIDE = StoredSide(copy=NeighbourSide(sparse.csr_array(SIMILAR)))
+SIDE = StoredSide(own=NeighbourSide(sparse.csr_array(SIMILAR)))
 OFTEN = "items of its category are often bought again"
 ALL = dict.fromkeys(STATES, "again")
 
@@ -97,6 +98,18 @@ def test_at_least_half_of_a_list_is_new_to_the_customer_unless_the_settings_say_
     shares = {1.0: ["b", "a", "c", "e"], 0.0: ["d"], 0.3: ["d"]}
     for share, items in shares.items():
         assert [r[0] for r in lists_of(served(rows, side=SIDE, n=4, rules={"most_seen_share": share}))] == items, share
+
+
+def test_a_known_item_that_has_no_place_after_all_keeps_no_other_out():
+    """a is known, and alone it would be all of the list; of its category, where one item may stand in a list, b is left."""
+    few = replace(CATALOGUE, weights=(5.0, 4.0, 0.0, 0.0, 0.0))
+    rules = {"repeat_categories": ("x",), "max_per_category": 1}
+    found = served([("u", "a", "purchase", 10)], side=None, n=2, catalogue=few, rules=rules)
+    assert [r[:2] for r in lists_of(found.filter(pl.col("rank") > 0))] == [("b", "popular_in_category")]
+    # beside one that is new it stays, and b does not fit
+    few = replace(CATALOGUE, weights=(5.0, 4.0, 0.0, 1.0, 0.0))
+    found = served([("u", "a", "purchase", 10)], side=None, n=2, catalogue=few, rules=rules)
+    assert [r[:2] for r in lists_of(found.filter(pl.col("rank") > 0))] == [("a", "last_session"), ("d", "popular")]
 
 
 def test_nothing_is_offered_again_within_the_cool_down():

@@ -42,7 +42,7 @@ CATALOGUE = catalogue_of(
 SIMILAR = np.zeros((5, 5), dtype=np.float32)
 SIMILAR[0, 1] = SIMILAR[1, 0] = 0.9
 SIMILAR[0, 2] = SIMILAR[2, 0] = 0.3
-NEIGHBOURS = StoredSide(copy=NeighbourSide(sparse.csr_array(SIMILAR)))
+NEIGHBOURS = StoredSide(own=NeighbourSide(sparse.csr_array(SIMILAR)))
 
 
 def served(
@@ -209,7 +209,7 @@ def random_shops(draw):
         for age in rng.integers(1, 300, draw(st.integers(0, 40)))
     ]
     ids = tuple(f"u{n}" for n in range(users))
-    side = StoredSide(copy=FactorSide(factors, alpha=1.0, regularisation=0.1)) if draw(st.booleans()) else None
+    side = StoredSide(own=FactorSide(factors, alpha=1.0, regularisation=0.1)) if draw(st.booleans()) else None
     top = [
         (kind, name, item, 9 - place)
         for kind, group in (("segment", ("0", "1")), ("attributes", ("female/",)), ("region", ("Hunan",)))

@@ -84,7 +84,7 @@ def test_a_quality_first_customer_gets_the_dearer_of_two_good_items_first():
 
 def neighbours(similar):
     """The engine that scores by these similarities."""
-    return StoredSide(copy=NeighbourSide(sparse.csr_array(similar)))
+    return StoredSide(own=NeighbourSide(sparse.csr_array(similar)))
 
 
 def test_popular_items_are_steered_within_their_step():

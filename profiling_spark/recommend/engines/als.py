@@ -80,8 +80,12 @@ class _Folded:
 
     def contributions(self, chosen: Ints) -> Floats:
         # score_j = y_j' A^-1 sum_i (1 + alpha w_i) y_i, so item i adds (1 + alpha w_i) y_j' A^-1 y_i
-        wanted = self.side.factors[chosen].astype(np.float64)
-        parts: Floats = wanted @ self.equation.solve(self.past.transpose(0, 2, 1))
+        wanted, past = self.side.factors[chosen].astype(np.float64), self.past
+        if wanted.shape[1] < past.shape[1]:  # A is symmetric, so whichever side is shorter is solved for
+            solved = self.equation.solve(wanted.transpose(0, 2, 1)).transpose(0, 2, 1)
+            parts: Floats = solved @ past.transpose(0, 2, 1)
+        else:
+            parts = wanted @ self.equation.solve(past.transpose(0, 2, 1))
         return parts * self.confidence[:, None, :]
 
 

@@ -1,12 +1,16 @@
-"""An item side as named arrays and a few numbers: in files that tasks map into memory, or as a copy that travels with
-the task; and as rows of a Parquet file, which Spark writes and reads on any storage.
+"""An item side as named arrays and a few numbers: in files that tasks map into memory; and as rows of a Parquet file,
+which Spark writes and reads on any storage.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
+import shutil
+import tempfile
+import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -14,6 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pyspark import SparkFiles
+from pyspark.sql import SparkSession
 
 from profiling_spark.errors import ModelError
 from profiling_spark.recommend.engines.als import FactorSide
@@ -52,21 +58,31 @@ KINDS: Mapping[str, type[Storable]] = {
 
 @dataclass(frozen=True)
 class StoredSide:
-    """How a task gets an item side: from a folder that every machine sees, else from a copy.
-
-    The same rule as for the events: on a disk (one machine, or a mount shared by all) tasks open the files.
+    """How a task gets an item side: from a folder that every machine sees, or from the session's files (`added`, which
+    begins their names), which Spark brings to each machine once. Tasks of a machine share the mapped files. Only a side
+    that cannot be stored travels itself.
     """
 
     folder: str | None = None
-    copy: ItemSide | None = None
+    added: str | None = None
+    own: ItemSide | None = field(default=None, compare=False)
 
     def load(self) -> ItemSide:
-        """The side; tasks of a machine share the memory-mapped files."""
+        """The side."""
+        if self.own is not None:
+            return self.own
         if self.folder is not None:
             return load_side(Path(self.folder))
-        if self.copy is None:
-            raise ModelError("recommendations: expected a folder or a copy of the model, found neither")
-        return self.copy
+        if self.added is not None:
+            return load_side(Path(SparkFiles.getRootDirectory()), f"{self.added}.")
+        raise ModelError("recommendations: expected the files of the model, found none")
+
+    def __getstate__(self) -> dict[str, Any]:
+        has_files = self.folder is not None or self.added is not None
+        return {"folder": self.folder, "added": self.added, "own": None if has_files else self.own}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
 
 
 def is_storable(side: ItemSide) -> bool:
@@ -104,29 +120,42 @@ def put_together(meta: Mapping[str, Any], arrays: Arrays) -> ItemSide:
     return KINDS[meta["kind"]].from_arrays(arrays, meta)
 
 
-def sent_side(side: ItemSide, folder: Path | None) -> StoredSide:
-    """A side for tasks: as files in `folder`, which is made, where there is one and the engine can be stored."""
-    if folder is None or not is_storable(side):
-        return StoredSide(copy=side)
-    save_side(folder, side)
-    return StoredSide(folder=str(folder))
+def side_for_tasks(spark: SparkSession, side: ItemSide, folder: Path | None) -> StoredSide:
+    """A side for tasks: its files in `folder`, which every machine sees and which is made, else among the session's."""
+    if not is_storable(side):
+        return StoredSide(own=side)
+    if folder is not None:
+        save_side(folder, side)
+        return StoredSide(folder=str(folder), own=side)
+    try:
+        context = spark.sparkContext
+    except Exception:  # Spark Connect brings no files, and names the error differently from release to release
+        return StoredSide(own=side)
+    # Spark reads them when a machine asks for the first time, which may be in the session's last task
+    made = Path(tempfile.mkdtemp(prefix="profiling_spark_side_"))
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    name = f"side-{uuid.uuid4().hex}"
+    save_side(made, side, f"{name}.")
+    for file in sorted(made.iterdir()):
+        context.addFile(str(file))
+    return StoredSide(added=name, own=side)
 
 
-def save_side(folder: Path, side: ItemSide) -> None:
-    """Write the files of a side; those of an earlier one are replaced."""
+def save_side(folder: Path, side: ItemSide, begin: str = "") -> None:
+    """Write the files of a side, whose names begin like this; those of an earlier one are replaced."""
     folder.mkdir(parents=True, exist_ok=True)
     meta, arrays = taken_apart(side)
     for name, values in arrays.items():
-        np.save(folder / f"{name}.npy", values)
+        np.save(folder / f"{begin}{name}.npy", values)
     text = json.dumps({"side": meta, "arrays": sorted(arrays)}, sort_keys=True)
-    (folder / META).write_text(text, encoding="utf-8")
+    (folder / f"{begin}{META}").write_text(text, encoding="utf-8")
 
 
-def load_side(folder: Path) -> ItemSide:
+def load_side(folder: Path, begin: str = "") -> ItemSide:
     """The side in a folder, its arrays memory-mapped. Raises ModelError where it cannot be read."""
     try:
-        meta = json.loads((folder / META).read_text(encoding="utf-8"))
-        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in meta["arrays"]}
+        meta = json.loads((folder / f"{begin}{META}").read_text(encoding="utf-8"))
+        arrays = {name: np.load(folder / f"{begin}{name}.npy", mmap_mode="r") for name in meta["arrays"]}
         return put_together(meta["side"], arrays)
     except (OSError, ValueError, KeyError, ModelError) as err:
         raise ModelError(f"{folder}: expected a readable item side; {err}") from err

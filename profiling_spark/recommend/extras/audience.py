@@ -19,6 +19,7 @@ from profiling_spark.recommend.history.interactions import HISTORY_COLUMNS, UNIT
 from profiling_spark.recommend.lists.catalogue import Catalogue
 from profiling_spark.recommend.matrix.item_side import Ints, block_rows, padded_blocks
 from profiling_spark.recommend.matrix.score_block import every
+from profiling_spark.shared import SharedCall
 from profiling_spark.storage import Tables
 
 _DECIMALS = 9  # equal scores go by customer, not by the last bit
@@ -98,8 +99,9 @@ class AudienceKernel:
 def audiences(tables: Tables, users: DataFrame, kernel: AudienceKernel, *, buckets: int) -> DataFrame:
     """The best customers of each item, by score; ties by user id."""
     params = kernel.params
+    shared = SharedCall(tables.spark, kernel)
     best = map_histories(
-        tables, kernel, params, schema=_SPARK_SCORED, columns=HISTORY_COLUMNS, buckets=buckets,
+        tables, shared, params, schema=_SPARK_SCORED, columns=HISTORY_COLUMNS, buckets=buckets,
         sides={"users": users.select("user_id", "is_opted_out")},
     )  # fmt: skip
     by_score = Window.partitionBy("item_id").orderBy(F.desc("score"), "user_id")

@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 
 from profiling_spark.contracts.operations import EVERYONE
 from profiling_spark.recommend.engines.graph_filter import rows_at_a_time, scoring_all
-from profiling_spark.recommend.engines.stored import StoredSide, sent_side
+from profiling_spark.recommend.engines.stored import StoredSide, side_for_tasks
 from profiling_spark.recommend.history.interactions import UNITS
 from profiling_spark.recommend.history.pairs import SplitTotals
 from profiling_spark.recommend.judge import metrics
@@ -27,6 +27,7 @@ from profiling_spark.recommend.matrix.array_transfer import array_transfer
 from profiling_spark.recommend.matrix.item_side import Bools, Floats, Ints, ItemSide, padded_blocks
 from profiling_spark.recommend.matrix.score_block import close_items
 from profiling_spark.recommend.matrix.top_n import NONE
+from profiling_spark.shared import SharedCall
 
 CUTS = (5, 10, 20)
 K = CUTS[-1]
@@ -128,8 +129,8 @@ def evaluate(
         sides = {name: scoring_all(side) for name, side in sides.items()}
     with array_transfer(pairs.sparkSession) as way:
         folders = {name: None if way.folder is None else Path(way.folder, str(n)) for n, name in enumerate(sides)}
-        sent = {name: sent_side(side, folders[name]) for name, side in sides.items()}
-        task = _Evaluate(sent, training, tuple(protocols), replicates)
+        sent = {name: side_for_tasks(pairs.sparkSession, side, folders[name]) for name, side in sides.items()}
+        task = SharedCall(pairs.sparkSession, _Evaluate(sent, training, tuple(protocols), replicates))
         found = pl.DataFrame(rows.mapInArrow(task, _RESULT).toArrow())
     figures, paired = {}, {}
     for (protocol, engine, members), part in found.group_by("protocol", "engine", "members", maintain_order=True):

@@ -59,6 +59,11 @@ class Lists:
         found: Ints = self.own.shape[1] - taken
         return found
 
+    def leave_out(self, users: Ints, items: Ints) -> None:
+        """Take each item out of the list of the user at its place."""
+        row, place = np.nonzero(self.own[users] == items[:, None])
+        self.own[users[row], place] = NONE
+
     def listed(self, users: Ints) -> Ints:
         """(users, any): what stands in these lists."""
         return np.concatenate([self.own[users], self.new[users]], axis=1)

@@ -25,7 +25,6 @@ from profiling_spark.recommend.lists.ranking import Documents, Lists, ranked, vi
 from profiling_spark.recommend.matrix.item_side import Ints, block_rows
 from profiling_spark.recommend.matrix.top_n import NONE
 
-_TITLED = pl.Schema({"item_id": pl.String, "title": pl.String})
 # `order`: place in the list before ranks are given, see `_new_order`
 _CHOSEN = pl.Schema(
     {
@@ -98,8 +97,17 @@ class Serve:
         chosen = [_CHOSEN.to_frame(), self._new(past, eligible, lists), self._personal(past, eligible, lists)]
         chosen.append(self._last_session(events, open_users, eligible, lists))
         codes = self._codes(events, open_users, category_numbers, len(users))
-        chosen += self._popular(eligible, lists, codes)
-        return pl.concat([self._named(pl.concat(chosen), past, users), eligible.removed()])
+        begun = (lists.own != NONE).sum(axis=1)
+        full = pl.concat([*chosen, *self._popular(eligible, lists, codes, begun, np.arange(len(users)))])
+        rows = no_more_than_fresh(_with_known(full, past), self.offer.rules.most_seen_share)
+        if len(rows) < len(full):  # what kept others out, by a rule, may be gone now
+            gone = full.join(rows, on=["user", "item"], how="anti").select("user", "item").to_numpy()
+            lists.leave_out(gone[:, 0], gone[:, 1])
+            short = np.unique(gone[:, 0])
+            is_filled = pl.col("user").is_in(short) & pl.col("engine").is_in(list(eligible.popularity.steps))
+            filled = pl.concat([_CHOSEN.to_frame(), *self._popular(eligible, lists, codes, begun, short)])
+            rows = pl.concat([rows.filter(~is_filled), _with_known(filled, past)])
+        return pl.concat([self._named(rows, users), eligible.removed()])
 
     def _eligible(
         self, past: pl.DataFrame, policy: Policy, popularity: Popularity, count: int, users: pl.DataFrame
@@ -200,20 +208,22 @@ class Serve:
             pl.col(c).cast(t) for c, t in _CHOSEN.items()
         )
 
-    def _popular(self, eligible: EligibleItems, lists: Lists, codes: Ints) -> list[pl.DataFrame]:
-        short = np.flatnonzero(lists.room(slice(None)) > 0)
+    def _popular(
+        self, eligible: EligibleItems, lists: Lists, codes: Ints, begun: Ints, among: Ints
+    ) -> list[pl.DataFrame]:
+        """What fills the lists of these users, behind the places that the steps before have `begun`."""
+        short = among[lists.room(among) > 0]
         rows = min(block_rows(len(self.goods.catalogue.item_ids)), 4096)
         found = []
         for at in range(0, len(short), rows):
             users = short[at : at + rows]
             fill = eligible.fill(users, lists.listed(users), codes[users], lists.room(users), self.offer.top_n)
             row, place = np.nonzero(fill.items != NONE)
-            begun = (lists.own[users] != NONE).sum(axis=1)
             steps = fill.steps[row, place]
             frame = pl.DataFrame(
                 {
                     "user": users[row],
-                    "order": begun[row] + place + 1,
+                    "order": begun[users[row]] + place + 1,
                     "item": fill.items[row, place],
                     "score": fill.weights[row, place],
                     "engine": pl.Series(eligible.popularity.steps, dtype=pl.String).gather(steps),
@@ -239,21 +249,25 @@ class Serve:
             subjects[is_here] = step_names[items[is_here] if step == 0 else codes[is_here, step]]
         return pl.Series(subjects.tolist(), dtype=pl.String)
 
-    def _named(self, chosen: pl.DataFrame, past: pl.DataFrame, users: pl.DataFrame) -> pl.DataFrame:
-        """Rows in their order become ranks; numbers become ids; what is known has a reason of its own."""
+    def _named(self, rows: pl.DataFrame, users: pl.DataFrame) -> pl.DataFrame:
+        """Rows in their order become ranks; numbers, which follow the ids of users, become ids; what is known has a
+        reason of its own.
+        """
         catalogue, language = self.goods.catalogue, self.offer.language
-        ids = pl.DataFrame({"item_id": catalogue.item_ids, "title": catalogue.titles}, schema=_TITLED)
-        ids = ids.with_row_index("item").cast({"item": pl.Int64})
-        known = past.filter("is_known").select("user", "item", "state", "state_date", "is_known", again="is_again")
-        with_known = chosen.join(known, on=["user", "item"], how="left").with_columns(
-            pl.col("is_known", "again").fill_null(value=False)
-        )
         because = pl.when("again").then(reasons.again(language)).otherwise("because")
-        with_reasons = with_known.with_columns(reason=pl.concat_str(because, reasons.steered(language)))
-        ordered = no_more_than_fresh(with_reasons, self.offer.rules.most_seen_share).sort("user", "order")
+        ordered = rows.with_columns(reason=pl.concat_str(because, reasons.steered(language))).sort("user", "order")
         rank = ordered.with_columns(rank=pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over("user"))
-        named = rank.join(users.select("user", "user_id"), on="user", how="inner").join(ids, on="item", how="inner")
-        return named.sort("user_id", "rank").select(*LIST)
+        titles = pl.Series(catalogue.titles, dtype=pl.String), pl.Series(catalogue.item_ids, dtype=pl.String)
+        title, item_id = (texts.gather(rank["item"]) for texts in titles)
+        named = rank.with_columns(users["user_id"].gather(rank["user"]), title=title, item_id=item_id)
+        return named.select(*LIST)
+
+
+def _with_known(chosen: pl.DataFrame, past: pl.DataFrame) -> pl.DataFrame:
+    """Rows with what the customer did with the item, where it may be offered although it is known (`is_known`)."""
+    known = past.filter("is_known").select("user", "item", "state", "state_date", "is_known", again="is_again")
+    joined = chosen.join(known, on=["user", "item"], how="left")
+    return joined.with_columns(pl.col("is_known", "again").fill_null(value=False))
 
 
 def _new_order(number: pl.Expr, share: float) -> pl.Expr:
