@@ -2,17 +2,17 @@
 
     scripts/bench.sh nightly --events 10000000 --customers 178000 --runs 2 --folder FOLDER
 
-A shop with 40 tastes and (from a million events on) 20,000 items, as Delta tables with features of two dates. In turn:
+A shop with 40 tastes and (from a million events on) 20,000 items, as Delta tables. In turn, each a process of its own:
 
-- first run: `submit.sh recommend_items` on the lake without a model: engines are fitted and compared, lists written;
-- night: the day after with the stored model: lists, neighbours, bundles, audiences;
-- script: polars reads the same events, `implicit` fits ALS (rank 64, 15 iterations) and ranks 20 unseen items for every
-  customer, Parquet out; no comparison, no reasons, no policy.
+- first run: `submit.sh run --only build_features --only recommend_items` on the lake without a model: engines are
+  fitted and compared, lists written;
+- night: the same the day after, with the stored model: lists, neighbours, bundles, audiences;
+- script: polars reads the same events, `implicit` (to be installed for this script alone) fits ALS (rank 64, 15
+  iterations) and ranks 20 unseen items for every customer, Parquet out: no comparison, no reasons, no policy.
 
-Two cores for all, each run a process of its own. Seconds are those of the stage in `job_runs`; the command with Spark's
-start is printed beside. Before a ratio is printed both lists are judged on the days after the date, which neither has
-seen: hits are items that the customer had not dealt with before; ours hold known items too, which count as misses here.
-`implicit` must be installed for this script alone.
+Two cores for all. Seconds are those of the stage in `job_runs`, the script's are from its first import. Before a ratio
+is printed both lists are judged on the days after the date, which neither has seen: by all items that customers take
+then, and by those that are new to them, for which the known items in ours count as misses.
 """
 
 from __future__ import annotations
@@ -41,10 +41,11 @@ RANK, ITERATIONS, ALPHA, REGULARISATION = 64, 15, 40.0, 0.05
 WEIGHTS = {"view": 1.0, "favorite": 3.0, "cart": 4.0, "purchase": 8.0}
 HISTORY_DAYS, HALF_LIFE = 365, 45.0
 NIGHT = AS_OF + timedelta(days=1)
+_EVERY = 5.0  # seconds: to ask the system for a process's memory takes a tenth of one
 
 
 def prepared(folder: Path, events: int, customers: int) -> Shop:
-    """The shop's tables with features of both dates, made where they are absent."""
+    """The shop's tables, made where they are absent."""
     lake = folder / f"lake_{events}"
     shop = Shop(lake, events, BUCKETS)
     if lake.exists():
@@ -54,8 +55,6 @@ def prepared(folder: Path, events: int, customers: int) -> Shop:
         shutil.rmtree(each, ignore_errors=True)
     made = generate(raw, events, each=max(events // customers, 1), tastes=TASTES)
     store(_session(), made, unfinished, BUCKETS)
-    for day in (AS_OF, NIGHT):
-        command(unfinished, folder, "build_features", str(day))
     unfinished.rename(lake)
     return shop
 
@@ -69,20 +68,20 @@ def _session() -> Any:
     return build_session(Settings.model_validate({}), name="benchmark")
 
 
-def command(lake: Path, folder: Path, stage: str, as_of: str) -> tuple[float, Peak]:
-    """Seconds of the whole command, and its memory."""
+def command(lake: Path, folder: Path, as_of: str) -> float:
+    """Features and recommendations of a date; the greatest memory of its processes, MB."""
     settings = folder / "settings.yaml"
     timezone = {"business_timezone": "Asia/Shanghai", "windows_days": [7, 30, 90]}
     settings.write_text(yaml.safe_dump({"storage": {"root": str(lake)}, "buckets": BUCKETS, **timezone}))
-    words = [str(PROJECT / "scripts" / "submit.sh"), stage, "--config", str(settings), "--as-of", as_of]
+    words = [str(PROJECT / "scripts" / "submit.sh"), "run", "--config", str(settings), "--as-of", as_of]
+    words += ["--only", "build_features", "--only", "recommend_items"]
     environ = {**os.environ, "PROFILING_SPARK_DRIVER_MEMORY": "6g", "PROFILING_SPARK_MASTER": f"local[{CORES}]"}
     environ.pop("PYTHONPATH", None)
-    began = time.perf_counter()
-    with subprocess.Popen(words, cwd=folder, env=environ) as process, Peak(process.pid) as peak:
+    with subprocess.Popen(words, cwd=folder, env=environ) as process, Peak(process.pid, every=_EVERY) as peak:
         process.wait()
     if process.returncode:
         raise SystemExit(f"{' '.join(words)}: exit code {process.returncode}")
-    return time.perf_counter() - began, peak
+    return peak.megabytes
 
 
 def stage_seconds(lake: Path) -> float:
@@ -138,15 +137,18 @@ def script(lake: Path, out: Path) -> float:
     return time.perf_counter() - began
 
 
-def judged(lake: Path, lists: pl.LazyFrame) -> tuple[float, int]:
-    """NDCG@20 of lists (user_id, rank, item_id) on the days from AS_OF, and customers who took a new item then."""
+def judged(lake: Path, lists: pl.LazyFrame, *, is_new: bool) -> tuple[float, int]:
+    """NDCG@20 of lists (user_id, rank, item_id) on the days from AS_OF, and how many customers with a history are
+    judged: who took an item then, or where `is_new` one that was new to them.
+    """
     events = pl.scan_parquet(Shop(lake, 0).files("events")).filter(
         pl.col("item_id").is_not_null() & pl.col("event_type").is_in(list(WEIGHTS))
     )
     pairs = events.select("user_id", "item_id", later=pl.col("event_date") >= AS_OF).unique()
-    before = pairs.filter(~pl.col("later"))
-    new = pairs.filter("later").join(before, on=["user_id", "item_id"], how="anti").drop("later")
-    known = new.join(before.select("user_id").unique(), on="user_id", how="semi").collect()
+    before, after = pairs.filter(~pl.col("later")), pairs.filter("later").drop("later")
+    if is_new:
+        after = after.join(before, on=["user_id", "item_id"], how="anti")
+    known = after.join(before.select("user_id").unique(), on="user_id", how="semi").collect()
     gain = 1 / (pl.col("rank") + 1).log(2)
     hits = (
         lists.join(known.lazy(), on=["user_id", "item_id"]).group_by("user_id").agg(gain.sum().alias("dcg")).collect()
@@ -173,6 +175,7 @@ def main() -> None:
     given = parser.parse_args()
     folder: Path = given.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as `implicit` asks for, which has threads of its own
     os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[:CORES]))
     source = _in_a_process(prepared, folder, given.events, given.customers)
     seconds: dict[str, list[float]] = {"first run": [], "night": [], "script": []}
@@ -182,21 +185,23 @@ def main() -> None:
         shutil.rmtree(lake, ignore_errors=True)
         shutil.copytree(source.folder, lake)
         for name, day in (("first run", AS_OF), ("night", NIGHT)):
-            took, peak = command(lake, folder, "recommend_items", str(day))
+            memory = command(lake, folder, str(day))
             seconds[name].append(stage_seconds(lake))
-            peaks[name] = max(peaks.get(name, 0.0), peak.megabytes)
-            sys.stdout.write(f"{name}: {seconds[name][-1]:.1f} s, {took:.1f} with its start\n")
-        with Peak(os.getpid()) as peak:
+            peaks[name] = max(peaks.get(name, 0.0), memory)
+            sys.stdout.write(f"{name}: {seconds[name][-1]:.1f} s\n")
+            sys.stdout.flush()
+        with Peak(os.getpid(), every=_EVERY) as peak:
             seconds["script"].append(_in_a_process(script, lake, out))
         peaks["script"] = max(peaks.get("script", 0.0), peak.megabytes)
         sys.stdout.write(f"script: {seconds['script'][-1]:.1f} s\n")
         sys.stdout.flush()
     ours = pl.scan_parquet(Shop(lake, 0).files("user_recommendations")).filter(pl.col("as_of") == AS_OF)
     for name, lists in (("profiling_spark", ours), ("script", pl.scan_parquet(out))):
-        figure, customers = judged(lake, lists.select("user_id", "rank", "item_id"))
-        sys.stdout.write(
-            f"{name}: NDCG@20 {figure:.4f} of {customers:,} customers who took a new item from {AS_OF} on\n"
-        )
+        for words, is_new in (("items", False), ("new items", True)):
+            figure, customers = judged(lake, lists.select("user_id", "rank", "item_id"), is_new=is_new)
+            sys.stdout.write(
+                f"{name}: NDCG@20 {figure:.4f} of {customers:,} customers who took {words} from {AS_OF} on\n"
+            )
     script_seconds = statistics.median(seconds["script"])
     for name, took_all in seconds.items():
         median = statistics.median(took_all)

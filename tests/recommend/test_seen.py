@@ -101,7 +101,7 @@ def test_at_least_half_of_a_list_is_new_to_the_customer_unless_the_settings_say_
 
 
 def test_a_known_item_that_has_no_place_after_all_keeps_no_other_out():
-    """a is known, and alone it would be all of the list; b, of the same category, is left, of which one item may stand."""
+    """a is known, and alone it would be all of the list; b, of its category, for which there is one place, is left."""
     few = replace(CATALOGUE, weights=(5.0, 4.0, 0.0, 0.0, 0.0))
     rules = {"repeat_categories": ("x",), "max_per_category": 1}
     found = served([("u", "a", "purchase", 10)], side=None, n=2, catalogue=few, rules=rules)
