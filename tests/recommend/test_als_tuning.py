@@ -104,9 +104,10 @@ def ids(pairs):
     return pl.DataFrame(pairs.select("user_id").distinct().toArrow())["user_id"]
 
 
-def split_of(pairs, *, train_pairs=100):
+def split_of(pairs, *, train_pairs=100, asked=None):
+    asked = ids(pairs) if asked is None else asked
     items = tuple(sorted(r["item_id"] for r in pairs.select("item_id").distinct().collect()))
-    return Split(pairs, items, np.ones(len(items), dtype=bool), "is_train", train_pairs, NEW_ITEMS)
+    return Split(pairs, items, np.ones(len(items), dtype=bool), "is_train", train_pairs, NEW_ITEMS, asked)
 
 
 def judge_for(split, asked, protocol=NEW_ITEMS):
@@ -154,7 +155,7 @@ def test_trials_find_better_settings_in_their_budget(spark, way):
     most = 12 if way == "here" else 4
     settings = settings_of(**POOR, als_trials=most, **({} if way == "here" else {"als_pairs": 0}))
     noted = []
-    found = tuned_als(split_of(pairs), ids(pairs), settings, note=noted.append)
+    found = tuned_als(split_of(pairs), settings, note=noted.append)
     assert tuple(noted) == found.trials
     assert found.trials[0].values == POOR
     assert len(found.trials) <= most
@@ -179,7 +180,7 @@ def test_nightly_trials_learn_from_a_sample_of_the_customers(spark, monkeypatch)
 
     monkeypatch.setattr(f"{MODULE}.fit_here", fitted)
     split = replace(split_of(pairs, train_pairs=400), is_sampled=True)
-    assert tuned_als(split, ids(pairs), settings_of(**POOR, als_trials=2, als_pairs=0)) is not None
+    assert tuned_als(split, settings_of(**POOR, als_trials=2, als_pairs=0)) is not None
     (sizes,) = {tuple(np.bincount(known.users).tolist()) for known in seen}
     assert set(sizes) == {5}
     assert 20 <= len(sizes) <= 44
@@ -187,8 +188,7 @@ def test_nightly_trials_learn_from_a_sample_of_the_customers(spark, monkeypatch)
 
 def test_no_trials_where_none_are_wanted_or_too_few_can_tell(spark):
     pairs = shop(spark, customers=10)
-    everyone = ids(pairs)
-    assert tuned_als(split_of(pairs), everyone, settings_of(als_trials=0)) is None
-    assert tuned_als(split_of(pairs), everyone, settings_of()) is None
-    assert tuned_als(split_of(pairs), everyone, settings_of(als_trials=1), least_customers=10) is not None
+    assert tuned_als(split_of(pairs), settings_of(als_trials=0)) is None
+    assert tuned_als(split_of(pairs), settings_of()) is None
+    assert tuned_als(split_of(pairs), settings_of(als_trials=1), least_customers=10) is not None
     assert (tuning_facts({}), tuning_lines({})) == ({}, [])

@@ -2,13 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from recommend_shop import as_histories, top_n
 from scipy import sparse
 
 from profiling_spark.recommend.engines.als import FactorSide
-from profiling_spark.recommend.engines.blend import blend_side, weight_grid
+from profiling_spark.recommend.engines.blend import blend_side
 from profiling_spark.recommend.engines.item_cf import NeighbourSide
 from profiling_spark.recommend.engines.own_history import OwnHistorySide
 from profiling_spark.recommend.matrix.item_side import padded_blocks
@@ -60,16 +58,3 @@ def test_an_item_is_offered_where_any_engine_offers_it():
     has_score = np.isfinite(own.score(histories).block()) | np.isfinite(SIMILAR.score(histories).block())
     assert (np.isfinite(scores) == has_score).all()
     assert has_score[0].sum() == 1  # item 11 has no neighbours
-
-
-@given(engines=st.integers(1, 4), steps=st.integers(1, 5))
-def test_the_grid_has_all_weights_once(engines, steps):
-    grid = list(weight_grid(engines, steps))
-    assert len(set(grid)) == len(grid)
-    assert all(sum(weights) == pytest.approx(1) and min(weights) >= 0 for weights in grid)
-    assert {tuple(float(n == alone) for n in range(engines)) for alone in range(engines)} <= set(grid)
-    # compositions of `steps` into `engines` parts
-    expected = 1
-    for n in range(1, engines):
-        expected = expected * (steps + n) // n
-    assert len(grid) == expected

@@ -3,10 +3,12 @@
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import sparse
 
 from profiling_spark.recommend.engines.blend import blend_side
-from profiling_spark.recommend.engines.blend_search import MOST_SCORES, customers_for, search_blend
+from profiling_spark.recommend.engines.blend_search import MOST_SCORES, customers_for, search_blend, search_weights
 from profiling_spark.recommend.engines.item_cf import NeighbourSide
 from profiling_spark.recommend.engines.own_history import OwnHistorySide
 from profiling_spark.recommend.judge.in_process import Judge
@@ -78,3 +80,24 @@ def test_customers_are_as_many_as_their_scores_have_room():
     assert customers_for(200_000, 800) == MOST_SCORES // 200_000
     assert customers_for(100, 0) == 0
     assert customers_for(100, 49) == 0
+
+
+@given(st.integers(1, 4), st.randoms(use_true_random=False))
+def test_the_walk_ends_where_no_neighbour_gains_or_the_trials_do(engines, random):
+    values, asked = {}, []
+
+    def value(weights):
+        assert sum(weights) == 4
+        asked.append(weights)
+        return values.setdefault(weights, random.random())
+
+    found = search_weights([f"e{n}" for n in range(engines)], value)
+    assert len(asked) == len(set(asked)) <= 24  # nothing is tried twice
+    best = tuple(round(4 * found.weights.get(f"e{n}", 0.0)) for n in range(engines))
+    assert (found.ndcg, sum(best)) == (values[best], 4)
+    assert found.alone == max(values[tuple(4 * (n == own) for n in range(engines))] for own in range(engines))
+    assert found.alone <= found.ndcg
+    if len(asked) < 24:
+        moves = [(a, b) for a in range(engines) for b in range(engines) if a != b and best[a]]
+        near = [tuple(w - (n == a) + (n == b) for n, w in enumerate(best)) for a, b in moves]
+        assert all(values[weights] <= found.ndcg * 1.005 for weights in near)

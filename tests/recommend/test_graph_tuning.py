@@ -23,7 +23,7 @@ def test_trials_find_better_settings_in_their_budget(spark):
     pairs = shop(spark, customers=80)
     settings = settings_of(graph_filter={**POOR, "trials": 14})
     noted = []
-    found = tuned_graph(split_of(pairs), ids(pairs), settings, note=noted.append)
+    found = tuned_graph(split_of(pairs), settings, note=noted.append)
     assert tuple(noted) == found.trials
     assert 1 < len(found.trials) <= 14
     assert found.trials[0].values == graph_values(settings.recommend.graph_filter, 64)
@@ -36,9 +36,9 @@ def test_trials_find_better_settings_in_their_budget(spark):
     (line,) = tuning_lines({"graph_filter": found})
     assert line.startswith("graph_filter by item_exponent ")
     # no trial where none is wanted, where too few can tell, and in a shop that is too large
-    assert tuned_graph(split_of(pairs), ids(pairs), settings_of(graph_filter={"trials": 0})) is None
-    assert tuned_graph(split_of(pairs), ids(pairs).head(20), settings) is None
-    assert tuned_graph(replace(split_of(pairs), train_pairs=500_001), ids(pairs), settings) is None
+    assert tuned_graph(split_of(pairs), settings_of(graph_filter={"trials": 0})) is None
+    assert tuned_graph(split_of(pairs, asked=ids(pairs).head(20)), settings) is None
+    assert tuned_graph(replace(split_of(pairs), train_pairs=500_001), settings) is None
 
 
 @pytest.mark.parametrize("items", [3, 40, 800, 10_000])

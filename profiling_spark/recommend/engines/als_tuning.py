@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import polars as pl
@@ -21,7 +22,7 @@ from profiling_spark.recommend.engines.als_fit import fits_here, most_pairs, som
 from profiling_spark.recommend.engines.als_here import fit_here, learned
 from profiling_spark.recommend.engines.settings_search import Axis, Found, Trial, Values, search
 from profiling_spark.recommend.judge.evaluate import K
-from profiling_spark.recommend.judge.in_process import judge_of
+from profiling_spark.recommend.judge.in_process import Judge, judge_of
 from profiling_spark.recommend.judge.protocols import Protocol
 from profiling_spark.recommend.matrix.item_side import Bools, Scores
 
@@ -35,8 +36,9 @@ NAMES = ("rank", "iterations", "regularisation", "alpha")
 @dataclass(frozen=True)
 class Split:
     """The pairs of a split (as of `with_masks`), which of them train, and by item number the ids and whether an item
-    may be offered. `train_pairs`: how many train, at most; `protocol`: by which trials are judged. `is_sampled`: they
-    learn from as many customers, picked by hash, as have about SAMPLE_PAIRS pairs; what serves is fitted on all.
+    may be offered. `train_pairs`: how many train, at most; `protocol`: by which trials are judged; `asked`: ids of the
+    customers on whom, a few thousand. `is_sampled`: trials learn from as many customers, picked by hash, as have about
+    SAMPLE_PAIRS pairs; what serves does not.
     """
 
     pairs: DataFrame
@@ -45,7 +47,17 @@ class Split:
     is_used: str
     train_pairs: int
     protocol: Protocol
+    asked: pl.Series
     is_sampled: bool = False
+
+    @cached_property
+    def judge(self) -> Judge:
+        """The customers who are asked and can be: collected once for all engines."""
+        return judge_of(self.pairs, self.asked, self.items, self.is_offered, self.protocol)
+
+    def has(self, customers: int) -> bool:
+        """Whether so many customers can be asked."""
+        return len(self.asked) >= customers and self.judge.customers >= customers
 
 
 def values_of(settings: Recommend) -> Values:
@@ -60,25 +72,21 @@ def with_values(settings: Recommend, values: Values) -> Recommend:
 
 def tuned_als(
     split: Split,
-    judged: pl.Series,
     settings: Settings,
     *,
     least_customers: int = LEAST_CUSTOMERS,
     note: Callable[[Trial], object] = lambda trial: None,
 ) -> Found | None:
-    """What `recommend.als_trials` trials from the settings find. `judged`: ids of who is asked, a few thousand;
-    `note` gets each trial. None: no trials are wanted, or those who can be asked are fewer than `least_customers`.
+    """What `recommend.als_trials` trials from the settings find; `note` gets each trial. None: no trials are wanted, or
+    those who can be asked are fewer than `least_customers`.
     """
-    if settings.recommend.als_trials == 0 or len(judged) < least_customers:
-        return None
-    judge = judge_of(split.pairs, judged, split.items, split.is_offered, split.protocol)
-    if judge.customers < least_customers:
+    if settings.recommend.als_trials == 0 or not split.has(least_customers):
         return None
     fit = _fit_of(split, settings)
 
     def value(values: Values) -> float:
         asked = with_values(settings.recommend, values)
-        ndcg = judge.ndcg(FactorSide(fit(asked), alpha=asked.alpha, regularisation=asked.regularisation))
+        ndcg = split.judge.ndcg(FactorSide(fit(asked), alpha=asked.alpha, regularisation=asked.regularisation))
         note(Trial(values, ndcg))
         return ndcg
 

@@ -6,7 +6,7 @@ side like any other, and its reasons add up over the engines.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,18 +100,3 @@ def blend_side(sides: Sequence[ItemSide], weights: Sequence[float]) -> BlendSide
     """
     used = [(scoring_all(side), weight) for side, weight in zip(sides, weights, strict=True) if weight > 0]
     return BlendSide(tuple(side for side, _ in used), tuple(weight for _, weight in used))
-
-
-def weight_grid(engines: int, steps: int) -> Iterator[tuple[float, ...]]:
-    """All weights in whole `steps` that add up to 1. Each engine alone is among them, so where the weights are chosen a
-    blend is never worse than its best engine.
-    """
-
-    def shares(count: int, left: int) -> Iterator[tuple[int, ...]]:
-        if count == 1:
-            yield (left,)
-            return
-        for first in range(left, -1, -1):
-            yield from ((first, *others) for others in shares(count - 1, left - first))
-
-    yield from (tuple(n / steps for n in whole) for whole in shares(engines, steps))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from profiling_spark.recommend.engines.als_tuning import LEAST_CUSTOMERS
@@ -12,6 +12,8 @@ from profiling_spark.recommend.engines.settings_search import LEAST_GAIN
 from profiling_spark.recommend.judge.in_process import Judge
 from profiling_spark.recommend.matrix.item_side import Ints, ItemSide
 
+Weights = tuple[int, ...]
+"""Of each engine, in quarters."""
 QUARTERS = 4
 MOST_SCORES = 2**24  # of customers and items, of each engine: they stay in memory for all trials (64 MB each)
 _MOST_TRIALS = 24
@@ -38,24 +40,38 @@ def customers_for(items: int, wanted: int) -> int:
 
 
 def search_blend(sides: Mapping[str, ItemSide], judge: Judge) -> FoundBlend:
-    """From the best engine alone, quarter by quarter to whichever neighbour gains most, as long as one gains more than
-    LEAST_GAIN of the value: an engine that adds next to nothing costs as much time as one that adds much.
+    """`search_weights` by NDCG@20 of the customers whom `judge` asks, each engine scoring them once."""
+    return search_weights(list(sides), _Trials(list(sides.values()), judge).value)
+
+
+def search_weights(engines: Sequence[str], value: Callable[[Weights], float]) -> FoundBlend:
+    """The weights with the greatest `value` that a walk finds: from the best engine alone, quarter by quarter to
+    whichever neighbour gains most, as long as one gains more than LEAST_GAIN of the value: an engine that adds next to
+    nothing costs as much time as one that adds much. No weights are tried twice, and no more than _MOST_TRIALS in all.
     """
-    trials = _Trials(list(sides.values()), judge)
-    count = len(sides)
-    alone = [tuple(QUARTERS * (n == own) for n in range(count)) for own in range(count)]
-    best = max(alone, key=trials.value)
-    start = trials.value(best)
-    while len(trials.found) < _MOST_TRIALS:
-        there = max(_neighbours(best), key=trials.value)
-        if trials.value(there) <= trials.value(best) * (1 + LEAST_GAIN):
+    found: dict[Weights, float] = {}
+
+    def best_of(weights: Sequence[Weights]) -> Weights | None:
+        for one in weights:
+            if one not in found and len(found) < _MOST_TRIALS:
+                found[one] = value(one)
+        return max((one for one in weights if one in found), key=lambda one: found[one], default=None)
+
+    count = len(engines)
+    best = best_of([tuple(QUARTERS * (n == own) for n in range(count)) for own in range(count)])
+    if best is None:
+        raise ValueError("expected engines to blend, found none")
+    alone = found[best]
+    while True:
+        there = best_of(_neighbours(best))
+        if there is None or found[there] <= found[best] * (1 + LEAST_GAIN):
             break
         best = there
-    weights = {name: quarters / QUARTERS for name, quarters in zip(sides, best, strict=True) if quarters}
-    return FoundBlend(weights, trials.value(best), start)
+    weights = {name: quarters / QUARTERS for name, quarters in zip(engines, best, strict=True) if quarters}
+    return FoundBlend(weights, found[best], alone)
 
 
-def _neighbours(weights: Sequence[int]) -> list[tuple[int, ...]]:
+def _neighbours(weights: Weights) -> list[Weights]:
     """One quarter from any engine to any other."""
     found = []
     for giver, given in enumerate(weights):
@@ -69,19 +85,17 @@ class _Trials:
     """Every engine scores the customers once; a trial adds up."""
 
     def __init__(self, sides: Sequence[ItemSide], judge: Judge) -> None:
-        self.judge, self.found = judge, dict[tuple[int, ...], float]()
+        self.judge = judge
         self.blocks: list[tuple[Ints, list[Scaled]]] = [
             (users, [scaled(scoring_all(side).score(past)) for side in sides]) for users, past in judge.blocks()
         ]
 
-    def value(self, weights: tuple[int, ...]) -> float:
+    def value(self, weights: Weights) -> float:
         """NDCG@20 of a blend."""
-        if weights not in self.found:
-            used = [n for n, quarters in enumerate(weights) if quarters]
-            shares = [weights[n] / QUARTERS for n in used]
-            total = sum(
-                float(self.judge.gains(users, blended([parts[n] for n in used], shares)).sum())
-                for users, parts in self.blocks
-            )
-            self.found[weights] = total / self.judge.customers
-        return self.found[weights]
+        used = [n for n, quarters in enumerate(weights) if quarters]
+        shares = [weights[n] / QUARTERS for n in used]
+        total = sum(
+            float(self.judge.gains(users, blended([parts[n] for n in used], shares)).sum())
+            for users, parts in self.blocks
+        )
+        return total / self.judge.customers

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from profiling_spark.config import Settings
 from profiling_spark.config.settings import MOST_NEIGHBOURS, GraphFilter
@@ -20,7 +19,6 @@ from profiling_spark.recommend.engines.als_tuning import LEAST_CUSTOMERS, Split
 from profiling_spark.recommend.engines.graph_fit import bands_for, neighbours_for
 from profiling_spark.recommend.engines.graph_here import GraphHere
 from profiling_spark.recommend.engines.settings_search import Axis, Found, Trial, Values, search
-from profiling_spark.recommend.judge.in_process import judge_of
 
 MOST_PAIRS = 500_000
 MOST_ITEMS = 10_000  # whose products, 100 million at most, are kept between trials
@@ -34,7 +32,6 @@ def fits_here(split: Split) -> bool:
 
 def tuned_graph(
     split: Split,
-    judged: pl.Series,
     settings: Settings,
     *,
     least_customers: int = LEAST_CUSTOMERS,
@@ -44,10 +41,7 @@ def tuned_graph(
     those who can be asked are fewer than `least_customers`, or the shop is too large.
     """
     asked = settings.recommend.graph_filter
-    if asked.trials == 0 or len(judged) < least_customers or not fits_here(split):
-        return None
-    judge = judge_of(split.pairs, judged, split.items, split.is_offered, split.protocol)
-    if judge.customers < least_customers:
+    if asked.trials == 0 or not fits_here(split) or not split.has(least_customers):
         return None
     rows = split.pairs.where(split.is_used).select("user_id", "item_id", "train_units").toArrow()
     pairs = learned(rows, split.items, units="train_units")
@@ -56,7 +50,7 @@ def tuned_graph(
     here = GraphHere(pairs, asked, vectors=most, seed=settings.seed)
 
     def value(values: Values) -> float:
-        ndcg = judge.ndcg(here.side(with_graph_values(asked, values)))
+        ndcg = split.judge.ndcg(here.side(with_graph_values(asked, values)))
         note(Trial(values, ndcg))
         return ndcg
 

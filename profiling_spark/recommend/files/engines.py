@@ -11,8 +11,8 @@ from pyspark.sql import functions as F
 from profiling_spark.config import Settings
 from profiling_spark.contracts.operations import EVERYONE
 from profiling_spark.recommend.engines import ENGINES, ITEM_CF
-from profiling_spark.recommend.engines.blend import BLEND, blend_side, weight_grid
-from profiling_spark.recommend.engines.blend_search import QUARTERS
+from profiling_spark.recommend.engines.blend import BLEND, blend_side
+from profiling_spark.recommend.engines.blend_search import QUARTERS, FoundBlend, Weights, search_weights
 from profiling_spark.recommend.engines.fit import engine_side
 from profiling_spark.recommend.engines.own_history import OwnHistorySide
 from profiling_spark.recommend.engines.popular import POPULAR, PopularSide
@@ -85,17 +85,20 @@ def judged(
     return evaluate(part.pairs, sides, training, protocols, customers, replicates=replicates)
 
 
-def blend_weights(engines: Sequence[str], part: Part, settings: Settings) -> tuple[tuple[float, ...], float]:
-    """The weights in quarters with the best NDCG@20 on the pairs held out in `part`, and that figure; the first of
-    equal ones. Judged on at most `evaluation_users` customers.
-    """
+def blend_weights(engines: Sequence[str], part: Part, settings: Settings) -> FoundBlend:
+    """As of `search_weights`, by NDCG@20 on the pairs held out in `part`, of at most `evaluation_users` customers."""
     sides = [side_of(engine, part, settings) for engine in engines]
-    tried = {f"{BLEND} {n}": weights for n, weights in enumerate(weight_grid(len(sides), QUARTERS))}
-    blends = {name: blend_side(sides, weights) for name, weights in tried.items()}
     most, salt = settings.recommend.evaluation_users, settings.seed
     asked = evaluated_users(part.pairs, truth=NEW_ITEMS.truth, most=most, salt=salt)
-    customers = asked.withColumn("groups", F.array(F.lit(EVERYONE)))
-    found = judged(blends, part, (NEW_ITEMS,), customers=customers).of(NEW_ITEMS, EVERYONE)
-    ndcg = {name: found[name].ndcg or 0.0 if name in found else 0.0 for name in tried}
-    best = max(tried, key=lambda name: ndcg[name])
-    return tried[best], ndcg[best]
+    customers = asked.withColumn("groups", F.array(F.lit(EVERYONE))).persist()
+
+    def value(weights: Weights) -> float:
+        used = [(side, quarters / QUARTERS) for side, quarters in zip(sides, weights, strict=True) if quarters]
+        blend = blend_side([side for side, _ in used], tuple(share for _, share in used))
+        found = judged({BLEND: blend}, part, (NEW_ITEMS,), customers=customers).of(NEW_ITEMS, EVERYONE)
+        return found[BLEND].ndcg or 0.0 if found else 0.0
+
+    try:
+        return search_weights(engines, value)
+    finally:
+        customers.unpersist()

@@ -127,10 +127,12 @@ def _five(*values: float) -> list[float]:
 def _weights(train: DataFrame, asked: Asked, settings: Settings) -> dict[str, float]:
     """Of each engine of the blend, fitted on held-out training pairs."""
     part = split_part(*held_out(train, share=asked.validation, salt=settings.seed), settings)
-    found, ndcg = blend_weights(asked.blended, part, settings)
+    found = blend_weights(asked.blended, part, settings)
     part.pairs.unpersist()
-    asked.note(f"weights {found} of {asked.blended}: NDCG@{K} {ndcg:.5f} on held-out training pairs")
-    return dict(zip(asked.blended, found, strict=True))
+    words = ", ".join(f"{engine} {share:.0%}" for engine, share in found.weights.items())
+    how = f"NDCG@{K} {found.ndcg:.5f} on held-out training pairs, the best engine alone {found.alone:.5f}"
+    asked.note(f"blend of {words}: {how}")
+    return {engine: found.weights.get(engine, 0.0) for engine in asked.blended}
 
 
 def _blend(weights: Mapping[str, float], part: Part, settings: Settings) -> ItemSide:

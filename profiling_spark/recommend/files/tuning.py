@@ -88,7 +88,7 @@ def searched(train: DataFrame, asked: Asked) -> list[str]:
     users = evaluated_users(part.pairs, truth=NEW_ITEMS.truth, most=most, salt=salt)
     people = pl.DataFrame(users.toArrow())["user_id"]
     totals = part.totals
-    split = Split(part.pairs, totals.items, totals.train_weights > 0, "is_train", totals.pairs, NEW_ITEMS)
+    split = Split(part.pairs, totals.items, totals.train_weights > 0, "is_train", totals.pairs, NEW_ITEMS, people)
 
     def note_trial(trial: Trial) -> None:
         asked.note(f"{in_words(trial.values)}: NDCG@{K} {trial.value:.5f} on held-out training pairs")
@@ -97,7 +97,7 @@ def searched(train: DataFrame, asked: Asked) -> list[str]:
         part.pairs.unpersist()
         return []
     search = tuned_als if asked.engine == ALS else tuned_graph
-    found = search(split, people, base, least_customers=1, note=note_trial)
+    found = search(split, base, least_customers=1, note=note_trial)
     part.pairs.unpersist()
     if found is None:
         raise InputError(f"{asked.train}: expected pairs to hold out for --tune, found none")

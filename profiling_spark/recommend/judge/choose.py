@@ -248,10 +248,10 @@ class Comparison:
         totals = self.totals
         split = Split(
             self.pairs, totals.items, totals.train_weights > 0, "is_train_learned", totals.pairs, NEW_ITEMS,
-            is_sampled=True,
+            self._searched(), is_sampled=True,
         )  # fmt: skip
-        asked, recommend = self._searched(), self.settings.recommend
-        als, graph = tuned_als(split, asked, self.settings), tuned_graph(split, asked, self.settings)
+        recommend = self.settings.recommend
+        als, graph = tuned_als(split, self.settings), tuned_graph(split, self.settings)
         if als is not None:
             self.tuned[ALS], recommend = als, with_values(recommend, als.best.values)
         if graph is not None:
