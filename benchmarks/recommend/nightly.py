@@ -195,8 +195,9 @@ def main() -> None:
         peaks["script"] = max(peaks.get("script", 0.0), peak.megabytes)
         sys.stdout.write(f"script: {seconds['script'][-1]:.1f} s\n")
         sys.stdout.flush()
-    ours = pl.scan_parquet(Shop(lake, 0).files("user_recommendations")).filter(pl.col("as_of") == AS_OF)
-    for name, lists in (("profiling_spark", ours), ("script", pl.scan_parquet(out))):
+    ours = pl.scan_parquet([f for f in Shop(lake, 0).files("user_recommendations") if f"as_of={AS_OF}" in f])
+    unknown = ours.filter(~pl.col("again")).with_columns(rank=pl.col("rank").rank("ordinal").over("user_id"))
+    for name, lists in (("lists", ours), ("lists without known items", unknown), ("script", pl.scan_parquet(out))):
         for words, is_new in (("items", False), ("new items", True)):
             figure, customers = judged(lake, lists.select("user_id", "rank", "item_id"), is_new=is_new)
             sys.stdout.write(
