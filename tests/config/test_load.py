@@ -132,7 +132,7 @@ def test_the_configs_of_the_project_load(name):
 
 def test_recorded_parameters_load():
     recommend = load_settings([CONF / "gowalla_als.yaml"]).recommend
-    assert (recommend.rank, recommend.iterations, recommend.regularisation, recommend.alpha) == (64, 3, 4, 40)
+    assert (recommend.rank, recommend.iterations, recommend.regularisation, recommend.alpha) == (128, 5, 3.2, 64)
 
 
 def test_base_yaml_states_every_default():
