@@ -132,7 +132,7 @@ ITEM_NEIGHBOURS = Table(
         Column("rank", "int", "1 is the most similar"),
         Column("neighbour_item_id", "string", "product often taken by the same customers"),
         Column("neighbour_title", "string", "its newest title", _NO_TITLE),
-        Column("similarity", "double", "cosine over customers, 0 to 1, as of the fit of the model that serves"),
+        Column("similarity", "double", "cosine over customers, 0 to 1; of a model that serves, as of its fit"),
     ),
     key=("as_of", "item_id", "rank"),
     slice=("as_of",),

@@ -59,6 +59,7 @@ from profiling_spark.recommend.store import (
     TASK,
     Model,
     for_tasks,
+    has_neighbours,
     live_of,
     load,
     neighbours_by_id,
@@ -125,8 +126,9 @@ def _users(ctx: Context, features: DataFrame, bots: Bots) -> DataFrame:
 def _choice(ctx: Context, stored: Stored | None, totals: Totals, bots: Bots, described: pl.DataFrame) -> Choice:
     """What serves, with neighbours as of its fit: a night with a stored model asks nobody for their pairs."""
     model = _loaded(ctx, stored) if stored is not None else None
-    if model is not None and model.neighbours is not None:
-        return Choice(model, neighbours=model.neighbours)
+    known = model.neighbours_for(ctx.settings.recommend) if model is not None else None
+    if model is not None and known is not None:
+        return Choice(model, neighbours=known)
     params, cutoff = HistoryParams.of(ctx.settings, ctx.as_of), None
     if model is None:
         cutoff = time_cutoff(
@@ -143,13 +145,13 @@ def _choice(ctx: Context, stored: Stored | None, totals: Totals, bots: Bots, des
             blocks=ctx.settings.spark.fit_partitions,
         )  # fmt: skip
         listed = neighbours_by_id(near.filter(pc.field("rank") <= recommend.neighbours), totals.items)
-        if model is not None:  # of an earlier release
+        if model is not None:  # of an earlier release, or of other settings
             return Choice(model, neighbours=listed)
         if not totals.has_enough(recommend):
             models.no_figures(ctx, JOB, TASK)
             return Choice(is_new=True, neighbours=listed)
         choice = _fitted(ctx, pairs, with_categories(item_totals(pairs), described), near)
-        own = choice.model.neighbours if choice.model else None
+        own = choice.model.neighbours_for(recommend) if choice.model else None
         return replace(choice, neighbours=listed if own is None else own)
     finally:
         pairs.unpersist()
@@ -165,13 +167,14 @@ def _fitted(ctx: Context, pairs: DataFrame, totals: SplitTotals, near: pa.Table)
     fitted = fit(pairs, totals, near, ctx.settings, attributes=attributes, live=live)
     stays = now is not None and live is not None and fitted.engine == LIVE
     serving = fitted
-    listed = near.filter(pc.field("rank") <= ctx.settings.recommend.neighbours)
+    listed = ctx.settings.recommend.neighbours
     if now is None or live is None or not stays:
-        made = store(ctx.tables, fitted, totals, listed, asked=asked, as_of=ctx.as_of)
-    elif ctx.refit or _is_old(ctx):  # its settings are better still, what it has learned is out of date
+        made = store(ctx.tables, fitted, totals, near, neighbours=listed, asked=asked, as_of=ctx.as_of)
+    # its settings are better still, what it has learned is out of date, or an earlier release stored less of it
+    elif ctx.refit or _is_old(ctx) or not has_neighbours(now):
         serving = refitted(live, pairs, totals, ctx.settings)
         same = replace(asked, params=now.declaration["params"])
-        made = store(ctx.tables, serving, totals, listed, asked=same, as_of=ctx.as_of)
+        made = store(ctx.tables, serving, totals, near, neighbours=listed, asked=same, as_of=ctx.as_of)
     else:
         made, serving = now, replace(fitted, blend=live.blend)
     models.write_figures(ctx, asked, made, figure_rows(fitted.figures), serves=fitted.engine)

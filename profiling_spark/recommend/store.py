@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
@@ -44,10 +45,11 @@ _SERVING = {
 # rules of the policy by which the engine is chosen that serves
 _CHOOSING = {"seen", "most_seen_share", "cool_down_days", "repeat_categories", "repeat_share"}
 # what engines make of the same settings, and how a model is stored; 2: item_cf scores a candidate by its own neighbours
-# and by log weights; 3: arrays by name, and ALS of small shops fitted here. A model of another number is neither served
+# and by log weights; 3: arrays by name, and ALS fitted here. A model of another number is neither served
 # nor compared
 SCHEME = 3
-_LETTERS, _ENDS, _SIMILARITY = "item_ids", "item_id_ends", "near_similarity"
+_LETTERS, _ENDS = "item_ids", "item_id_ends"
+_NEIGHBOURS = "neighbours"  # declared: how many an item has, which the settings that are asked for need not say
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,12 @@ class Model:
     side: ItemSide | None
     items: tuple[str, ...]
     neighbours: pl.DataFrame | None
+
+    def neighbours_for(self, settings: Recommend) -> pl.DataFrame | None:
+        """As many of an item as the settings ask for; None where the fit has not kept so many."""
+        if self.neighbours is None or self.stored.declaration[_NEIGHBOURS] < settings.neighbours:
+            return None
+        return self.neighbours.filter(pl.col("rank") <= settings.neighbours)
 
 
 def wanted(settings: Settings) -> Wanted:
@@ -92,11 +100,27 @@ def live_of(stored: Stored, settings: Recommend, asked: Wanted) -> Live | None:
     return Live(stored.declaration["engine"], both, is_same, stored.declaration.get("blend"))
 
 
-def store(tables: Tables, fitted: Fitted, totals: SplitTotals, near: pa.Table, *, asked: Wanted, as_of: date) -> Stored:
-    """Write the engine that serves, and the neighbours to be listed, as of `cosine_neighbours`; a finished version made
-    from the same rows and settings is used as it is.
+def has_neighbours(stored: Stored) -> bool:
+    """Whether they are in its file, as they are not in an earlier release's."""
+    return _NEIGHBOURS in stored.declaration
+
+
+def store(
+    tables: Tables,
+    fitted: Fitted,
+    totals: SplitTotals,
+    near: pa.Table,
+    *,
+    neighbours: int,
+    asked: Wanted,
+    as_of: date,
+) -> Stored:
+    """Write the engine that serves, and of `near` (as of `cosine_neighbours`) so many `neighbours` an item; a finished
+    version made from the same rows and settings is used as it is.
     """
-    ingredients = {"params": dict(asked.params), "rows": totals.fingerprint, "engine": fitted.engine}
+    near = near.filter(pc.field("rank") <= neighbours)
+    ingredients: dict[str, Any] = {"params": dict(asked.params), "rows": totals.fingerprint, "engine": fitted.engine}
+    ingredients[_NEIGHBOURS] = neighbours
     found_settings = {"als": fitted.als, "graph_filter": fitted.graph_filter, "blend": fitted.blend}
     chosen = {name: dict(values) for name, values in found_settings.items() if values is not None}
     ingredients |= chosen
@@ -112,6 +136,7 @@ def store(tables: Tables, fitted: Fitted, totals: SplitTotals, near: pa.Table, *
         "engine": fitted.engine,
         "params": dict(asked.params),
         "side": side,
+        _NEIGHBOURS: neighbours,
         **chosen,
     }
     return models.finish(tables, TASK, version, declaration)
@@ -127,7 +152,7 @@ def load(tables: Tables, stored: Stored, *, candidates: int) -> Model:
         arrays = unpacked(rows)
         items, side = _items(arrays), stored.declaration["side"]
         found = None if side is None else scoring_candidates(put_together(side, arrays), candidates)
-        near = neighbours_by_id(_near_of(arrays), items) if _SIMILARITY in arrays else None
+        near = neighbours_by_id(_near_of(arrays), items) if has_neighbours(stored) else None
     except (KeyError, ValueError, ModelError) as err:
         raise ModelError(f"model {stored.path}: expected an engine of this package; {err}") from err
     return Model(stored, stored.declaration["engine"], found, items, near)

@@ -66,7 +66,7 @@ def engine_of(pipeline: Pipeline) -> dict[str, Any]:
     bought = Bought(count, count)
     totals = SplitTotals(items, (None,) * 3, np.ones(3), bought, 7, np.ones(3), count, bought, "seven")
     near = pa.table({name: [0] for name in ("item", "other", "rank", "similarity")})
-    stored = store(tables, Fitted("together", side), totals, near, asked=wanted(settings), as_of=AS_OF)
+    stored = store(tables, Fitted("together", side), totals, near, neighbours=2, asked=wanted(settings), as_of=AS_OF)
     folder = Path(settings.storage.root) / "_side"
     save_side(folder, side)
     again: list[Any] = [load(tables, stored, candidates=0).side, load_side(folder)]

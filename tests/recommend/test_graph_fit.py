@@ -238,7 +238,7 @@ def test_the_model_is_read_back_as_it_was(pairs, tables, tmp_path):
     none = Bought(np.zeros(ITEMS), np.zeros(ITEMS))
     totals = SplitTotals(NAMES, (None,) * ITEMS, side.degree, none, 1, side.degree, np.ones(ITEMS), none, "rows")
     near = pa.table({"item": [0, 0, 2], "other": [1, 2, 0], "rank": [1, 2, 1], "similarity": [0.5, 0.25, 0.25]})
-    made = store(tables, Fitted(GRAPH_FILTER, side), totals, near, asked=wanted(settings), as_of=AS_OF)
+    made = store(tables, Fitted(GRAPH_FILTER, side), totals, near, neighbours=2, asked=wanted(settings), as_of=AS_OF)
     listed = [(NAMES[0], 1, NAMES[1], 0.5), (NAMES[0], 2, NAMES[2], 0.25), (NAMES[2], 1, NAMES[0], 0.25)]
     assert load(tables, made, candidates=400).neighbours.rows() == listed
     save_side(tmp_path / "arrays", side)

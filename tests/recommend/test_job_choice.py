@@ -13,6 +13,7 @@ from profiling_spark import models
 from profiling_spark.config import Settings
 from profiling_spark.config.settings import Recommend
 from profiling_spark.contracts.gold import (
+    ITEM_NEIGHBOURS,
     REPEAT_CATEGORIES,
 )
 from profiling_spark.contracts.operations import LIVE_MODELS, MODEL_RUNS
@@ -44,6 +45,8 @@ def test_an_engine_that_loses_to_the_live_one_is_not_promoted(tables, settings, 
     )
     assert [tuple(r) for r in promoted.collect()] == [("live", before[0]["model_version"])]
     assert done.facts["model_version"] == before[0]["model_version"]
+    # of the neighbours that its fit has kept only as many as the settings ask for now
+    assert newest(tables).read(ITEM_NEIGHBOURS).agg({"rank": "max"}).first()[0] == 1
     # what has won need not be compared again the next day
     tomorrow = AS_OF + timedelta(days=1)
     write_shop(tables, settings, rows, as_of=tomorrow)
@@ -59,6 +62,10 @@ def test_an_engine_that_loses_to_the_live_one_is_not_promoted(tables, settings, 
     live = newest(tables).read(LIVE_MODELS).first()
     assert (live["model_version"], live["since"]) == (anew.facts["model_version"], later)
     assert "nothing is better than the live model beyond noise" in anew.lines[0]
+    # its fit kept one neighbour of an item, whatever the settings say for which it was made
+    back = recommend_items(make_context(settings=settings, as_of=later))
+    assert (back.facts["fitted"], back.facts["model_version"]) == (False, anew.facts["model_version"])
+    assert newest(tables).read(ITEM_NEIGHBOURS, as_of=later).agg({"rank": "max"}).first()[0] == RECOMMEND["neighbours"]
 
 
 def test_als_serves_by_the_settings_that_its_trials_found(tables, settings, make_context, monkeypatch):

@@ -120,13 +120,13 @@ def test_spark_stores_a_model_in_many_pieces(monkeypatch, tables, make_context):
     totals = SplitTotals(names, (None,) * 4, nothing, bought, 4, nothing, none, bought, "fingerprint")
     near = pa.table({name: pa.array([], pa.int32()) for name in ("item", "other", "rank", "similarity")})
     asked = model.wanted(make_context(as_of=AS_OF).settings)
-    kept = model.store(tables, Fitted(FILTER.engine, FILTER), totals, near, asked=asked, as_of=AS_OF)
+    kept = model.store(tables, Fitted(FILTER.engine, FILTER), totals, near, neighbours=2, asked=asked, as_of=AS_OF)
     found = model.load(tables, kept, candidates=0)
     assert found.items == totals.items
     assert isinstance(found.side, GraphFilterSide)
     assert (found.side.neighbours.toarray() == SIMILAR.toarray()).all()
     assert found.side.vectors.tolist() == FACTORS.tolist()
-    popular = model.store(tables, Fitted("popular", None), totals, near, asked=asked, as_of=AS_OF)
+    popular = model.store(tables, Fitted("popular", None), totals, near, neighbours=2, asked=asked, as_of=AS_OF)
     assert (model.load(tables, popular, candidates=0).side, popular.version != kept.version) == (None, True)
 
 

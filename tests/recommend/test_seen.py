@@ -112,6 +112,17 @@ def test_a_known_item_that_has_no_place_after_all_keeps_no_other_out():
     assert [r[:2] for r in lists_of(found.filter(pl.col("rank") > 0))] == [("a", "last_session"), ("d", "popular")]
 
 
+@pytest.mark.parametrize(("share", "known"), [(0.9, 3), (0.5, 2)])
+def test_what_steering_moves_is_counted_once_where_a_list_is_filled_again(share, known):
+    """a, b and c are known, of which one falls out at half a list; e, the cheapest, comes before the more popular d."""
+    rows, preferences = [("u", item, "view", 10) for item in "abc"], {"u": 0.1}
+    catalogue = replace(CATALOGUE, weights=(5.0, 4.0, 3.0, 2.0, 1.5), price_percentiles=(0.9, 0.8, 0.7, 0.9, 0.1))
+    rules = {"most_seen_share": share, "price_steering": {"strength": 1.0}}
+    found = served(rows, n=6, catalogue=catalogue, rules=rules, preferences=preferences)
+    assert [r[0] for r in lists_of(found.filter(pl.col("rank") > 0))] == [*"abc"[:known], "e", "d"]
+    assert found.filter(pl.col("rank") == 0).select("engine", "score").rows() == [("price_steering", 2.0)]
+
+
 def test_nothing_is_offered_again_within_the_cool_down():
     rows = [("u", "a", "view", 10), ("u", "a", "login", 2)]
     assert "a" in served(rows, side=SIDE, n=4, rules={"cool_down_days": 2})["item_id"]

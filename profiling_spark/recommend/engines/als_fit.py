@@ -17,23 +17,25 @@ from profiling_spark.recommend.engines.als import FactorSide, fit_als
 from profiling_spark.recommend.engines.als_here import fit_here, learned
 
 LEAST_PAIRS = 1_000_000  # whatever the number of items
+MOST_PAIRS = 5_000_000  # that this process learns from (a GB while they are numbered); MLlib fits beyond
 
 
 def fit_engine(pairs: DataFrame, items: Sequence[str], settings: Settings, *, units: str, is_used: str) -> FactorSide:
     """On the rows of `pairs` where `is_used`, weighted by `units`."""
     recommend, blocks, seed = settings.recommend, settings.spark.fit_partitions, settings.seed
-    if fits_here(recommend):
-        rows = pairs.where(is_used).select("user_id", "item_id", units)
-        some = some_customers(rows, rows.count(), most_pairs(recommend, len(items)), seed=seed)
+    rows = pairs.where(is_used).select("user_id", "item_id", units)
+    count = rows.count()
+    if fits_here(recommend, len(items), count):
+        some = some_customers(rows, count, most_pairs(recommend, len(items)), seed=seed)
         factors = fit_here(learned(some.toArrow(), tuple(items), units=units), recommend, seed=seed)
     else:
         factors = fit_als(pairs, items, units=units, is_used=is_used, settings=recommend, blocks=blocks, seed=seed)
     return FactorSide(factors, alpha=recommend.alpha, regularisation=recommend.regularisation)
 
 
-def fits_here(settings: Recommend) -> bool:
-    """Whether this process fits it."""
-    return settings.als_pairs > 0
+def fits_here(settings: Recommend, items: int, count: int) -> bool:
+    """Whether this process fits it, of `count` pairs."""
+    return settings.als_pairs > 0 and min(count, most_pairs(settings, items)) <= MOST_PAIRS
 
 
 def most_pairs(settings: Recommend, items: int) -> int:

@@ -23,7 +23,8 @@ from profiling_spark.recommend.history.interactions import UNITS
 from profiling_spark.recommend.matrix.item_side import Floats, Histories, Ints, Scores, padded_blocks
 
 _BLOCK_NUMBERS = 2**23  # of the normal equations of a block: 32 MB
-_MOST_THREADS = 8  # each has a block
+_ROWS_BLOCK = 3 * 2**17  # rows of factors that a thread holds: a block's entries (`padded_blocks`), three times
+_THREADS_BYTES = 2**30  # of all threads together
 _TINY = 1e-12  # the ridge of a row whose columns are all zero: any value serves
 
 
@@ -80,17 +81,19 @@ def _half(given: Scores, rows: Ints, columns: Ints, weights: Floats, count: int,
         right = (np.where(is_past, 1 + extra, np.float32(0.0))[:, None, :] @ past)[:, 0, :]
         found[block] = _solved(past, extra, ridge, right, gram)
 
-    _for_each(solve, padded_blocks(rows, columns, weights, rows=max(1, _BLOCK_NUMBERS // settings.rank**2)))
+    blocks = padded_blocks(rows, columns, weights, rows=max(1, _BLOCK_NUMBERS // settings.rank**2))
+    _for_each(solve, blocks, settings.rank)
     return found
 
 
-def _for_each(solve: Callable[[tuple[Ints, Histories]], None], blocks: Iterator[tuple[Ints, Histories]]) -> None:
+def _for_each(
+    solve: Callable[[tuple[Ints, Histories]], None], blocks: Iterator[tuple[Ints, Histories]], rank: int
+) -> None:
     """In threads, which NumPy's products and solutions run in side by side; blocks share no row, so their order changes
     nothing. No more blocks are made than threads can take.
     """
-    threads = min(
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, _MOST_THREADS
-    )
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = max(1, min(cores, _THREADS_BYTES // (4 * rank * _ROWS_BLOCK)))
     with ThreadPoolExecutor(threads) as pool:
         while some := list(islice(blocks, 2 * threads)):
             list(pool.map(solve, some))

@@ -2,7 +2,7 @@
 
 A trial is a fit on the training part and NDCG@20 for new items of the judged customers: in the nightly job of
 customers who judge nothing else, in evaluate_recommender of held-out training pairs. Trials are fitted as what serves
-is (als_fit.py); those of the nightly job on fewer customers.
+is (als_fit.py); those of the nightly job always in this process, on fewer customers.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def _axes(items: int) -> tuple[Axis, ...]:
 def _fit_of(split: Split, settings: Settings) -> Callable[[Recommend], Scores]:
     """The fit of a trial: item factors by settings."""
     units, seed, rows = "train_units", settings.seed, split.pairs.where(split.is_used)
-    if not (split.is_sampled or fits_here(settings.recommend)):
+    if not (split.is_sampled or fits_here(settings.recommend, len(split.items), split.train_pairs)):
         blocks = settings.spark.fit_partitions
         return lambda asked: fit_als(
             split.pairs, split.items, units=units, is_used=split.is_used, settings=asked, blocks=blocks, seed=seed

@@ -4,11 +4,9 @@ which Spark writes and reads on any storage.
 
 from __future__ import annotations
 
-import atexit
 import json
-import shutil
-import tempfile
 import uuid
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,8 +57,8 @@ KINDS: Mapping[str, type[Storable]] = {
 @dataclass(frozen=True)
 class StoredSide:
     """How a task gets an item side: from a folder that every machine sees, or from the session's files (`added`, which
-    begins their names), which Spark brings to each machine once. Tasks of a machine share the mapped files. Only a side
-    that cannot be stored travels itself.
+    begins their names), which Spark brings to each executor once. Its tasks share the mapped files. Only a side that
+    cannot be stored travels itself.
     """
 
     folder: str | None = None
@@ -83,6 +81,18 @@ class StoredSide:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+
+
+@dataclass(frozen=True)
+class _Added:
+    """A side whose files a session has: Spark removes none of them before its end, so no side is added twice."""
+
+    name: str
+    application: str
+    side: weakref.ref[ItemSide]
+
+
+_ADDED: dict[int, _Added] = {}
 
 
 def is_storable(side: ItemSide) -> bool:
@@ -131,13 +141,16 @@ def side_for_tasks(spark: SparkSession, side: ItemSide, folder: Path | None) -> 
         context = spark.sparkContext
     except Exception:  # Spark Connect brings no files, and names the error differently from release to release
         return StoredSide(own=side)
-    # Spark reads them when a machine asks for the first time, which may be in the session's last task
-    made = Path(tempfile.mkdtemp(prefix="profiling_spark_side_"))
-    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    known = _ADDED.get(id(side))
+    if known is not None and known.side() is side and known.application == context.applicationId:
+        return StoredSide(added=known.name, own=side)
     name = f"side-{uuid.uuid4().hex}"
+    # Spark reads them when an executor asks for the first time: they are to last as long as its own files do
+    made = Path(SparkFiles.getRootDirectory(), f"{name}-files")
     save_side(made, side, f"{name}.")
     for file in sorted(made.iterdir()):
         context.addFile(str(file))
+    _ADDED[id(side)] = _Added(name, context.applicationId, weakref.ref(side, lambda _: _ADDED.pop(id(side), None)))
     return StoredSide(added=name, own=side)
 
 

@@ -133,9 +133,12 @@ class EligibleItems:
         items = named(ranking.columns, numbers)
         return ranking.at(within_caps(items, n, caps, listed=listed))
 
-    def fill(self, users: Ints, listed: Ints, codes: Ints, room: Ints, length: int) -> Fill:
+    def fill(
+        self, users: Ints, listed: Ints, codes: Ints, room: Ints, length: int, *, is_counted: bool = False
+    ) -> Fill:
         """What fills up the lists, of so many places, of these customers, in order: `room` (customers,) places beside
-        what is `listed`."""
+        what is `listed`. `is_counted`: what rules do to these lists is in the counts already.
+        """
         n = int(room.max(initial=0))
         every = np.arange(len(self.policy.prices))
         closed = np.tile(self.popularity.barred, (len(users), 1))
@@ -158,7 +161,8 @@ class EligibleItems:
             np.take_along_axis(a, order, axis=1) for a in (fill.items, fill.steps, value, gains)
         )
         items = np.where(is_over, NONE, items)
-        self._count(users, before, np.concatenate([listed, filled], axis=1), items, filled)
+        if not is_counted:
+            self._count(users, before, np.concatenate([listed, filled], axis=1), items, filled)
         return Fill(items, steps, found, np.where(gain > 0, self.ends[users][:, None], 0))
 
     def removed(self) -> pl.DataFrame:

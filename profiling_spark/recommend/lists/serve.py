@@ -105,7 +105,8 @@ class Serve:
             lists.leave_out(gone[:, 0], gone[:, 1])
             short = np.unique(gone[:, 0])
             is_filled = pl.col("user").is_in(short) & pl.col("engine").is_in(list(eligible.popularity.steps))
-            filled = pl.concat([_CHOSEN.to_frame(), *self._popular(eligible, lists, codes, begun, short)])
+            again = self._popular(eligible, lists, codes, begun, short, is_again=True)
+            filled = pl.concat([_CHOSEN.to_frame(), *again])
             rows = pl.concat([rows.filter(~is_filled), _with_known(filled, past)])
         return pl.concat([self._named(rows, users), eligible.removed()])
 
@@ -209,15 +210,19 @@ class Serve:
         )
 
     def _popular(
-        self, eligible: EligibleItems, lists: Lists, codes: Ints, begun: Ints, among: Ints
+        self, eligible: EligibleItems, lists: Lists, codes: Ints, begun: Ints, among: Ints, *, is_again: bool = False
     ) -> list[pl.DataFrame]:
-        """What fills the lists of these users, behind the places that the steps before have `begun`."""
+        """What fills the lists of these users, behind the places that the steps before have `begun`; once more where
+        `is_again`.
+        """
         short = among[lists.room(among) > 0]
         rows = min(block_rows(len(self.goods.catalogue.item_ids)), 4096)
         found = []
         for at in range(0, len(short), rows):
             users = short[at : at + rows]
-            fill = eligible.fill(users, lists.listed(users), codes[users], lists.room(users), self.offer.top_n)
+            fill = eligible.fill(
+                users, lists.listed(users), codes[users], lists.room(users), self.offer.top_n, is_counted=is_again
+            )
             row, place = np.nonzero(fill.items != NONE)
             steps = fill.steps[row, place]
             frame = pl.DataFrame(
