@@ -1,7 +1,7 @@
 """The fit of ALS: in this process on as many customers as an item side needs, or by MLlib on all.
 
 More customers than these rank no better (docs/benchmarks.md has the curve), and what a fit here takes grows with the
-catalogue, not with the customers. What a sample loses are the least popular items: one that nobody there took has no score.
+catalogue, not with the customers. A sample loses the least popular items: one that nobody there took has no score.
 """
 
 from __future__ import annotations
