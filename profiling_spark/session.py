@@ -64,8 +64,8 @@ _DEFAULTS = {
     "spark.ui.showConsoleProgress": "false",
     "spark.sql.ui.retainedExecutions": "20",
     "spark.databricks.delta.snapshotPartitions": "2",
-    # what comes to the driver is as long as the catalogue, or a sample of the customers: Spark's limit of 1 GB ends a run
-    # at half a million items and their neighbours, however much memory the driver has
+    # what comes to the driver is as long as the catalogue, or a sample of the customers: Spark's limit of 1 GB ends a
+    # run at half a million items and their neighbours, however much memory the driver has
     "spark.driver.maxResultSize": "0",
 }
 
