@@ -1,5 +1,7 @@
 """An item side on its way to the tasks: as files that a machine has once and all its tasks map."""
 
+import gc
+import weakref
 from functools import partial
 from operator import getitem
 
@@ -12,7 +14,7 @@ from pyspark.sql import functions as F
 from profiling_spark.recommend.engines.als import FactorSide
 from profiling_spark.recommend.engines.blend import blend_side
 from profiling_spark.recommend.engines.own_history import OwnHistorySide
-from profiling_spark.recommend.engines.stored import StoredSide, side_for_tasks
+from profiling_spark.recommend.engines.stored import _ADDED, StoredSide, side_for_tasks
 from profiling_spark.recommend.matrix.item_side import Histories
 from profiling_spark.shared import SharedCall
 
@@ -58,6 +60,17 @@ def test_two_sides_of_a_session_do_not_mix(spark):
     for stored, side in ((first, SIDE), (second, both)):
         ((found, _),) = scores_in_tasks(spark.range(1), stored)
         assert found == pytest.approx(side.score(PAST).exact(np.array([[5]]))[0, 0], rel=1e-12)
+
+
+def test_a_side_is_added_once_and_not_kept(spark):
+    side = FactorSide(FACTORS[:100].copy(), alpha=2.0, regularisation=0.5)
+    known, gone = set(_ADDED), weakref.ref(side)
+    assert side_for_tasks(spark, side, None).added == side_for_tasks(spark, side, None).added
+    assert len(set(_ADDED) - known) == 1
+    del side
+    gc.collect()
+    assert gone() is None
+    assert set(_ADDED) <= known
 
 
 def test_a_side_without_files_is_missed(spark):

@@ -141,7 +141,8 @@ def side_for_tasks(spark: SparkSession, side: ItemSide, folder: Path | None) -> 
         context = spark.sparkContext
     except Exception:  # Spark Connect brings no files, and names the error differently from release to release
         return StoredSide(own=side)
-    known = _ADDED.get(id(side))
+    key = id(side)
+    known = _ADDED.get(key)
     if known is not None and known.side() is side and known.application == context.applicationId:
         return StoredSide(added=known.name, own=side)
     name = f"side-{uuid.uuid4().hex}"
@@ -150,7 +151,8 @@ def side_for_tasks(spark: SparkSession, side: ItemSide, folder: Path | None) -> 
     save_side(made, side, f"{name}.")
     for file in sorted(made.iterdir()):
         context.addFile(str(file))
-    _ADDED[id(side)] = _Added(name, context.applicationId, weakref.ref(side, lambda _: _ADDED.pop(id(side), None)))
+    # not `side` in the callback: that would keep it for ever
+    _ADDED[key] = _Added(name, context.applicationId, weakref.ref(side, lambda _: _ADDED.pop(key, None)))
     return StoredSide(added=name, own=side)
 
 
